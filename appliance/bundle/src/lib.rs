@@ -1,0 +1,3 @@
+//! Bundles: a .tgz of an etc tree, signify signatures, limits. Parsing only.
+
+#![forbid(unsafe_code)]

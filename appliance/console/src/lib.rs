@@ -1,0 +1,3 @@
+//! Line editor and commands of the serial console.
+
+#![forbid(unsafe_code)]

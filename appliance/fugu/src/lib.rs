@@ -1,0 +1,3 @@
+//! Composition root of the appliance.
+
+#![forbid(unsafe_code)]

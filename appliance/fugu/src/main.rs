@@ -1,0 +1,5 @@
+//! fugu: see the library of this crate.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

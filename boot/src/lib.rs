@@ -1,0 +1,1 @@
+//! Process 1: mounts, huge pages, device binding, configuration slots, watchdog, epitaph.

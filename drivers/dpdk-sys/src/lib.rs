@@ -1,0 +1,1 @@
+//! Raw DPDK bindings: allow-list, one C shim for inline functions, layout asserts. No logic.

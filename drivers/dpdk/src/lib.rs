@@ -1,0 +1,1 @@
+//! Safe wrapper over DPDK that implements the nic traits.

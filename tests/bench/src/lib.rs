@@ -1,0 +1,3 @@
+//! Cycles per packet on a replay device.
+
+#![forbid(unsafe_code)]

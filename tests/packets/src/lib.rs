@@ -1,0 +1,3 @@
+//! Conversation scripts against a worker on simnic.
+
+#![forbid(unsafe_code)]
