@@ -1,6 +1,56 @@
-//! The compiled, immutable policy and its evaluators.
+//! The compiled, immutable policy: what `pf.conf` means once names are numbers. Built by `pfconf::lower`, read
+//! by `filter`. Nothing here changes after construction; counters and states live elsewhere.
+//!
+//! Read first: pf.conf(5) of OpenBSD. [`linear`] walks the rules as PF does and *is* the meaning; every faster
+//! evaluator is tested against it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
+
+pub mod facts;
+pub mod limits;
+pub mod linear;
+pub mod rule;
+pub mod table;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub use facts::{Af, Direction, Facts, Fragment};
+pub use limits::{Limits, Timeout, Timeouts};
+pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
+pub use net::{KifId, KifSet};
+pub use rule::{
+    Action, AddrSpec, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp, PortRange,
+    Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
+};
+pub use table::{Table, TableEntry, TableId};
+
+/// One immutable policy. Rules are in evaluation order, lists expanded, `antispoof` and friends already rules.
+#[derive(Clone, Debug, Default)]
+pub struct Ruleset {
+    /// Rules in evaluation order; a rule's number is its index.
+    pub rules: Vec<Rule>,
+    /// Tables; a table's id is its index.
+    pub tables: Vec<Table>,
+    /// Tag names; a tag's id is its index plus one (0 means: no tag).
+    pub tags: Vec<String>,
+    /// Interfaces that are not filtered at all (`set skip on`).
+    pub skip: KifSet,
+    /// `set timeout`, `set optimization`.
+    pub timeouts: Timeouts,
+    /// `set limit`.
+    pub limits: Limits,
+    /// `set reassemble`: join IPv4 and IPv6 fragments before filtering.
+    pub reassemble: bool,
+}
+
+impl Ruleset {
+    /// The table with this id, if the id belongs to this ruleset.
+    #[inline]
+    pub fn table(&self, id: TableId) -> Option<&Table> {
+        self.tables.get(usize::from(id.0))
+    }
+}

@@ -1,0 +1,102 @@
+//! What a rule can ask about a packet. A plain value: filled by `filter::describe`, or from words by `why`.
+
+use net::KifSet;
+
+use crate::TagId;
+
+/// Direction as rules see it: from the firewall's interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Direction {
+    /// Received by the interface.
+    In,
+    /// About to leave through the interface.
+    Out,
+}
+
+impl Direction {
+    /// The other one.
+    pub fn opposite(self) -> Self {
+        match self {
+            Direction::In => Direction::Out,
+            Direction::Out => Direction::In,
+        }
+    }
+
+    /// 0 for in, 1 for out: the order of PF's paired counters.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Address family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Af {
+    /// `inet`
+    Inet,
+    /// `inet6`
+    Inet6,
+}
+
+impl Af {
+    /// Bits of an address.
+    pub fn bits(self) -> u8 {
+        match self {
+            Af::Inet => 32,
+            Af::Inet6 => 128,
+        }
+    }
+
+    /// 0 for inet, 1 for inet6.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Whether the packet is a piece of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Fragment {
+    /// A whole datagram.
+    #[default]
+    No,
+    /// A piece: only rules that do not look at ports, flags or ICMP types can match it.
+    Yes,
+}
+
+/// Everything a rule can ask about a packet.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Direction of this evaluation.
+    pub direction: Direction,
+    /// Names that the interface of this evaluation answers to.
+    pub on: KifSet,
+    /// True if that interface is a loopback (`on any` does not match it).
+    pub loopback: bool,
+    /// Names of the interface that a forwarded packet came in on; none for packets of the box itself.
+    pub received_on: Option<KifSet>,
+    /// Address family.
+    pub af: Af,
+    /// Source address; IPv4 in the low 32 bits. Host order.
+    pub src: u128,
+    /// Destination address, as `src`.
+    pub dst: u128,
+    /// IP protocol; for IPv6 the last header after the extension chain.
+    pub proto: u8,
+    /// Source port, TCP and UDP; 0 otherwise.
+    pub src_port: u16,
+    /// Destination port, TCP and UDP; 0 otherwise.
+    pub dst_port: u16,
+    /// Flags of a TCP segment (RFC 9293 3.1, ECE and CWR included); 0 otherwise.
+    pub tcp_flags: u8,
+    /// ICMP or ICMPv6 type; 0 otherwise.
+    pub icmp_type: u8,
+    /// ICMP or ICMPv6 code; 0 otherwise.
+    pub icmp_code: u8,
+    /// Traffic class byte with the ECN bits.
+    pub tos: u8,
+    /// Whether the packet is a piece of a datagram.
+    pub fragment: Fragment,
+    /// Tag that the packet carries; 0 for none.
+    pub tag: TagId,
+    /// A random number for `probability`, uniform over all of u32.
+    pub dice: u32,
+}

@@ -1,0 +1,193 @@
+//! `set timeout`, `set optimization` and `set limit`: values and PF's defaults.
+
+/// A timeout class. Names and order are those of pf.conf(5); values are seconds unless the class says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Timeout {
+    /// `tcp.first`
+    TcpFirst,
+    /// `tcp.opening`
+    TcpOpening,
+    /// `tcp.established`
+    TcpEstablished,
+    /// `tcp.closing`
+    TcpClosing,
+    /// `tcp.finwait`
+    TcpFinWait,
+    /// `tcp.closed`
+    TcpClosed,
+    /// `tcp.tsdiff`
+    TcpTsDiff,
+    /// `udp.first`
+    UdpFirst,
+    /// `udp.single`
+    UdpSingle,
+    /// `udp.multiple`
+    UdpMultiple,
+    /// `icmp.first`
+    IcmpFirst,
+    /// `icmp.error`
+    IcmpError,
+    /// `other.first`
+    OtherFirst,
+    /// `other.single`
+    OtherSingle,
+    /// `other.multiple`
+    OtherMultiple,
+    /// `frag`
+    Frag,
+    /// `interval`
+    Interval,
+    /// `adaptive.start`, in states
+    AdaptiveStart,
+    /// `adaptive.end`, in states
+    AdaptiveEnd,
+    /// `src.track`
+    SrcTrack,
+}
+
+impl Timeout {
+    /// All classes, in the order that `pfctl -s timeouts` prints them.
+    pub const ALL: [Timeout; 20] = [
+        Timeout::TcpFirst,
+        Timeout::TcpOpening,
+        Timeout::TcpEstablished,
+        Timeout::TcpClosing,
+        Timeout::TcpFinWait,
+        Timeout::TcpClosed,
+        Timeout::TcpTsDiff,
+        Timeout::UdpFirst,
+        Timeout::UdpSingle,
+        Timeout::UdpMultiple,
+        Timeout::IcmpFirst,
+        Timeout::IcmpError,
+        Timeout::OtherFirst,
+        Timeout::OtherSingle,
+        Timeout::OtherMultiple,
+        Timeout::Frag,
+        Timeout::Interval,
+        Timeout::AdaptiveStart,
+        Timeout::AdaptiveEnd,
+        Timeout::SrcTrack,
+    ];
+
+    /// The word in `pf.conf`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Timeout::TcpFirst => "tcp.first",
+            Timeout::TcpOpening => "tcp.opening",
+            Timeout::TcpEstablished => "tcp.established",
+            Timeout::TcpClosing => "tcp.closing",
+            Timeout::TcpFinWait => "tcp.finwait",
+            Timeout::TcpClosed => "tcp.closed",
+            Timeout::TcpTsDiff => "tcp.tsdiff",
+            Timeout::UdpFirst => "udp.first",
+            Timeout::UdpSingle => "udp.single",
+            Timeout::UdpMultiple => "udp.multiple",
+            Timeout::IcmpFirst => "icmp.first",
+            Timeout::IcmpError => "icmp.error",
+            Timeout::OtherFirst => "other.first",
+            Timeout::OtherSingle => "other.single",
+            Timeout::OtherMultiple => "other.multiple",
+            Timeout::Frag => "frag",
+            Timeout::Interval => "interval",
+            Timeout::AdaptiveStart => "adaptive.start",
+            Timeout::AdaptiveEnd => "adaptive.end",
+            Timeout::SrcTrack => "src.track",
+        }
+    }
+}
+
+/// A value for every class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts([u32; Timeout::ALL.len()]);
+
+impl Timeouts {
+    /// The value of a class: seconds, or states for the two adaptive classes.
+    #[inline]
+    pub fn get(&self, class: Timeout) -> u32 {
+        self.0[class as usize]
+    }
+
+    /// Sets the value of a class.
+    pub fn set(&mut self, class: Timeout, value: u32) {
+        self.0[class as usize] = value;
+    }
+}
+
+/// `set optimization normal`; the adaptive values are 60 % and 120 % of the default state limit.
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts([
+            120, 30, 86400, 900, 45, 90, 30, 60, 30, 60, 20, 10, 60, 30, 60, 60, 10, 60000,
+            120_000, 0,
+        ])
+    }
+}
+
+/// `set limit`. PF's defaults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// States, over all cores.
+    pub states: u32,
+    /// Source nodes.
+    pub src_nodes: u32,
+    /// Fragments waiting for reassembly.
+    pub frags: u32,
+    /// Tables.
+    pub tables: u32,
+    /// Entries over all tables.
+    pub table_entries: u32,
+    /// Packets held by `set delay`.
+    pub pktdelay_pkts: u32,
+    /// Anchors.
+    pub anchors: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            states: 100_000,
+            src_nodes: 10_000,
+            frags: 8_192,
+            tables: 1_000,
+            table_entries: 200_000,
+            pktdelay_pkts: 10_000,
+            anchors: 512,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let t = Timeouts::default();
+        for (class, seconds) in [
+            (Timeout::TcpFirst, 120),
+            (Timeout::TcpEstablished, 86_400),
+            (Timeout::TcpClosed, 90),
+            (Timeout::UdpSingle, 30),
+            (Timeout::IcmpError, 10),
+            (Timeout::Interval, 10),
+            (Timeout::AdaptiveEnd, 120_000),
+            (Timeout::SrcTrack, 0),
+        ] {
+            assert_eq!(t.get(class), seconds, "{}", class.name());
+        }
+    }
+
+    #[test]
+    fn every_class_has_its_own_place() {
+        let mut t = Timeouts::default();
+        for (n, class) in Timeout::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, n);
+            t.set(class, n as u32 + 1000);
+        }
+        for (n, class) in Timeout::ALL.into_iter().enumerate() {
+            assert_eq!(t.get(class), n as u32 + 1000);
+        }
+    }
+}

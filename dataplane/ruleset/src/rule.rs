@@ -1,0 +1,346 @@
+//! One rule after expansion: every list is gone, every name is a number.
+
+use bitflags::bitflags;
+use net::KifId;
+
+use crate::facts::{Af, Direction, Fragment};
+use crate::limits::Timeout;
+use crate::table::TableId;
+
+/// Number of a rule in its ruleset, from 0, as `pfctl -vvsr` prints it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RuleNr(pub u32);
+
+/// Where the counters of a rule live. The same rule keeps its slot from one generation to the next, so that
+/// counters survive a reload and a state goes on counting on the rule that made it. Slot 0 is PF's default rule.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct RuleSlot(pub u32);
+
+impl RuleSlot {
+    /// Slot of the default rule: pass, no state.
+    pub const DEFAULT_RULE: RuleSlot = RuleSlot(0);
+}
+
+/// Number of a tag; 0 is no tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TagId(pub u16);
+
+/// What the rule does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    /// `pass`
+    Pass,
+    /// `block`
+    Block(BlockReply),
+    /// `match`: applies parameters, decides nothing.
+    Match,
+}
+
+/// What a blocked packet's sender hears.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BlockReply {
+    /// `block drop`: nothing.
+    Drop,
+    /// `block return`: RST for TCP, port unreachable for everything else.
+    Return,
+    /// `block return-rst (ttl n)`: RST for TCP. 0 means the default TTL.
+    ReturnRst {
+        /// TTL of the reset.
+        ttl: u8,
+    },
+    /// `block return-icmp (code, code6)`: type and code for each family.
+    ReturnIcmp {
+        /// ICMP type and code.
+        v4: (u8, u8),
+        /// ICMPv6 type and code.
+        v6: (u8, u8),
+    },
+}
+
+/// `on` and `received-on`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum IfMatch {
+    /// `on name`, `on ! name`
+    Kif {
+        /// The interface or group.
+        kif: KifId,
+        /// With `!`.
+        negate: bool,
+    },
+    /// `on any`: every interface but loopback.
+    Any,
+}
+
+/// Which addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum AddrSpec {
+    /// `any`
+    #[default]
+    Any,
+    /// Address and mask, host order, IPv4 in the low 32 bits.
+    Masked {
+        /// Family the address belongs to.
+        af: Af,
+        /// Address, already masked.
+        addr: u128,
+        /// Bits that count.
+        mask: u128,
+    },
+    /// `a - b`, both included.
+    Range {
+        /// Family the addresses belong to.
+        af: Af,
+        /// Lowest.
+        low: u128,
+        /// Highest.
+        high: u128,
+    },
+    /// `<table>`
+    Table(TableId),
+    /// `no-route`
+    NoRoute,
+    /// `urpf-failed`
+    UrpfFailed,
+    /// Matches nothing: a dynamic `(if)` without an address.
+    Never,
+}
+
+/// Port operator of pf.conf(5).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PortOp {
+    /// `= a`
+    Eq,
+    /// `!= a`
+    Ne,
+    /// `< a`
+    Lt,
+    /// `<= a`
+    Le,
+    /// `> a`
+    Gt,
+    /// `>= a`
+    Ge,
+    /// `a:b`, both included
+    Range,
+    /// `a >< b`, both excluded
+    Inside,
+    /// `a <> b`, outside, both excluded
+    Outside,
+}
+
+/// Port operator with its values, host order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PortRange {
+    /// Operator.
+    pub op: PortOp,
+    /// First value.
+    pub a: u16,
+    /// Second value, for operators that have two.
+    pub b: u16,
+}
+
+impl PortRange {
+    /// True if `port` satisfies the operator.
+    #[inline]
+    pub fn matches(self, port: u16) -> bool {
+        let (a, b) = (self.a, self.b);
+        match self.op {
+            PortOp::Eq => port == a,
+            PortOp::Ne => port != a,
+            PortOp::Lt => port < a,
+            PortOp::Le => port <= a,
+            PortOp::Gt => port > a,
+            PortOp::Ge => port >= a,
+            PortOp::Range => a <= port && port <= b,
+            PortOp::Inside => a < port && port < b,
+            PortOp::Outside => port < a || port > b,
+        }
+    }
+}
+
+/// `from` or `to`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Endpoint {
+    /// Addresses.
+    pub addr: AddrSpec,
+    /// With `!` before the address.
+    pub negate: bool,
+    /// Ports; none matches all.
+    pub port: Option<PortRange>,
+}
+
+/// `flags set/mask`. `flags any` has an empty mask.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TcpFlagsMatch {
+    /// Flags that must be set among `mask`.
+    pub set: u8,
+    /// Flags that count.
+    pub mask: u8,
+}
+
+/// `icmp-type`, `icmp6-type`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct IcmpMatch {
+    /// Type.
+    pub icmp_type: u8,
+    /// Code; none matches all.
+    pub code: Option<u8>,
+}
+
+/// State clause. `match` and `block` rules have `No`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum KeepState {
+    /// `no state`, or a rule that cannot keep one.
+    #[default]
+    No,
+    /// `keep state`
+    Keep,
+    /// `modulate state`
+    Modulate,
+    /// `synproxy state`
+    Synproxy,
+}
+
+bitflags! {
+    /// `log` and its options.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Log: u8 {
+        /// `log`
+        const ON = 1;
+        /// `log (all)`
+        const ALL = 2;
+        /// `log (matches)`
+        const MATCHES = 4;
+        /// `log (user)`
+        const USER = 8;
+    }
+}
+
+/// Options in the parentheses of a state clause.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StateOptions {
+    /// `if-bound`; floating otherwise.
+    pub if_bound: bool,
+    /// `sloppy`
+    pub sloppy: bool,
+    /// `no-sync`
+    pub no_sync: bool,
+    /// `pflow`
+    pub pflow: bool,
+    /// `max n`; 0 is no limit.
+    pub max: u32,
+    /// Timeouts that this rule overrides.
+    pub timeouts: alloc::vec::Vec<(Timeout, u32)>,
+}
+
+/// `tagged`, `! tagged`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TagMatch {
+    /// The tag.
+    pub tag: TagId,
+    /// With `!`.
+    pub negate: bool,
+}
+
+/// One rule. Fields of `None` match everything.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What it does.
+    pub action: Action,
+    /// Where its counters live; given by the control core when the ruleset is published.
+    pub slot: RuleSlot,
+    /// Line of `pf.conf` (or of the included file) it came from, from 1.
+    pub line: u32,
+    /// Stop here.
+    pub quick: bool,
+    /// `in` or `out`.
+    pub direction: Option<Direction>,
+    /// `on`.
+    pub on: Option<IfMatch>,
+    /// `received-on`.
+    pub received_on: Option<IfMatch>,
+    /// `inet` or `inet6`.
+    pub af: Option<Af>,
+    /// IP protocol.
+    pub proto: Option<u8>,
+    /// `from`
+    pub src: Endpoint,
+    /// `to`
+    pub dst: Endpoint,
+    /// `flags`; applies to TCP only.
+    pub flags: TcpFlagsMatch,
+    /// `icmp-type` or `icmp6-type`.
+    pub icmp: Option<IcmpMatch>,
+    /// `tos`, compared with the DSCP bits.
+    pub tos: Option<u8>,
+    /// `fragment`: matches only pieces of datagrams.
+    pub fragment: Fragment,
+    /// `probability`, as a fraction of u32::MAX; none always matches.
+    pub probability: Option<u32>,
+    /// `tagged`
+    pub tagged: Option<TagMatch>,
+    /// `tag`; 0 for none.
+    pub tag: TagId,
+    /// `log`
+    pub log: Log,
+    /// `allow-opts`
+    pub allow_opts: bool,
+    /// State clause.
+    pub keep_state: KeepState,
+    /// Options of the state clause.
+    pub state: StateOptions,
+}
+
+impl Rule {
+    /// A rule that matches every packet.
+    pub fn new(action: Action) -> Self {
+        Rule {
+            action,
+            slot: RuleSlot::DEFAULT_RULE,
+            line: 0,
+            quick: false,
+            direction: None,
+            on: None,
+            received_on: None,
+            af: None,
+            proto: None,
+            src: Endpoint::default(),
+            dst: Endpoint::default(),
+            flags: TcpFlagsMatch::default(),
+            icmp: None,
+            tos: None,
+            fragment: Fragment::No,
+            probability: None,
+            tagged: None,
+            tag: TagId::default(),
+            log: Log::empty(),
+            allow_opts: false,
+            keep_state: KeepState::No,
+            state: StateOptions::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_operators_treat_their_ends_as_the_manual_says() {
+        let ports = [79u16, 80, 81, 89, 90, 91];
+        for (op, expect) in [
+            (PortOp::Eq, [false, true, false, false, false, false]),
+            (PortOp::Ne, [true, false, true, true, true, true]),
+            (PortOp::Lt, [true, false, false, false, false, false]),
+            (PortOp::Le, [true, true, false, false, false, false]),
+            (PortOp::Gt, [false, false, true, true, true, true]),
+            (PortOp::Ge, [false, true, true, true, true, true]),
+            (PortOp::Range, [false, true, true, true, true, false]),
+            (PortOp::Inside, [false, false, true, true, false, false]),
+            (PortOp::Outside, [true, false, false, false, false, true]),
+        ] {
+            let range = PortRange { op, a: 80, b: 90 };
+            assert_eq!(ports.map(|p| range.matches(p)), expect, "{op:?}");
+        }
+    }
+}
