@@ -1,3 +1,5 @@
-//! The control core: transactions, the running configuration, statistics. The only one that talks to workers.
+//! The control core: transactions, the running configuration, statistics. The only part that talks to workers.
 
 #![forbid(unsafe_code)]
+
+pub mod api;

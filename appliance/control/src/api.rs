@@ -1,0 +1,381 @@
+//! What the console and the HTTP server may ask of the control core: plain values in, plain values out. They
+//! format; the control core knows. Everything a `show` command prints comes from a type of this file, so the
+//! text and the `--json` of a command never disagree.
+//!
+//! Two implementations: the control core itself, and the fake that tests of console and HTTP use.
+
+use std::net::IpAddr;
+
+use pfconf::diag::Diagnostic;
+use serde::Serialize;
+
+/// How somebody proves that he may change something.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Typed at the serial console: whoever holds the cable is trusted.
+    Console,
+    /// `Authorization: Bearer …`; compared with the stored hash in constant time.
+    Bearer(String),
+    /// Nothing but what the bundle itself carries: its signify signature must be by a trusted key.
+    Signature,
+}
+
+/// Tokens stay out of logs.
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Proof::Console => "Console",
+            Proof::Bearer(_) => "Bearer(…)",
+            Proof::Signature => "Signature",
+        })
+    }
+}
+
+/// An accepted bundle.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// Number of the running policy.
+    pub generation: u32,
+    /// `sha256:` and 64 hexadecimal digits of the upload as received.
+    pub digest: String,
+    /// False if this very bundle was running already.
+    pub changed: bool,
+    /// Warnings and notices.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Why a bundle was not accepted. Nothing has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// No valid proof: wrong token, unknown key, bad signature, nothing at all. The text names no secret.
+    Unauthorized(String),
+    /// Signed, but not newer than what was accepted before.
+    Replayed(String),
+    /// Larger than the limit.
+    TooLarge(String),
+    /// Files of the bundle are wrong; every message there is.
+    Invalid(Vec<Diagnostic>),
+    /// The configuration is fine, but could not be stored or does not fit this machine.
+    Failed(String),
+}
+
+/// One page of `GET /v1/status`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// `myname`.
+    pub hostname: String,
+    /// True once packets are forwarded.
+    pub forwarding: bool,
+    /// Number of the running policy; 0 blocks everything but management.
+    pub generation: u32,
+    /// Digest of the running bundle, if there is one.
+    pub digest: Option<String>,
+    /// How the running bundle came: `console`, `token`, `signify:KEYID`, `boot`, `seed`.
+    pub origin: String,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// Current states.
+    pub states: u64,
+    /// `set limit states`.
+    pub states_limit: u64,
+    /// Packet workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Packet buffers in the pool and in use.
+    pub buffers_total: u64,
+    /// Packet buffers in use.
+    pub buffers_used: u64,
+    /// Uploads refused since start.
+    pub uploads_refused: u64,
+    /// Reason of the previous death, if the previous run died.
+    pub epitaph: Option<String>,
+}
+
+/// One packet worker.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct WorkerStatus {
+    /// Number, from 0.
+    pub id: u16,
+    /// CPU it is pinned to.
+    pub cpu: u16,
+    /// Packets received.
+    pub packets: u64,
+    /// Share of turns that found work since the last question, 0 to 1.
+    pub busy: f64,
+    /// Asleep because nothing arrives.
+    pub idle: bool,
+    /// Generation it has adopted.
+    pub generation: u32,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of IP packets.
+    pub bytes: u64,
+}
+
+/// A rule with its counters, as `pfctl -vvsr` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RuleView {
+    /// Number, from 0.
+    pub nr: u32,
+    /// Canonical text.
+    pub text: String,
+    /// Label.
+    pub label: Option<String>,
+    /// File and line it came from: `pf.conf:12`.
+    pub origin: String,
+    /// Times it was looked at.
+    pub evaluations: u64,
+    /// In.
+    pub input: Count,
+    /// Out.
+    pub output: Count,
+    /// States it has now.
+    pub states: u64,
+    /// States it has made.
+    pub states_total: u64,
+}
+
+/// One side of a state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct StateEnd {
+    /// Address.
+    pub addr: IpAddr,
+    /// Port, or ICMP id.
+    pub port: u16,
+}
+
+/// A state, as `pfctl -ss` and `-vss` show it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct StateView {
+    /// `all`, or the interface it is bound to.
+    pub interface: String,
+    /// IP protocol number.
+    pub proto: u8,
+    /// `in` or `out`.
+    pub direction: &'static str,
+    /// Who began, as seen on the wire.
+    pub src: StateEnd,
+    /// Who was addressed, as seen on the wire.
+    pub dst: StateEnd,
+    /// Both sides' states in pfctl's words, the originator's first: `ESTABLISHED:ESTABLISHED`, `MULTIPLE:SINGLE`.
+    pub peers: (String, String),
+    /// `(seq_lo, seq_hi - seq_lo, wscale)` of both sides, for TCP: pfctl's `[lo + len](+diff) wscale n`.
+    pub windows: Option<[(u32, u32, u8); 2]>,
+    /// Seconds since creation.
+    pub age_s: u64,
+    /// Seconds until it expires if nothing comes.
+    pub expires_s: u64,
+    /// In its own direction, and back.
+    pub counts: [Count; 2],
+    /// Rule number in the running policy; none if the rule is gone.
+    pub rule: Option<u32>,
+    /// 64-bit id.
+    pub id: u64,
+    /// Worker that owns it.
+    pub worker: u16,
+}
+
+/// `pfctl -si`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PfInfo {
+    /// Always true: there is no `pfctl -d` yet.
+    pub enabled: bool,
+    /// Seconds since the filter was enabled.
+    pub since_s: u64,
+    /// `set debug`.
+    pub debug: String,
+    /// Current states.
+    pub states: u64,
+    /// State table: look-ups, insertions, removals.
+    pub searches: u64,
+    /// Insertions.
+    pub inserts: u64,
+    /// Removals.
+    pub removals: u64,
+    /// PF's reason counters in PF's order and with PF's names, then ours: (name, packets).
+    pub reasons: Vec<(String, u64)>,
+    /// The `set loginterface` interface, if set: name, then [v4, v6] × bytes in/out and packets in pass/block, out pass/block.
+    pub loginterface: Option<InterfaceView>,
+}
+
+/// An interface.
+#[derive(Clone, PartialEq, Debug, Serialize, Default)]
+pub struct InterfaceView {
+    /// Name.
+    pub name: String,
+    /// `description`
+    pub description: String,
+    /// Number.
+    pub index: u16,
+    /// Configured up.
+    pub up: bool,
+    /// Carrier.
+    pub link: bool,
+    /// Megabits per second; 0 where unknown.
+    pub speed_mbps: u32,
+    /// Station address, `00:11:22:33:44:55`.
+    pub lladdr: String,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Addresses with prefix length.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Poll-mode driver and device.
+    pub driver: String,
+    /// `0000:00:03.0`
+    pub device: String,
+    /// \[inet, inet6\] × \[in, out\] × \[pass, block\]
+    pub pf: [[[Count; 2]; 2]; 2],
+    /// Frames the card received and sent.
+    pub hw_in: Count,
+    /// Sent.
+    pub hw_out: Count,
+    /// Frames the card dropped for want of room or buffers.
+    pub hw_missed: u64,
+    /// Frames with errors.
+    pub hw_errors: u64,
+}
+
+/// A route.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RouteView {
+    /// Destination.
+    pub dest: IpAddr,
+    /// Its prefix length.
+    pub prefix_len: u8,
+    /// Gateway; none for a connected network.
+    pub gateway: Option<IpAddr>,
+    /// Interface name.
+    pub interface: String,
+    /// BSD flags: `UGS`, `UCn`, …
+    pub flags: String,
+}
+
+/// A neighbor (`arp -a`, `ndp -a`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct NeighborView {
+    /// Address.
+    pub addr: IpAddr,
+    /// Station address; none while it is asked for.
+    pub lladdr: Option<String>,
+    /// Interface name.
+    pub interface: String,
+    /// Seconds until it is asked for again; none for our own, permanent ones.
+    pub expires_s: Option<u64>,
+    /// `reachable`, `stale`, `incomplete`, `permanent`, …
+    pub state: String,
+}
+
+/// A table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TableView {
+    /// Name.
+    pub name: String,
+    /// Elements as printed: `10.0.0.0/8`, `!10.1.0.0/16`.
+    pub entries: Vec<String>,
+}
+
+/// Answer to one echo request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PingReply {
+    /// An answer: bytes, sequence, TTL, time.
+    Answer {
+        /// Bytes of ICMP.
+        bytes: usize,
+        /// Sequence number.
+        seq: u16,
+        /// TTL or hop limit it arrived with.
+        ttl: u8,
+        /// Round trip.
+        rtt: std::time::Duration,
+    },
+    /// Nothing came in time.
+    Timeout {
+        /// Sequence number.
+        seq: u16,
+    },
+}
+
+/// A sample for `/metrics`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sample {
+    /// Metric name, e.g. `fugu_pf_drops_total`.
+    pub name: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Label names and values.
+    pub labels: Vec<(&'static str, String)>,
+    /// Value.
+    pub value: f64,
+}
+
+/// What a person or a program may ask of the running box.
+pub trait Api {
+    /// Health and identity.
+    fn status(&mut self) -> Status;
+    /// Checks a bundle and, if all is well, makes it the running one. All or nothing.
+    fn apply_bundle(&mut self, bundle: &[u8], proof: &Proof) -> Result<Applied, Refused>;
+    /// Checks the proof alone, before a body is read: true if an upload could be accepted with it.
+    fn may_upload(&mut self, proof: &Proof) -> bool;
+    /// True if `proof` may read status and metrics: a valid token, or the console.
+    fn may_read(&mut self, proof: &Proof) -> bool;
+    /// `pfctl -sr` and `-vvsr`.
+    fn rules(&mut self) -> Vec<RuleView>;
+    /// `pfctl -ss`: at most `limit` states. Asks the workers; may take milliseconds.
+    fn states(&mut self, limit: usize) -> Vec<StateView>;
+    /// `pfctl -si`.
+    fn pf_info(&mut self) -> PfInfo;
+    /// `pfctl -sT`, `-t name -T show`.
+    fn tables(&mut self) -> Vec<TableView>;
+    /// `pfctl -sm`, `-st`: (name, value).
+    fn limits(&mut self) -> Vec<(String, u64)>;
+    /// Timeouts: (name, seconds or states).
+    fn timeouts(&mut self) -> Vec<(String, u64)>;
+    /// `ifconfig`, `netstat -i`.
+    fn interfaces(&mut self) -> Vec<InterfaceView>;
+    /// `route show`.
+    fn routes(&mut self) -> Vec<RouteView>;
+    /// `arp -a`, `ndp -a`.
+    fn neighbors(&mut self) -> Vec<NeighborView>;
+    /// Everything for `/metrics`.
+    fn metrics(&mut self) -> Vec<Sample>;
+    /// Begins a ping from the box; answers are fetched with [`Api::ping_poll`].
+    fn ping_start(&mut self, to: IpAddr, count: u16) -> Result<(), String>;
+    /// Answers since the last call; none ends the ping.
+    fn ping_poll(&mut self) -> Option<Vec<PingReply>>;
+    /// Ends a running ping early.
+    fn ping_stop(&mut self);
+    /// Sets the management address from the wizard: interface, address, prefix length, gateway. Stored.
+    fn set_management(
+        &mut self,
+        interface: &str,
+        addr: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), String>;
+    /// Stores the hash of a bearer token; an empty one removes it.
+    fn set_token(&mut self, token: &str) -> Result<(), String>;
+    /// Trusts a signify public key (the text of a `.pub` file).
+    fn trust_key(&mut self, public: &str) -> Result<String, String>;
+    /// Trusted keys: (key id, comment).
+    fn trusted_keys(&mut self) -> Vec<(String, String)>;
+    /// Distrusts a key by id.
+    fn distrust_key(&mut self, key_id: &str) -> Result<(), String>;
+    /// True while nothing was configured yet: the console offers the wizard.
+    fn needs_wizard(&mut self) -> bool;
+    /// The last log lines, oldest first.
+    fn log_lines(&mut self) -> Vec<String>;
+    /// Restarts the box (or ends the process on a workstation).
+    fn reboot(&mut self);
+    /// Stops the box.
+    fn halt(&mut self);
+}
