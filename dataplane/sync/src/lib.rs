@@ -1,4 +1,23 @@
-//! What crosses cores: published configuration, single-producer rings, counters. The only atomics.
-#![cfg_attr(not(test), no_std)]
+//! What crosses cores, and nothing else does: rings with one producer and one consumer ([`ring`]), a published
+//! value ([`published`]), counters with one writer ([`counter`]), a limit that creation of a state touches
+//! ([`gauge`]). The only atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p sync --release loom` explores the interleavings of rings and published
+//! values with the model checker.
+
+#![cfg_attr(not(any(test, loom)), no_std)]
 
 extern crate alloc;
+
+pub mod cache;
+pub mod counter;
+pub mod gauge;
+mod primitive;
+pub mod published;
+pub mod ring;
+
+pub use cache::{CacheLine, prefetch};
+pub use counter::Counter;
+pub use gauge::Gauge;
+pub use published::{Publisher, Subscriber, published};
+pub use ring::{Consumer, Producer, ring};
