@@ -1,0 +1,188 @@
+//! The hash index of a state table: buckets of one cache line, tags before keys.
+//!
+//! A bucket holds seven entries. When its home bucket is full an entry goes to one of the next buckets, and the
+//! home bucket counts how many of its own live elsewhere, so that a look-up that misses usually stops after one
+//! line. The table keeps at most half of the places in use, which makes a third bucket all but unheard of.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use crate::record::StateIdx;
+
+/// Entries of a bucket.
+const PLACES: usize = 7;
+/// How far from home an entry may live, in buckets.
+const REACH: usize = 8;
+
+/// One cache line: tags (bits of the hash, never 0 for an entry in use), then state numbers.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u16; PLACES + 1],
+    states: [u32; PLACES],
+    /// Entries whose home is here and that live in a later bucket.
+    strayed: u32,
+    spare: [u32; 4],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+const EMPTY: Bucket = Bucket {
+    tags: [0; PLACES + 1],
+    states: [0; PLACES],
+    strayed: 0,
+    spare: [0; 4],
+};
+
+/// Where a hash leads.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    bucket: usize,
+    tag: u16,
+}
+
+/// The index. Fixed size.
+pub struct Index {
+    buckets: Box<[Bucket]>,
+}
+
+impl Index {
+    /// An index for `states` entries, at most half full.
+    pub fn new(states: usize) -> Self {
+        let buckets = (states * 2).div_ceil(PLACES).next_power_of_two().max(REACH);
+        Index {
+            buckets: vec![EMPTY; buckets].into_boxed_slice(),
+        }
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> Home {
+        Home {
+            bucket: hash as usize & (self.buckets.len() - 1),
+            tag: (hash >> 48) as u16 | 1,
+        }
+    }
+
+    /// Asks the cache for the home bucket of `hash`.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        sync::prefetch(&self.buckets[self.home(hash).bucket]);
+    }
+
+    /// The first entry of the home bucket whose tag fits: right in all but one of some thousands of cases.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<StateIdx> {
+        let home = self.home(hash);
+        let bucket = &self.buckets[home.bucket];
+        let hits = tag_hits(bucket, home.tag);
+        (hits != 0).then(|| StateIdx(bucket.states[hits.trailing_zeros() as usize % PLACES]))
+    }
+
+    /// The entry for which `is_it` says yes among those whose tag fits.
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(StateIdx) -> bool) -> Option<StateIdx> {
+        let home = self.home(hash);
+        for step in 0..REACH {
+            let bucket = &self.buckets[(home.bucket + step) & (self.buckets.len() - 1)];
+            let mut hits = tag_hits(bucket, home.tag);
+            while hits != 0 {
+                let state = StateIdx(bucket.states[hits.trailing_zeros() as usize % PLACES]);
+                if is_it(state) {
+                    return Some(state);
+                }
+                hits &= hits - 1;
+            }
+            if step == 0 && bucket.strayed == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Adds an entry; false if no place is in reach.
+    pub fn insert(&mut self, hash: u64, state: StateIdx) -> bool {
+        let home = self.home(hash);
+        let mask = self.buckets.len() - 1;
+        for step in 0..REACH {
+            let bucket = &mut self.buckets[(home.bucket + step) & mask];
+            if let Some(place) = bucket.tags[..PLACES].iter().position(|t| *t == 0) {
+                bucket.tags[place] = home.tag;
+                bucket.states[place] = state.0;
+                if step > 0 {
+                    self.buckets[home.bucket].strayed += 1;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Removes the entry of `state`; false if it was not there.
+    pub fn remove(&mut self, hash: u64, state: StateIdx) -> bool {
+        let home = self.home(hash);
+        let mask = self.buckets.len() - 1;
+        for step in 0..REACH {
+            let bucket = &mut self.buckets[(home.bucket + step) & mask];
+            let place =
+                (0..PLACES).find(|n| bucket.tags[*n] == home.tag && bucket.states[*n] == state.0);
+            if let Some(place) = place {
+                bucket.tags[place] = 0;
+                if step > 0 {
+                    self.buckets[home.bucket].strayed -= 1;
+                }
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// One bit for each place whose tag is `tag`. Written so that the compiler makes one vector comparison of it.
+#[inline]
+fn tag_hits(bucket: &Bucket, tag: u16) -> u32 {
+    let mut hits = 0;
+    for (n, t) in bucket.tags.iter().enumerate() {
+        hits |= u32::from(*t == tag) << n;
+    }
+    hits & ((1 << PLACES) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_share_a_bucket_stray_and_come_home() {
+        let mut index = Index::new(100);
+        // Same bucket for all: only the tag differs.
+        let hash = |n: u64| n << 49;
+        for n in 0..30 {
+            assert!(index.insert(hash(n), StateIdx(n as u32)));
+        }
+        for n in 0..30 {
+            assert_eq!(index.find(hash(n), |_| true), Some(StateIdx(n as u32)));
+        }
+        for n in (0..30).rev() {
+            assert!(index.remove(hash(n), StateIdx(n as u32)));
+            assert!(!index.remove(hash(n), StateIdx(n as u32)));
+        }
+        assert_eq!(index.buckets[0].strayed, 0);
+        assert!(index.buckets.iter().all(|b| b.tags.iter().all(|t| *t == 0)));
+    }
+
+    #[test]
+    fn a_full_reach_refuses_and_changes_nothing() {
+        let mut index = Index::new(1);
+        let places = REACH * PLACES;
+        for n in 0..places {
+            assert!(index.insert(0, StateIdx(n as u32)));
+        }
+        assert!(!index.insert(0, StateIdx(999)));
+        assert_eq!(index.find(0, |s| s.0 == 999), None);
+        let mut seen = 0;
+        index.find(0, |_| {
+            seen += 1;
+            false
+        });
+        assert_eq!(seen, places);
+    }
+}

@@ -1,0 +1,149 @@
+//! The key of a state: who talks with whom, independent of which of the two sent the packet at hand.
+//!
+//! PF orders the two ends by the *direction of the packet through the interface*: end 0 is the source of an
+//! incoming packet and the destination of an outgoing one. A packet and its answer through the same interface
+//! therefore have the same key, while the same packet leaving by another interface has the mirrored one.
+
+use ruleset::{Af, Direction};
+
+/// Two ends, a protocol and a family. 40 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Key {
+    /// Addresses as (high, low) halves, host order, IPv4 in the low 32 bits of the low half.
+    addr: [[u64; 2]; 2],
+    /// Ports, host order. ICMP echo: the identifier at the asking end, the request type at the other.
+    port: [u16; 2],
+    /// IP protocol.
+    proto: u8,
+    /// 4 or 6.
+    version: u8,
+    spare: u16,
+}
+
+const _: () = assert!(size_of::<Key>() == 40);
+
+/// Secret start value of the table's hash, so that nobody outside can choose keys that collide.
+#[derive(Clone, Copy)]
+pub struct HashSeed(pub u64);
+
+impl Key {
+    /// Key of a packet that passes an interface in `direction`.
+    #[inline]
+    pub fn new(
+        direction: Direction,
+        af: Af,
+        proto: u8,
+        src: (u128, u16),
+        dst: (u128, u16),
+    ) -> Self {
+        let (zero, one) = match direction {
+            Direction::In => (src, dst),
+            Direction::Out => (dst, src),
+        };
+        Key {
+            addr: [halves(zero.0), halves(one.0)],
+            port: [zero.1, one.1],
+            proto,
+            version: match af {
+                Af::Inet => 4,
+                Af::Inet6 => 6,
+            },
+            spare: 0,
+        }
+    }
+
+    /// Address and port of an end (0 or 1).
+    #[inline]
+    pub fn end(&self, n: usize) -> (u128, u16) {
+        let [high, low] = self.addr[n & 1];
+        (u128::from(high) << 64 | u128::from(low), self.port[n & 1])
+    }
+
+    /// The key of the same conversation on the far side of the firewall.
+    #[inline]
+    pub fn mirrored(&self) -> Self {
+        Key {
+            addr: [self.addr[1], self.addr[0]],
+            port: [self.port[1], self.port[0]],
+            ..*self
+        }
+    }
+
+    /// IP protocol.
+    pub fn proto(&self) -> u8 {
+        self.proto
+    }
+
+    /// Address family.
+    pub fn af(&self) -> Af {
+        if self.version == 4 {
+            Af::Inet
+        } else {
+            Af::Inet6
+        }
+    }
+
+    /// Keyed hash for the table; multiply-and-fold over the whole key. Not for choosing the owner core.
+    #[inline]
+    pub fn hash(&self, seed: HashSeed) -> u64 {
+        let ports = u64::from(self.port[0])
+            | u64::from(self.port[1]) << 16
+            | u64::from(self.proto) << 32
+            | u64::from(self.version) << 40;
+        let mut h = fold(
+            self.addr[0][1] ^ seed.0,
+            self.addr[1][1] ^ 0x9e37_79b9_7f4a_7c15,
+        );
+        if self.version != 4 {
+            h = fold(h ^ self.addr[0][0], self.addr[1][0] ^ 0xe703_7ed1_a0b4_28db);
+        }
+        fold(h ^ ports, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
+    }
+}
+
+#[inline]
+fn halves(addr: u128) -> [u64; 2] {
+    [(addr >> 64) as u64, addr as u64]
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_and_its_answer_through_one_interface_have_one_key() {
+        let (a, b) = ((0x0a00_0001, 1024), (0xc0a8_0001, 80));
+        let there = Key::new(Direction::In, Af::Inet, 6, a, b);
+        let back = Key::new(Direction::Out, Af::Inet, 6, b, a);
+        assert_eq!(there, back);
+        let forwarded = Key::new(Direction::Out, Af::Inet, 6, a, b);
+        assert_ne!(there, forwarded);
+        assert_eq!(there.mirrored(), forwarded);
+        assert_eq!((there.end(0), there.end(1)), (a, b));
+    }
+
+    #[test]
+    fn the_hash_depends_on_every_part_and_on_the_seed() {
+        let base = || Key::new(Direction::In, Af::Inet6, 6, (1, 2), (3, 4));
+        let seed = HashSeed(0x1234_5678_9abc_def0);
+        let h = base().hash(seed);
+        for other in [
+            Key::new(Direction::In, Af::Inet6, 17, (1, 2), (3, 4)),
+            Key::new(Direction::In, Af::Inet6, 6, (1 << 100, 2), (3, 4)),
+            Key::new(Direction::In, Af::Inet6, 6, (1, 2), (3 << 64, 4)),
+            Key::new(Direction::In, Af::Inet6, 6, (1, 5), (3, 4)),
+            Key::new(Direction::In, Af::Inet6, 6, (1, 2), (3, 5)),
+            base().mirrored(),
+        ] {
+            assert_ne!(h, other.hash(seed), "{other:?}");
+        }
+        assert_ne!(h, base().hash(HashSeed(1)));
+    }
+}

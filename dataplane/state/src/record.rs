@@ -1,0 +1,161 @@
+//! One state, laid out in cache lines: what every packet touches comes first.
+
+use bitflags::bitflags;
+use ruleset::{Direction, KifId, RuleSlot, TagId, Timeout};
+
+use crate::key::Key;
+
+/// Place of a state in its table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct StateIdx(pub u32);
+
+impl StateIdx {
+    /// No state.
+    pub const NONE: StateIdx = StateIdx(u32::MAX);
+
+    /// `None` for [`StateIdx::NONE`].
+    pub fn some(self) -> Option<StateIdx> {
+        (self != StateIdx::NONE).then_some(self)
+    }
+}
+
+/// What is known of one side of a connection. 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Peer {
+    /// Highest sequence number sent, plus one.
+    pub seq_lo: u32,
+    /// Highest sequence number the other side allows.
+    pub seq_hi: u32,
+    /// Largest window seen, unscaled.
+    pub win_max: u16,
+    /// Window scale shift in the low four bits; [`Peer::WSCALE_KNOWN`] if the side offered one.
+    pub wscale: u8,
+    /// State of this side in its protocol: a `TcpState`, or `track::TRAFFIC_*`.
+    pub state: u8,
+    /// Reserved for sequence modulation.
+    pub seq_diff: u32,
+}
+
+impl Peer {
+    /// The side sent a window scale option.
+    pub const WSCALE_KNOWN: u8 = 0x80;
+    /// Bits of `wscale` that are the shift.
+    pub const WSCALE_MASK: u8 = 0x0f;
+}
+
+bitflags! {
+    /// What else a state is.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct StateFlags: u16 {
+        /// Matches only on the interface that made it (`if-bound`).
+        const IF_BOUND = 1;
+        /// TCP windows are not checked.
+        const SLOPPY = 2;
+        /// Every packet is logged (`log (all)`).
+        const LOG_ALL = 4;
+        /// Packets with IP options pass (`allow-opts`).
+        const ALLOW_OPTS = 8;
+        /// The rule has timeouts of its own.
+        const OWN_TIMEOUTS = 16;
+        /// Not sent to the peer (`no-sync`).
+        const NO_SYNC = 32;
+    }
+}
+
+/// A tracked connection as one interface sees it. 256 bytes, four cache lines.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub struct State {
+    // Line 0: what a look-up compares and every packet needs.
+    /// Ends as seen on the wire.
+    pub wire: Key,
+    /// The state of the same connection on the other interface.
+    pub pair: StateIdx,
+    /// When the last packet was seen, in 10 ms ticks, wrapping.
+    pub last_seen: u32,
+    /// Counters of the rule that made it.
+    pub rule: RuleSlot,
+    /// Options.
+    pub flags: StateFlags,
+    /// Direction of the packet that made it.
+    pub direction: Direction,
+    /// Which timeout applies now.
+    pub timeout: Timeout,
+    /// Interface it is bound to, if bound; where it was made otherwise.
+    pub kif: KifId,
+    /// Tag that its packets carry.
+    pub tag: TagId,
+    /// Generation of the policy that made it.
+    pub generation: u32,
+    // Line 1: what tracking and counting write.
+    /// The side that began, then the other.
+    pub peer: [Peer; 2],
+    /// Packets in the state's own direction, and back.
+    pub packets: [u64; 2],
+    /// Bytes of IP packets likewise.
+    pub bytes: [u64; 2],
+    // Line 2: where packets go, valid while the stamp is that of the running configuration.
+    /// Ends as the box's own side sees them; equal to `wire` unless translated.
+    pub stack: Key,
+    /// Cached egress of packets in the state's own direction.
+    pub egress: EgressCache,
+    // Line 3: cold.
+    /// Unique number.
+    pub id: u64,
+    /// Creation, 10 ms ticks.
+    pub created: u32,
+    /// Timer list.
+    pub timer_next: StateIdx,
+    /// Timer list.
+    pub timer_prev: StateIdx,
+    /// List it hangs in; `wheel::NOWHERE` if in none.
+    pub timer_slot: u16,
+    /// In use.
+    pub used: bool,
+}
+
+/// Where the last packet of a state went; saves route and neighbor look-ups while nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct EgressCache {
+    /// Stamp of configuration and neighbors for which it holds; 0 never does.
+    pub stamp: u32,
+    /// Interface to leave by.
+    pub interface: u16,
+    /// Station address of the next hop.
+    pub lladdr: [u8; 6],
+}
+
+const _: () = assert!(size_of::<State>() == 256);
+const _: () = assert!(core::mem::offset_of!(State, peer) == 64);
+const _: () = assert!(core::mem::offset_of!(State, stack) == 128);
+const _: () = assert!(core::mem::offset_of!(State, id) <= 192);
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            wire: Key::default(),
+            pair: StateIdx::NONE,
+            last_seen: 0,
+            rule: RuleSlot::DEFAULT_RULE,
+            flags: StateFlags::empty(),
+            direction: Direction::In,
+            timeout: Timeout::OtherFirst,
+            kif: KifId::default(),
+            tag: TagId::default(),
+            peer: [Peer::default(); 2],
+            packets: [0; 2],
+            bytes: [0; 2],
+            stack: Key::default(),
+            egress: EgressCache::default(),
+            id: 0,
+            created: 0,
+            generation: 0,
+            timer_next: StateIdx::NONE,
+            timer_prev: StateIdx::NONE,
+            timer_slot: crate::wheel::NOWHERE,
+            used: false,
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The per-core state table: a slab of states, a hash index over their keys, and the timing wheel. One owner;
+//! fixed size; nothing is allocated after `new`.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::index::Index;
+use crate::key::{HashSeed, Key};
+use crate::record::{State, StateIdx};
+use crate::wheel::Wheel;
+
+/// Ticks of `last_seen` per second.
+pub const TICKS_PER_S: u32 = 100;
+
+/// `last_seen` for a time in milliseconds since start.
+#[inline]
+pub fn ticks(now_ms: u64) -> u32 {
+    (now_ms / 10) as u32
+}
+
+/// Why a state was not inserted. Nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InsertError {
+    /// The slab is full.
+    Full,
+    /// A state with this key exists.
+    Exists,
+    /// No place within reach in the index: an extraordinary collision of hashes.
+    NoPlace,
+}
+
+/// States of one core.
+pub struct StateTable {
+    slab: Box<[State]>,
+    free: Vec<StateIdx>,
+    index: Index,
+    wheel: Wheel,
+    seed: HashSeed,
+    next_id: u64,
+}
+
+impl StateTable {
+    /// A table for `capacity` states. `id_base` goes into the upper bits of state ids, so that ids of different
+    /// cores differ.
+    pub fn new(capacity: usize, seed: HashSeed, id_base: u64, now_ms: u64) -> Self {
+        let capacity = capacity.clamp(2, u32::MAX as usize - 1);
+        StateTable {
+            slab: vec![State::default(); capacity].into_boxed_slice(),
+            free: (0..capacity as u32).rev().map(StateIdx).collect(),
+            index: Index::new(capacity),
+            wheel: Wheel::new((now_ms / 1000) as u32),
+            seed,
+            next_id: id_base,
+        }
+    }
+
+    /// States in use.
+    pub fn len(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
+
+    /// True without states.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Most states there can be.
+    pub fn capacity(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Hash of a key in this table.
+    #[inline]
+    pub fn hash(&self, key: &Key) -> u64 {
+        key.hash(self.seed)
+    }
+
+    /// First step of a staged look-up: asks for the line of the index.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: which state it probably is. Asks for that state's lines.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<StateIdx> {
+        let idx = self.index.guess(hash)?;
+        self.prefetch(idx);
+        Some(idx)
+    }
+
+    /// Asks for the two lines of a state that every packet touches.
+    #[inline]
+    pub fn prefetch(&self, idx: StateIdx) {
+        if let Some(st) = self.slab.get(idx.0 as usize) {
+            sync::prefetch(st);
+            sync::cache::prefetch_at(st, 64);
+        }
+    }
+
+    /// Third step: the state with this key, trying `guess` first.
+    #[inline]
+    pub fn confirm(&self, guess: Option<StateIdx>, key: &Key, hash: u64) -> Option<StateIdx> {
+        match guess {
+            Some(idx) if self.slab[idx.0 as usize].wire == *key => Some(idx),
+            _ => self.find(key, hash),
+        }
+    }
+
+    /// The state with this key.
+    pub fn find(&self, key: &Key, hash: u64) -> Option<StateIdx> {
+        self.index
+            .find(hash, |idx| self.slab[idx.0 as usize].wire == *key)
+    }
+
+    /// A state that is in use.
+    #[inline]
+    pub fn get(&self, idx: StateIdx) -> Option<&State> {
+        self.slab.get(idx.0 as usize).filter(|st| st.used)
+    }
+
+    /// A state that is in use, writable. The key must not be changed.
+    #[inline]
+    pub fn get_mut(&mut self, idx: StateIdx) -> Option<&mut State> {
+        self.slab.get_mut(idx.0 as usize).filter(|st| st.used)
+    }
+
+    /// Inserts `st`, to be looked at again after `timeout_s` seconds. Fills in the id.
+    pub fn insert(&mut self, mut st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
+        let hash = self.hash(&st.wire);
+        if self.find(&st.wire, hash).is_some() {
+            return Err(InsertError::Exists);
+        }
+        let idx = *self.free.last().ok_or(InsertError::Full)?;
+        if !self.index.insert(hash, idx) {
+            return Err(InsertError::NoPlace);
+        }
+        self.free.pop();
+        self.next_id += 1;
+        st.id = self.next_id;
+        st.used = true;
+        st.timer_slot = crate::wheel::NOWHERE;
+        let at_s = (st.last_seen / TICKS_PER_S).wrapping_add(timeout_s);
+        self.slab[idx.0 as usize] = st;
+        self.wheel.hang(&mut self.slab, idx, at_s);
+        Ok(idx)
+    }
+
+    /// Ties the two states of one connection together.
+    pub fn link(&mut self, a: StateIdx, b: StateIdx) {
+        self.slab[a.0 as usize].pair = b;
+        self.slab[b.0 as usize].pair = a;
+    }
+
+    /// Removes a state; gives it back for the last counts. Its pair stays, unlinked.
+    pub fn remove(&mut self, idx: StateIdx) -> Option<State> {
+        let st = self.get(idx)?.clone();
+        let removed = self.index.remove(self.hash(&st.wire), idx);
+        debug_assert!(removed, "a state in use is in the index");
+        self.wheel.unhang(&mut self.slab, idx);
+        if let Some(pair) = st.pair.some() {
+            self.slab[pair.0 as usize].pair = StateIdx::NONE;
+        }
+        self.slab[idx.0 as usize].used = false;
+        self.free.push(idx);
+        Some(st)
+    }
+
+    /// The timeout class of a state has changed: look at it after `timeout_s` seconds instead.
+    pub fn requeue(&mut self, idx: StateIdx, timeout_s: u32) {
+        let at_s = (self.slab[idx.0 as usize].last_seen / TICKS_PER_S).wrapping_add(timeout_s);
+        self.wheel.unhang(&mut self.slab, idx);
+        self.wheel.hang(&mut self.slab, idx, at_s);
+    }
+
+    /// Looks at up to `budget` states whose time has come: purges those for which nothing came within their
+    /// timeout, and hangs up the others again. Returns how many were looked at.
+    pub fn sweep(
+        &mut self,
+        now_ms: u64,
+        budget: usize,
+        timeout_s: impl Fn(&State) -> u32,
+        mut purged: impl FnMut(State),
+    ) -> usize {
+        /// Seconds of lag made good in one call; more than a turn ever lasts.
+        const CATCH_UP_S: u32 = 64;
+        self.wheel.advance((now_ms / 1000) as u32, CATCH_UP_S);
+        let now = ticks(now_ms);
+        for looked_at in 0..budget {
+            let Some(idx) = self.wheel.next_due(&mut self.slab) else {
+                return looked_at;
+            };
+            let st = &self.slab[idx.0 as usize];
+            let timeout = timeout_s(st);
+            let idle = now.wrapping_sub(st.last_seen);
+            if u64::from(idle) >= u64::from(timeout) * u64::from(TICKS_PER_S) {
+                if let Some(st) = self.remove(idx) {
+                    purged(st);
+                }
+            } else {
+                let at_s = (st.last_seen / TICKS_PER_S)
+                    .wrapping_add(timeout)
+                    .wrapping_add(1);
+                self.wheel.hang(&mut self.slab, idx, at_s);
+            }
+        }
+        budget
+    }
+
+    /// States in use from place `from` on, for listing in portions: (place, state).
+    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, &State)> {
+        self.slab
+            .iter()
+            .enumerate()
+            .skip(from)
+            .filter(|(_, st)| st.used)
+            .map(|(n, st)| (StateIdx(n as u32), st))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruleset::{Af, Direction, Timeout};
+
+    fn key(n: u32) -> Key {
+        Key::new(Direction::In, Af::Inet, 17, (u128::from(n), 1), (7, 53))
+    }
+
+    fn state(n: u32, now_ms: u64) -> State {
+        State {
+            wire: key(n),
+            last_seen: ticks(now_ms),
+            timeout: Timeout::UdpFirst,
+            ..State::default()
+        }
+    }
+
+    fn table(capacity: usize) -> StateTable {
+        StateTable::new(capacity, HashSeed(42), 0, 0)
+    }
+
+    #[test]
+    fn what_was_inserted_is_found_until_it_is_removed() {
+        let mut t = table(1000);
+        let idx: Vec<StateIdx> = (0..1000)
+            .map(|n| t.insert(state(n, 0), 60).unwrap())
+            .collect();
+        assert_eq!(t.insert(state(5, 0), 60), Err(InsertError::Exists));
+        assert_eq!(t.insert(state(5000, 0), 60), Err(InsertError::Full));
+        for n in 0..1000 {
+            let h = t.hash(&key(n));
+            assert_eq!(t.find(&key(n), h), Some(idx[n as usize]));
+            assert_eq!(t.confirm(t.guess(h), &key(n), h), Some(idx[n as usize]));
+        }
+        for (n, idx) in idx.into_iter().enumerate() {
+            assert_eq!(t.remove(idx).unwrap().wire, key(n as u32));
+            assert!(t.remove(idx).is_none());
+        }
+        assert!(t.is_empty());
+        assert!(t.insert(state(5000, 0), 60).is_ok());
+    }
+
+    #[test]
+    fn a_removed_state_leaves_its_pair_unlinked() {
+        let mut t = table(8);
+        let (a, b) = (
+            t.insert(state(1, 0), 60).unwrap(),
+            t.insert(state(2, 0), 60).unwrap(),
+        );
+        t.link(a, b);
+        assert_eq!(t.get(a).unwrap().pair, b);
+        t.remove(a);
+        assert_eq!(t.get(b).unwrap().pair, StateIdx::NONE);
+    }
+
+    fn run_until(t: &mut StateTable, from_ms: u64, to_ms: u64, timeout_s: u32) -> Vec<(u64, Key)> {
+        let mut gone = Vec::new();
+        for now in (from_ms..=to_ms).step_by(250) {
+            t.sweep(now, 1000, |_| timeout_s, |st| gone.push((now, st.wire)));
+        }
+        gone
+    }
+
+    #[test]
+    fn a_state_expires_within_two_seconds_after_its_timeout_and_never_before() {
+        for timeout in [0, 1, 10, 255, 256, 257, 900, 86_400] {
+            let mut t = table(8);
+            t.insert(state(1, 0), timeout).unwrap();
+            let end = u64::from(timeout) * 1000 + 3000;
+            let gone = run_until(&mut t, 0, end, timeout);
+            assert_eq!(gone.len(), 1, "timeout {timeout}");
+            let late = gone[0].0 - u64::from(timeout) * 1000;
+            assert!(late <= 2000, "timeout {timeout}: {late} ms late");
+        }
+    }
+
+    #[test]
+    fn traffic_keeps_a_state_alive_without_touching_the_wheel() {
+        let mut t = table(8);
+        let idx = t.insert(state(1, 0), 10).unwrap();
+        for now in (0..60_000).step_by(500) {
+            t.get_mut(idx).unwrap().last_seen = ticks(now);
+            t.sweep(now, 10, |_| 10, |_| panic!("purged at {now}"));
+        }
+        let gone = run_until(&mut t, 60_000, 80_000, 10);
+        assert_eq!(gone.len(), 1);
+        assert!((69_500..=71_500).contains(&gone[0].0), "{}", gone[0].0);
+    }
+
+    #[test]
+    fn a_shorter_timeout_takes_effect_when_requeued() {
+        let mut t = table(8);
+        let idx = t.insert(state(1, 0), 86_400).unwrap();
+        t.requeue(idx, 5);
+        assert_eq!(run_until(&mut t, 0, 8000, 5).len(), 1);
+    }
+
+    #[test]
+    fn a_sweep_keeps_its_budget_and_loses_nothing() {
+        let mut t = table(10_000);
+        for n in 0..10_000 {
+            t.insert(state(n, 0), 300).unwrap();
+        }
+        let mut purged = 0;
+        let mut now = 0;
+        while !t.is_empty() {
+            now += 100;
+            let mut in_this_turn = 0;
+            let looked_at = t.sweep(now, 64, |_| 300, |_| in_this_turn += 1);
+            assert!(looked_at <= 64 && in_this_turn <= 64);
+            purged += in_this_turn;
+            assert!(now < 400_000, "{} left", t.len());
+        }
+        assert_eq!(purged, 10_000);
+    }
+
+    #[test]
+    fn random_operations_agree_with_a_map() {
+        let mut seed = 0xfeed_beef_1234_5678u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let mut t = table(500);
+        let mut model = std::collections::HashMap::new();
+        let mut now = 0;
+        for step in 0..100_000u32 {
+            let n = (next() % 800) as u32;
+            match next() % 4 {
+                0 | 1 => match t.insert(state(n, now), (next() % 400) as u32) {
+                    Ok(idx) => assert!(model.insert(n, idx).is_none(), "step {step}"),
+                    Err(InsertError::Exists) => assert!(model.contains_key(&n)),
+                    Err(e) => assert_eq!((e, model.len()), (InsertError::Full, 500)),
+                },
+                2 => {
+                    let idx = t.find(&key(n), t.hash(&key(n)));
+                    assert_eq!(idx, model.remove(&n), "step {step}");
+                    if let Some(idx) = idx {
+                        t.remove(idx);
+                    }
+                }
+                _ => {
+                    now += next() % 500;
+                    t.sweep(
+                        now,
+                        8,
+                        |_| 100,
+                        |st| {
+                            model.remove(&(st.wire.end(0).0 as u32));
+                        },
+                    );
+                }
+            }
+            assert_eq!(t.len(), model.len(), "step {step}");
+        }
+    }
+}

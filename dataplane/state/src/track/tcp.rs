@@ -1,0 +1,332 @@
+//! TCP: states and windows as PF tracks them. Both sides' sequence space is followed without being either side.
+//!
+//! For a segment of `src` to pass, in the words of van Rooij's paper:
+//!
+//! 1. its last octet lies inside the window that `dst` offered:        `end <= src.seq_hi`
+//! 2. it is not older than one window of `dst`:                        `seq >= src.seq_lo - dst.window`
+//! 3. it does not acknowledge much beyond what `dst` sent, nor
+//!    much before it:                                                  `-66035 <= dst.seq_lo - ack <= 66035 << scale`
+//! 4. a reset names exactly the next octet, or one beside it (against blind resets).
+//!
+//! A looser test applies while PF has not seen a handshake, or after both sides have closed.
+//!
+//! Read first: RFC 9293 3.3-3.4, RFC 7323 2.3, RFC 5961.
+
+use ruleset::Timeout;
+
+use crate::record::Peer;
+use crate::track::{Segment, TcpVerdict};
+
+/// FIN flag.
+pub const FIN: u8 = 0x01;
+/// SYN flag.
+pub const SYN: u8 = 0x02;
+/// RST flag.
+pub const RST: u8 = 0x04;
+/// ACK flag.
+pub const ACK: u8 = 0x10;
+
+/// How far an acknowledgement may be off: the largest unscaled window and one full segment.
+const ACK_SKEW_MAX: u32 = 0xffff + 1500;
+
+/// State of one side. Numbers are those of BSD, which pfsync carries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum TcpState {
+    /// Nothing seen.
+    Closed = 0,
+    /// Unused by the tracker; keeps BSD's numbers.
+    Listen = 1,
+    /// Has sent SYN.
+    SynSent = 2,
+    /// Unused by the tracker.
+    SynReceived = 3,
+    /// Its SYN was acknowledged.
+    Established = 4,
+    /// Unused by the tracker.
+    CloseWait = 5,
+    /// Unused by the tracker.
+    FinWait1 = 6,
+    /// Has sent FIN.
+    Closing = 7,
+    /// Unused by the tracker.
+    LastAck = 8,
+    /// Its FIN was acknowledged.
+    FinWait2 = 9,
+    /// Reset.
+    TimeWait = 10,
+}
+
+const SYN_SENT: u8 = TcpState::SynSent as u8;
+const ESTABLISHED: u8 = TcpState::Established as u8;
+const CLOSING: u8 = TcpState::Closing as u8;
+const FIN_WAIT_2: u8 = TcpState::FinWait2 as u8;
+const TIME_WAIT: u8 = TcpState::TimeWait as u8;
+
+/// The word that `pfctl -ss` prints for a side's state.
+pub fn state_name(state: u8) -> &'static str {
+    match state {
+        0 => "CLOSED",
+        1 => "LISTEN",
+        2 => "SYN_SENT",
+        3 => "SYN_RCVD",
+        4 => "ESTABLISHED",
+        5 => "CLOSE_WAIT",
+        6 => "FIN_WAIT_1",
+        7 => "CLOSING",
+        8 => "LAST_ACK",
+        9 => "FIN_WAIT_2",
+        10 => "TIME_WAIT",
+        _ => "?",
+    }
+}
+
+/// `a >= b` in sequence space.
+#[inline]
+fn geq(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) as i32 >= 0
+}
+
+/// `a > b` in sequence space.
+#[inline]
+fn gt(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) as i32 > 0
+}
+
+/// The peers of a state made by `first`: who began, and who was addressed.
+pub fn begin(first: &Segment) -> [Peer; 2] {
+    let mut src = Peer {
+        seq_lo: first.seq,
+        seq_hi: first.seq.wrapping_add(first.payload).wrapping_add(1),
+        win_max: first.window.max(1),
+        state: SYN_SENT,
+        ..Peer::default()
+    };
+    if first.flags & SYN != 0 {
+        src.seq_hi = src.seq_hi.wrapping_add(1);
+        if let Some(shift) = first.wscale {
+            // The window of a SYN is never scaled (RFC 7323 2.2); windows are kept unscaled by the shift.
+            let window = u32::from(src.win_max) + (1 << shift) - 1;
+            src.win_max = (window >> shift).min(0xffff) as u16;
+            src.wscale = shift | Peer::WSCALE_KNOWN;
+        }
+    }
+    if first.flags & FIN != 0 {
+        src.seq_hi = src.seq_hi.wrapping_add(1);
+    }
+    let dst = Peer {
+        seq_hi: 1,
+        win_max: 1,
+        state: TcpState::Closed as u8,
+        ..Peer::default()
+    };
+    [src, dst]
+}
+
+/// Shifts that apply to the windows of `src` and `dst`: none unless both offered scaling, and none on SYN.
+#[inline]
+fn shifts(src: &Peer, dst: &Peer, flags: u8) -> (u8, u8) {
+    if src.wscale != 0 && dst.wscale != 0 && flags & SYN == 0 {
+        (
+            src.wscale & Peer::WSCALE_MASK,
+            dst.wscale & Peer::WSCALE_MASK,
+        )
+    } else {
+        (0, 0)
+    }
+}
+
+/// Tracks a segment from `src` to `dst`. On [`TcpVerdict::Pass`] the peers and the returned timeout are updated; on
+/// any other verdict the peers are as before (but see `BadStateReset`: `src` is made ready for a new handshake).
+#[inline]
+pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, Timeout) {
+    if segment.flags & (SYN | ACK) == SYN && src.state >= FIN_WAIT_2 && dst.state >= FIN_WAIT_2 {
+        return (TcpVerdict::Reuse, Timeout::TcpClosed);
+    }
+    let (mut sws, mut dws) = shifts(src, dst, segment.flags);
+    let mut window = u32::from(segment.window);
+    let mut end = segment.seq.wrapping_add(segment.payload);
+    if segment.flags & SYN != 0 {
+        end = end.wrapping_add(1);
+    }
+    if segment.flags & FIN != 0 {
+        end = end.wrapping_add(1);
+    }
+    if src.seq_lo == 0 {
+        (sws, dws) = first_of_side(src, dst, segment, end, &mut window, (sws, dws));
+    }
+    let ack = effective_ack(dst, segment);
+    let mut seq = segment.seq;
+    if seq == end {
+        // No data: sequence restrictions do not matter (keep-alives send an old number).
+        seq = src.seq_lo;
+        end = seq;
+    }
+    let skew = dst.seq_lo.wrapping_sub(ack) as i32;
+    let scaled = window << sws;
+
+    let in_window = geq(src.seq_hi, end)
+        && geq(seq, src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws))
+        && skew >= -(ACK_SKEW_MAX as i32)
+        && skew <= (ACK_SKEW_MAX << sws) as i32
+        && reset_is_exact(src, segment);
+    if in_window {
+        slide(src, dst, window, end, ack, scaled);
+        advance_states(src, dst, segment.flags);
+        return (TcpVerdict::Pass, timeout_for(src, dst));
+    }
+    let unseen_or_over = dst.state < SYN_SENT || dst.state >= FIN_WAIT_2 || src.state >= FIN_WAIT_2;
+    if unseen_or_over
+        && geq(src.seq_hi.wrapping_add(ACK_SKEW_MAX), end)
+        && geq(seq, src.seq_lo.wrapping_sub(ACK_SKEW_MAX))
+        && reset_is_exact(src, segment)
+    {
+        slide(src, dst, window, end, ack, scaled);
+        if segment.flags & FIN != 0 && src.state < CLOSING {
+            src.state = CLOSING;
+        }
+        if segment.flags & RST != 0 {
+            (src.state, dst.state) = (TIME_WAIT, TIME_WAIT);
+        }
+        return (TcpVerdict::Pass, timeout_for(src, dst));
+    }
+    if src.state == SYN_SENT && dst.state == SYN_SENT {
+        // A half-open connection of old answers our SYN: let its end go away and the handshake start afresh.
+        (src.seq_lo, src.seq_hi, src.win_max) = (0, 1, 1);
+        let verdict = if segment.flags & RST == 0 {
+            TcpVerdict::BadStateReset
+        } else {
+            TcpVerdict::BadState
+        };
+        return (verdict, timeout_for(src, dst));
+    }
+    (TcpVerdict::BadState, timeout_for(src, dst))
+}
+
+/// First segment that is seen from this side: learn its sequence space and its scaling.
+fn first_of_side(
+    src: &mut Peer,
+    dst: &mut Peer,
+    segment: &Segment,
+    end: u32,
+    window: &mut u32,
+    (mut sws, mut dws): (u8, u8),
+) -> (u8, u8) {
+    if segment.flags & SYN != 0 && dst.wscale & Peer::WSCALE_KNOWN != 0 {
+        if let Some(shift) = segment.wscale {
+            src.wscale = shift | Peer::WSCALE_KNOWN;
+            sws = shift;
+            *window = (*window + (1 << sws) - 1) >> sws;
+            dws = dst.wscale & Peer::WSCALE_MASK;
+        } else {
+            // The other side asked for scaling and this one does not know it: windows are plain after all.
+            let plain = u32::from(dst.win_max) << (dst.wscale & Peer::WSCALE_MASK);
+            dst.win_max = plain.min(0xffff) as u16;
+            dst.wscale = 0;
+        }
+    }
+    src.seq_lo = segment.seq;
+    src.state = src.state.max(SYN_SENT);
+    let reach = end.wrapping_add((u32::from(dst.win_max) << dws).max(1));
+    if src.seq_hi == 1 || geq(reach, src.seq_hi) {
+        src.seq_hi = reach;
+    }
+    src.win_max = src.win_max.max((*window).min(0xffff) as u16);
+    (sws, dws)
+}
+
+/// The acknowledgement number to judge by; what cannot be meant is taken as "what `dst` has sent".
+#[inline]
+fn effective_ack(dst: &Peer, segment: &Segment) -> u32 {
+    let broken_reset = segment.ack == 0 && segment.flags & (ACK | RST) == ACK | RST;
+    if segment.flags & ACK == 0 || broken_reset || dst.state < SYN_SENT {
+        dst.seq_lo
+    } else {
+        segment.ack
+    }
+}
+
+/// Rule 4: a reset must name the next expected octet, or one beside it.
+#[inline]
+fn reset_is_exact(src: &Peer, segment: &Segment) -> bool {
+    segment.flags & RST == 0 || segment.seq.wrapping_sub(src.seq_lo).wrapping_add(1) <= 2
+}
+
+/// Follows the sequence space and windows.
+#[inline]
+fn slide(src: &mut Peer, dst: &mut Peer, window: u32, end: u32, ack: u32, scaled: u32) {
+    src.win_max = src.win_max.max(window.min(0xffff) as u16);
+    if gt(end, src.seq_lo) {
+        src.seq_lo = end;
+    }
+    if geq(ack.wrapping_add(scaled), dst.seq_hi) {
+        dst.seq_hi = ack.wrapping_add(scaled.max(1));
+    }
+}
+
+#[inline]
+fn advance_states(src: &mut Peer, dst: &mut Peer, flags: u8) {
+    if flags & SYN != 0 && src.state < SYN_SENT {
+        src.state = SYN_SENT;
+    }
+    if flags & FIN != 0 && src.state < CLOSING {
+        src.state = CLOSING;
+    }
+    if flags & ACK != 0 {
+        match dst.state {
+            SYN_SENT => dst.state = ESTABLISHED,
+            CLOSING => dst.state = FIN_WAIT_2,
+            _ => {}
+        }
+    }
+    if flags & RST != 0 {
+        (src.state, dst.state) = (TIME_WAIT, TIME_WAIT);
+    }
+}
+
+/// Which timeout applies to a connection in these states.
+#[inline]
+pub fn timeout_for(src: &Peer, dst: &Peer) -> Timeout {
+    let (low, high) = (src.state.min(dst.state), src.state.max(dst.state));
+    if low >= FIN_WAIT_2 {
+        Timeout::TcpClosed
+    } else if low >= CLOSING {
+        Timeout::TcpFinWait
+    } else if low < ESTABLISHED {
+        Timeout::TcpOpening
+    } else if high >= CLOSING {
+        Timeout::TcpClosing
+    } else {
+        Timeout::TcpEstablished
+    }
+}
+
+/// Tracks a segment without windows (`sloppy`): states follow the flags alone.
+pub fn track_sloppy(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, Timeout) {
+    let flags = segment.flags;
+    if flags & (SYN | ACK) == SYN && src.state >= FIN_WAIT_2 && dst.state >= FIN_WAIT_2 {
+        return (TcpVerdict::Reuse, Timeout::TcpClosed);
+    }
+    if flags & SYN != 0 && src.state < SYN_SENT {
+        src.state = SYN_SENT;
+    }
+    if flags & FIN != 0 && src.state < CLOSING {
+        src.state = CLOSING;
+    }
+    if flags & ACK != 0 {
+        match dst.state {
+            SYN_SENT => dst.state = ESTABLISHED,
+            CLOSING => dst.state = FIN_WAIT_2,
+            // Only one direction may pass here: one acknowledgement proves the handshake for both.
+            0 if src.state == SYN_SENT => (src.state, dst.state) = (ESTABLISHED, ESTABLISHED),
+            _ => {}
+        }
+    }
+    if flags & RST != 0 {
+        (src.state, dst.state) = (TIME_WAIT, TIME_WAIT);
+    }
+    (TcpVerdict::Pass, timeout_for(src, dst))
+}
+
+#[cfg(test)]
+mod tests;
