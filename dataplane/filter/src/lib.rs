@@ -1,6 +1,88 @@
-//! The PF story: describe a packet, find its state, test it, test the rules, create states, answer blocked packets.
+//! The PF story of one packet on one interface: describe it ([`describe`]), find its state and test it
+//! ([`test_state`]), or test the rules and create a state ([`test_rule`]); if it is blocked, decide what its sender
+//! hears ([`respond`]). Every refusal has a [`Reason`].
+//!
+//! The filter knows addresses, rules and states of one core. It knows neither network cards nor routes nor other
+//! cores: `worker` calls it with what it needs.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
+
+pub mod counters;
+pub mod describe;
+pub mod owner;
+pub mod reason;
+pub mod respond;
+pub mod test_rule;
+pub mod test_state;
+
+pub use counters::{Counters, INTERFACES_MAX};
+pub use describe::{Kind, PacketDesc};
+pub use reason::Reason;
+pub use respond::Response;
+
+use ruleset::{Direction, KifId, KifSet, RuleSlot, Ruleset};
+use state::{State, StateFlags, StateTable};
+use sync::Gauge;
+
+/// What the filter of one core works on.
+pub struct Core<'a> {
+    /// The running policy.
+    pub ruleset: &'a Ruleset,
+    /// Its generation.
+    pub generation: u32,
+    /// Counters of this core.
+    pub counters: &'a Counters,
+    /// States of this core.
+    pub states: &'a mut StateTable,
+    /// States of all cores.
+    pub states_total: &'a Gauge,
+    /// Milliseconds since start.
+    pub now_ms: u64,
+}
+
+/// Where and which way a packet passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage {
+    /// In or out.
+    pub direction: Direction,
+    /// Names that the interface answers to.
+    pub on: KifSet,
+    /// The interface's own name.
+    pub kif: KifId,
+    /// It is a loopback.
+    pub loopback: bool,
+    /// Names of the interface that a forwarded packet came in on.
+    pub received_on: Option<KifSet>,
+}
+
+impl Core<'_> {
+    /// Seconds after which a state in its present class expires.
+    pub fn timeout_s(&self, st: &State) -> u32 {
+        timeout_s(self.ruleset, st)
+    }
+
+    /// A state has gone: counts it off.
+    pub fn forget(&mut self, st: &State) {
+        count_removal(self.counters, self.states_total, st.rule);
+    }
+}
+
+/// Seconds after which a state in its present class expires: of its rule if that has timeouts of its own.
+pub fn timeout_s(ruleset: &Ruleset, st: &State) -> u32 {
+    let timeouts = if st.flags.contains(StateFlags::OWN_TIMEOUTS) {
+        ruleset.timeouts_of(st.rule)
+    } else {
+        &ruleset.timeouts
+    };
+    timeouts.get(st.timeout)
+}
+
+/// Counts a removed state off.
+pub fn count_removal(counters: &Counters, states_total: &Gauge, rule: RuleSlot) {
+    counters.removals.add(1);
+    counters.rule(rule).states.sub(1);
+    states_total.give_back(1);
+}

@@ -95,6 +95,9 @@ pub struct Facts {
     pub tos: u8,
     /// Whether the packet is a piece of a datagram.
     pub fragment: Fragment,
+    /// An ICMP answer (echo reply and the like) for which there is no state: a rule that keeps state does not
+    /// match it, so that only `no state` rules let it through.
+    pub unsolicited_reply: bool,
     /// Tag that the packet carries; 0 for none.
     pub tag: TagId,
     /// A random number for `probability`, uniform over all of u32.

@@ -41,6 +41,8 @@ pub struct Ruleset {
     pub skip: KifSet,
     /// `set timeout`, `set optimization`.
     pub timeouts: Timeouts,
+    /// Timeouts of rules that have their own, sorted by slot; also those of rules that are gone but have states.
+    pub rule_timeouts: Vec<(RuleSlot, Timeouts)>,
     /// `set limit`.
     pub limits: Limits,
     /// `set reassemble`: join IPv4 and IPv6 fragments before filtering.
@@ -48,6 +50,14 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
+    /// Timeouts of the rule in this slot: its own, or those of the ruleset.
+    pub fn timeouts_of(&self, slot: RuleSlot) -> &Timeouts {
+        match self.rule_timeouts.binary_search_by_key(&slot, |(s, _)| *s) {
+            Ok(n) => &self.rule_timeouts[n].1,
+            Err(_) => &self.timeouts,
+        }
+    }
+
     /// The table with this id, if the id belongs to this ruleset.
     #[inline]
     pub fn table(&self, id: TableId) -> Option<&Table> {

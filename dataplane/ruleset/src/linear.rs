@@ -5,7 +5,9 @@
 
 use crate::Ruleset;
 use crate::facts::{Af, Facts, Fragment};
-use crate::rule::{Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, Log, Rule, RuleNr, TagId};
+use crate::rule::{
+    Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, KeepState, Log, Rule, RuleNr, TagId,
+};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -104,6 +106,7 @@ pub fn matches(
         && (rule.fragment == Fragment::No || facts.fragment == Fragment::Yes)
         && rule.probability.is_none_or(|p| facts.dice <= p)
         && rule.tagged.is_none_or(|t| (t.tag == tag) != t.negate)
+        && !(facts.unsolicited_reply && rule.keep_state != KeepState::No)
 }
 
 fn on_matches(on: IfMatch, facts: &Facts) -> bool {
@@ -210,6 +213,7 @@ mod tests {
             icmp_code: 0,
             tos: 0,
             fragment: Fragment::No,
+            unsolicited_reply: false,
             tag: TagId(0),
             dice: 0,
         }

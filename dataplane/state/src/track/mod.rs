@@ -28,6 +28,9 @@ pub struct Segment {
 pub enum TcpVerdict {
     /// In window: pass.
     Pass,
+    /// In the looser window that applies before a handshake was seen and after both sides closed: pass, but the
+    /// packet does not keep the state alive.
+    PassLoose,
     /// Out of window: drop with reason state-mismatch.
     BadState,
     /// As `BadState`, during the handshake: also send a reset to the sender, so that it starts afresh.

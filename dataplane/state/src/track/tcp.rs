@@ -2,7 +2,7 @@
 //!
 //! For a segment of `src` to pass, in the words of van Rooij's paper:
 //!
-//! 1. its last octet lies inside the window that `dst` offered:        `end <= src.seq_hi`
+//! 1. its last octet of data lies inside the window that `dst` offered:        `end <= src.seq_hi`
 //! 2. it is not older than one window of `dst`:                        `seq >= src.seq_lo - dst.window`
 //! 3. it does not acknowledge much beyond what `dst` sent, nor
 //!    much before it:                                                  `-66035 <= dst.seq_lo - ack <= 66035 << scale`
@@ -149,6 +149,8 @@ pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, 
     if segment.flags & SYN != 0 {
         end = end.wrapping_add(1);
     }
+    // A FIN may lie one beyond the window: only data counts there.
+    let mut data_end = end;
     if segment.flags & FIN != 0 {
         end = end.wrapping_add(1);
     }
@@ -160,12 +162,12 @@ pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, 
     if seq == end {
         // No data: sequence restrictions do not matter (keep-alives send an old number).
         seq = src.seq_lo;
-        end = seq;
+        (end, data_end) = (seq, seq);
     }
     let skew = dst.seq_lo.wrapping_sub(ack) as i32;
     let scaled = window << sws;
 
-    let in_window = geq(src.seq_hi, end)
+    let in_window = geq(src.seq_hi, data_end)
         && geq(seq, src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws))
         && skew >= -(ACK_SKEW_MAX as i32)
         && skew <= (ACK_SKEW_MAX << sws) as i32
@@ -188,7 +190,7 @@ pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, 
         if segment.flags & RST != 0 {
             (src.state, dst.state) = (TIME_WAIT, TIME_WAIT);
         }
-        return (TcpVerdict::Pass, timeout_for(src, dst));
+        return (TcpVerdict::PassLoose, timeout_for(src, dst));
     }
     if src.state == SYN_SENT && dst.state == SYN_SENT {
         // A half-open connection of old answers our SYN: let its end go away and the handshake start afresh.
@@ -282,6 +284,18 @@ fn advance_states(src: &mut Peer, dst: &mut Peer, flags: u8) {
     if flags & RST != 0 {
         (src.state, dst.state) = (TIME_WAIT, TIME_WAIT);
     }
+}
+
+/// Both sides have closed: a new connection between the same ends may take the place of this one.
+pub fn is_over(peer: &[Peer; 2]) -> bool {
+    peer.iter().all(|p| p.state >= FIN_WAIT_2)
+}
+
+/// A segment of `src` that an ICMP error quotes was sent within the last window (RFC 5927 4.1).
+pub fn quoted_in_window(src: &Peer, dst: &Peer, seq: u32) -> bool {
+    let (_, dws) = shifts(src, dst, 0);
+    let oldest = src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws);
+    geq(src.seq_hi, seq) && geq(seq, oldest)
 }
 
 /// Which timeout applies to a connection in these states.

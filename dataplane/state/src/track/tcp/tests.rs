@@ -2,7 +2,7 @@
 //! window; then what the tracker says and the states afterwards.
 
 use super::*;
-use TcpVerdict::{BadState, BadStateReset, Pass, Reuse};
+use TcpVerdict::{BadState, BadStateReset, Pass, PassLoose, Reuse};
 
 const ISS: [u32; 2] = [0xffff_ff00, 5_000_000];
 
@@ -129,6 +129,23 @@ fn segments_outside_the_window_are_dropped_and_change_nothing() {
             // Acknowledges far more than was sent.
             Row(0, ACK, 1001, 200_000, 0, 1000, BadState, up),
             Row(1, ACK, 1, 1001, 0, 1000, Pass, up),
+        ],
+    );
+}
+
+#[test]
+fn after_both_sides_closed_stray_segments_pass_loosely() {
+    let over = ["FIN_WAIT_2", "FIN_WAIT_2"];
+    check(
+        "stray",
+        &[
+            Row(0, SYN, 0, 0, 0, 1000, Pass, ["", ""]),
+            Row(1, SA, 0, 1, 0, 1000, Pass, ["ESTABLISHED", "SYN_SENT"]),
+            Row(0, FA, 1, 1, 0, 1000, Pass, ["CLOSING", "ESTABLISHED"]),
+            Row(1, FA, 1, 2, 0, 1000, Pass, ["FIN_WAIT_2", "CLOSING"]),
+            Row(0, ACK, 2, 2, 0, 1000, Pass, over),
+            Row(0, ACK, 3000, 2, 10, 1000, PassLoose, over),
+            Row(0, ACK, 3000 + 80_000, 2, 10, 1000, BadState, over),
         ],
     );
 }

@@ -1,0 +1,107 @@
+//! Counters of one worker. It writes, others read; nothing here is ever reset.
+
+use alloc::boxed::Box;
+
+use ruleset::{Af, Direction, RuleSlot};
+use sync::Counter;
+
+use crate::reason::Reason;
+
+/// Most interfaces with counters of their own; further ones share the last place.
+pub const INTERFACES_MAX: usize = 64;
+
+/// Packets and bytes.
+#[derive(Default, Debug)]
+pub struct Count {
+    /// Packets.
+    pub packets: Counter,
+    /// Bytes of IP packets.
+    pub bytes: Counter,
+}
+
+impl Count {
+    /// One packet of `bytes`.
+    #[inline(always)]
+    pub fn one(&self, bytes: u64) {
+        self.packets.add(1);
+        self.bytes.add(bytes);
+    }
+}
+
+/// What `pfctl -vsr` shows of a rule. One cache line.
+#[derive(Default, Debug)]
+#[repr(align(64))]
+pub struct RuleCounters {
+    /// Times the rule was looked at.
+    pub evaluations: Counter,
+    /// In, then out.
+    pub traffic: [Count; 2],
+    /// States it has now.
+    pub states: Counter,
+    /// States it has made.
+    pub states_total: Counter,
+}
+
+/// What `pfctl -vvsI` shows of an interface: \[inet, inet6\] × \[in, out\] × \[pass, block\].
+pub type InterfaceCounters = [[[Count; 2]; 2]; 2];
+
+/// Everything the filter of one worker counts.
+#[derive(Debug)]
+pub struct Counters {
+    /// By slot. Slot 0 is the default rule.
+    pub rules: Box<[RuleCounters]>,
+    /// By interface number.
+    pub interfaces: Box<[InterfaceCounters]>,
+    /// Drops by reason.
+    pub reasons: [Counter; Reason::COUNT],
+    /// State table look-ups.
+    pub searches: Counter,
+    /// States made.
+    pub inserts: Counter,
+    /// States removed.
+    pub removals: Counter,
+}
+
+impl Counters {
+    /// Zeros, with places for `rule_slots` rules (at least the default rule).
+    pub fn new(rule_slots: usize) -> Self {
+        Counters {
+            rules: (0..rule_slots.max(1))
+                .map(|_| RuleCounters::default())
+                .collect(),
+            interfaces: (0..INTERFACES_MAX)
+                .map(|_| InterfaceCounters::default())
+                .collect(),
+            reasons: [const { Counter::new() }; Reason::COUNT],
+            searches: Counter::new(),
+            inserts: Counter::new(),
+            removals: Counter::new(),
+        }
+    }
+
+    /// Counters of a rule. A slot beyond the end counts on the default rule; the control core gives out none such.
+    #[inline(always)]
+    pub fn rule(&self, slot: RuleSlot) -> &RuleCounters {
+        self.rules.get(slot.0 as usize).unwrap_or(&self.rules[0])
+    }
+
+    /// Counts a packet on an interface.
+    #[inline(always)]
+    pub fn interface(
+        &self,
+        id: net::InterfaceId,
+        af: Af,
+        direction: Direction,
+        passed: bool,
+        bytes: u64,
+    ) {
+        let n = usize::from(id.0).min(INTERFACES_MAX - 1);
+        self.interfaces[n][af.index()][direction.index()][usize::from(!passed)].one(bytes);
+    }
+
+    /// Counts a drop.
+    #[inline]
+    pub fn drop_for(&self, reason: Reason) {
+        self.reasons[reason as usize].add(1);
+    }
+}

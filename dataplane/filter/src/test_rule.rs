@@ -1,0 +1,263 @@
+//! A packet without a state: ask the rules, and create a state if the deciding rule says so.
+
+use ruleset::{
+    Action, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch, RuleSlot, TagId,
+    Timeout, evaluate,
+};
+use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE, tcp};
+use state::{InsertError, Peer, State, StateFlags, StateIdx};
+
+use crate::describe::{Kind, PacketDesc};
+use crate::reason::Reason;
+use crate::{Core, Passage, count_removal, timeout_s};
+
+/// What the rules say of the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RuleTest {
+    /// Let it through.
+    Pass {
+        /// The state it made, if any.
+        state: Option<StateIdx>,
+        /// Its tag from now on.
+        tag: TagId,
+    },
+    /// A rule blocked it.
+    Block(BlockReply),
+    /// It was let through by a rule, and yet cannot pass.
+    Drop(Reason),
+}
+
+/// Walks the rules for a packet, counts, and creates a state.
+pub fn test_rule(
+    core: &mut Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage,
+    routes: &impl Routes,
+    dice: u32,
+) -> RuleTest {
+    let facts = facts(pd, passage, dice);
+    let counters = core.counters;
+    let found = evaluate(core.ruleset, &facts, routes, |rule| {
+        counters.rule(rule.slot).evaluations.add(1);
+    });
+    count_matched(core, &found, pd, passage);
+    let Some(rule) = found
+        .rule
+        .and_then(|nr| core.ruleset.rules.get(nr.0 as usize))
+    else {
+        return default_rule(core, pd, passage, &found);
+    };
+    let bytes = u64::from(pd.ip_len);
+    core.counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
+    match rule.action {
+        Action::Block(reply) => RuleTest::Block(reply),
+        Action::Pass | Action::Match => pass(core, pd, passage, rule, found.tag),
+    }
+}
+
+/// PF's default rule: pass, no state; options are not allowed.
+fn default_rule(
+    core: &Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage,
+    found: &RuleMatch,
+) -> RuleTest {
+    let bytes = u64::from(pd.ip_len);
+    core.counters.rule(RuleSlot::DEFAULT_RULE).traffic[passage.direction.index()].one(bytes);
+    if pd.options {
+        return RuleTest::Drop(Reason::IpOption);
+    }
+    RuleTest::Pass {
+        state: None,
+        tag: found.tag,
+    }
+}
+
+fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &Passage) {
+    for nr in &found.matched {
+        if let Some(rule) = core.ruleset.rules.get(nr.0 as usize) {
+            let counters = core.counters.rule(rule.slot);
+            counters.traffic[passage.direction.index()].one(u64::from(pd.ip_len));
+        }
+    }
+}
+
+fn facts(pd: &PacketDesc, passage: &Passage, dice: u32) -> Facts {
+    Facts {
+        direction: passage.direction,
+        on: passage.on,
+        loopback: passage.loopback,
+        received_on: passage.received_on,
+        af: pd.af,
+        src: pd.src,
+        dst: pd.dst,
+        proto: pd.proto,
+        src_port: pd.ports.0,
+        dst_port: pd.ports.1,
+        tcp_flags: pd.segment.flags,
+        icmp_type: pd.icmp.0,
+        icmp_code: pd.icmp.1,
+        tos: pd.tos,
+        fragment: pd.fragment(),
+        unsolicited_reply: pd.kind == Kind::IcmpReply,
+        tag: pd.tag,
+        dice,
+    }
+}
+
+fn pass(
+    core: &mut Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage,
+    rule: &Rule,
+    tag: TagId,
+) -> RuleTest {
+    if pd.options && !rule.allow_opts {
+        return RuleTest::Drop(Reason::IpOption);
+    }
+    let stateless = matches!(
+        pd.kind,
+        Kind::Fragment | Kind::IcmpError | Kind::NeighborAdvert
+    );
+    if rule.keep_state == KeepState::No || stateless {
+        return RuleTest::Pass { state: None, tag };
+    }
+    match create(core, pd, passage, rule, tag) {
+        Ok(idx) => RuleTest::Pass {
+            state: Some(idx),
+            tag,
+        },
+        Err(reason) => RuleTest::Drop(reason),
+    }
+}
+
+/// Creates the state of a packet, or changes nothing.
+fn create(
+    core: &mut Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage,
+    rule: &Rule,
+    tag: TagId,
+) -> Result<StateIdx, Reason> {
+    let counters = core.counters.rule(rule.slot);
+    if rule.state.max > 0 && counters.states.get() >= u64::from(rule.state.max) {
+        return Err(Reason::StateLimit);
+    }
+    if !core
+        .states_total
+        .try_take(1, u64::from(core.ruleset.limits.states))
+    {
+        return Err(Reason::Memory);
+    }
+    let st = new_state(core, pd, passage, rule, tag);
+    let timeout = timeout_s(core.ruleset, &st);
+    match insert(core, st, timeout) {
+        Ok(idx) => {
+            core.counters.inserts.add(1);
+            counters.states.add(1);
+            counters.states_total.add(1);
+            Ok(idx)
+        }
+        Err(error) => {
+            core.states_total.give_back(1);
+            Err(match error {
+                InsertError::Exists => Reason::StateInsert,
+                InsertError::Full | InsertError::NoPlace => Reason::Memory,
+            })
+        }
+    }
+}
+
+/// Inserts; a TCP state of the same ends that is over makes room.
+fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
+    let first_try = core.states.insert(st.clone(), timeout_s);
+    if first_try != Err(InsertError::Exists) {
+        return first_try;
+    }
+    let old = core.states.find(&st.wire, core.states.hash(&st.wire));
+    let is_over = |old: &State| old.wire.proto() == 6 && tcp::is_over(&old.peer);
+    match old {
+        Some(idx) if core.states.get(idx).is_some_and(is_over) => {
+            if let Some(gone) = core.states.remove(idx) {
+                count_removal(core.counters, core.states_total, gone.rule);
+            }
+            core.states.insert(st, timeout_s)
+        }
+        _ => first_try,
+    }
+}
+
+fn new_state(
+    core: &Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage,
+    rule: &Rule,
+    tag: TagId,
+) -> State {
+    let (peer, timeout) = match pd.kind {
+        Kind::Tcp => (tcp::begin(&pd.segment), Timeout::TcpFirst),
+        Kind::Udp => (begin_traffic(), Timeout::UdpFirst),
+        Kind::IcmpRequest | Kind::IcmpReply => ([Peer::default(); 2], Timeout::IcmpFirst),
+        _ => (begin_traffic(), Timeout::OtherFirst),
+    };
+    let wire = pd.key(passage.direction);
+    let now = state::table::ticks(core.now_ms);
+    let mut st = State {
+        wire,
+        stack: wire,
+        direction: passage.direction,
+        kif: passage.kif,
+        rule: rule.slot,
+        flags: flags(rule),
+        timeout,
+        tag,
+        peer,
+        last_seen: now,
+        created: now,
+        generation: core.generation,
+        ..State::default()
+    };
+    st.packets[0] = 1;
+    st.bytes[0] = u64::from(pd.ip_len);
+    st
+}
+
+fn begin_traffic() -> [Peer; 2] {
+    let side = |state| Peer {
+        state,
+        ..Peer::default()
+    };
+    [side(TRAFFIC_SINGLE), side(TRAFFIC_NONE)]
+}
+
+fn flags(rule: &Rule) -> StateFlags {
+    [
+        (rule.state.if_bound, StateFlags::IF_BOUND),
+        (rule.state.sloppy, StateFlags::SLOPPY),
+        (rule.state.no_sync, StateFlags::NO_SYNC),
+        (rule.allow_opts, StateFlags::ALLOW_OPTS),
+        (rule.log.contains(Log::ALL), StateFlags::LOG_ALL),
+        (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
+    ]
+    .into_iter()
+    .filter(|(set, _)| *set)
+    .fold(StateFlags::empty(), |all, (_, flag)| all | flag)
+}
+
+/// For rules without `no-route` and `urpf-failed`, and for tests: every address has a route.
+pub struct EveryRoute;
+
+impl Routes for EveryRoute {
+    fn has_route(&self, _: ruleset::Af, _: u128) -> bool {
+        true
+    }
+    fn reverse_path_ok(&self, _: ruleset::Af, _: u128) -> bool {
+        true
+    }
+}
+
+/// True if the ruleset asks for routes anywhere; otherwise [`EveryRoute`] will do.
+pub fn needs_routes(rules: &[Rule]) -> bool {
+    let asks = |addr: AddrSpec| matches!(addr, AddrSpec::NoRoute | AddrSpec::UrpfFailed);
+    rules.iter().any(|r| asks(r.src.addr) || asks(r.dst.addr))
+}

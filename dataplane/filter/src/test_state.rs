@@ -1,0 +1,167 @@
+//! A packet that has a state: does it fit, and what does it change.
+
+use ruleset::{Direction, Timeout};
+use state::track::{self, tcp};
+use state::{Peer, StateFlags, StateIdx, TcpVerdict};
+
+use crate::describe::{Kind, PacketDesc};
+use crate::reason::Reason;
+use crate::{Core, Passage, count_removal, timeout_s};
+
+/// What the state says of the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateTest {
+    /// It belongs to the connection.
+    Pass,
+    /// It does not fit.
+    Drop(Reason),
+    /// It does not fit the handshake; tell its sender to start afresh.
+    DropAndReset,
+    /// No state applies: ask the rules.
+    Miss,
+}
+
+/// Tests a packet against the state `idx`, whose key is the packet's, and updates it.
+#[inline]
+pub fn test_state(
+    core: &mut Core<'_>,
+    idx: StateIdx,
+    pd: &PacketDesc,
+    passage: &Passage,
+) -> StateTest {
+    let Some(st) = core.states.get_mut(idx) else {
+        return StateTest::Miss;
+    };
+    if st.flags.contains(StateFlags::IF_BOUND) && !passage.on.contains(st.kif) {
+        return StateTest::Miss;
+    }
+    if pd.options && !st.flags.contains(StateFlags::ALLOW_OPTS) {
+        return StateTest::Drop(Reason::IpOption);
+    }
+    let forward = passage.direction == st.direction;
+    let [first, second] = &mut st.peer;
+    let (src, dst) = if forward {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    let sloppy = st.flags.contains(StateFlags::SLOPPY);
+    let (verdict, timeout) = match pd.kind {
+        Kind::Tcp if sloppy => tcp::track_sloppy(src, dst, &pd.segment),
+        Kind::Tcp => tcp::track(src, dst, &pd.segment),
+        _ => (TcpVerdict::Pass, track_other(pd.kind, src, dst)),
+    };
+    match verdict {
+        TcpVerdict::Pass => {
+            st.last_seen = state::table::ticks(core.now_ms);
+            if st.timeout != timeout {
+                change_timeout(core, idx, timeout);
+            }
+        }
+        TcpVerdict::PassLoose => {}
+        TcpVerdict::BadState => return StateTest::Drop(Reason::BadState),
+        TcpVerdict::BadStateReset => return StateTest::DropAndReset,
+        TcpVerdict::Reuse => {
+            remove_with_pair(core, idx);
+            return StateTest::Miss;
+        }
+    }
+    count(core, idx, pd, passage.direction, forward);
+    StateTest::Pass
+}
+
+fn track_other(kind: Kind, src: &mut Peer, dst: &mut Peer) -> Timeout {
+    match kind {
+        Kind::Udp => track::traffic(src, dst, Timeout::UdpSingle, Timeout::UdpMultiple),
+        Kind::IcmpRequest | Kind::IcmpReply | Kind::NeighborAdvert => Timeout::IcmpError,
+        _ => track::traffic(src, dst, Timeout::OtherSingle, Timeout::OtherMultiple),
+    }
+}
+
+/// The state enters another timeout class. Only a shorter one needs to move in the wheel: a longer one is noticed
+/// when the old time has come.
+fn change_timeout(core: &mut Core<'_>, idx: StateIdx, timeout: Timeout) {
+    let Some(st) = core.states.get_mut(idx) else {
+        return;
+    };
+    let before = timeout_s(core.ruleset, st);
+    st.timeout = timeout;
+    let after = timeout_s(core.ruleset, st);
+    if after < before {
+        core.states.requeue(idx, after);
+    }
+}
+
+#[inline]
+fn count(core: &mut Core<'_>, idx: StateIdx, pd: &PacketDesc, direction: Direction, forward: bool) {
+    let Some(st) = core.states.get_mut(idx) else {
+        return;
+    };
+    let bytes = u64::from(pd.ip_len);
+    let way = usize::from(!forward);
+    st.packets[way] += 1;
+    st.bytes[way] += bytes;
+    core.counters.rule(st.rule).traffic[direction.index()].one(bytes);
+}
+
+/// Both states of a connection go together: a new SYN makes both anew.
+fn remove_with_pair(core: &mut Core<'_>, idx: StateIdx) {
+    let pair = core.states.get(idx).map_or(StateIdx::NONE, |st| st.pair);
+    for idx in [idx, pair] {
+        if let Some(gone) = idx.some().and_then(|idx| core.states.remove(idx)) {
+            count_removal(core.counters, core.states_total, gone.rule);
+        }
+    }
+}
+
+/// Tests an ICMP error against the state of the packet that it quotes. `Miss` if there is none.
+pub fn test_icmp_error(
+    core: &mut Core<'_>,
+    frame: &[u8],
+    pd: &PacketDesc,
+    passage: &Passage,
+) -> StateTest {
+    let quoted = match crate::describe::describe_quoted(frame, pd) {
+        Ok(quoted) => quoted.pd,
+        Err(_) => return StateTest::Miss,
+    };
+    // RFC 5927 4: an error comes from the path of the packet it quotes, so it goes the other way.
+    if quoted.src != pd.dst {
+        return StateTest::Drop(Reason::BadState);
+    }
+    let direction = passage.direction.opposite();
+    let key = quoted.key(direction);
+    core.counters.searches.add(1);
+    let Some(idx) = core.states.find(&key, core.states.hash(&key)) else {
+        return StateTest::Miss;
+    };
+    let Some(st) = core.states.get(idx) else {
+        return StateTest::Miss;
+    };
+    if st.flags.contains(StateFlags::IF_BOUND) && !passage.on.contains(st.kif) {
+        return StateTest::Miss;
+    }
+    let forward = direction == st.direction;
+    let (src, dst) = if forward {
+        (&st.peer[0], &st.peer[1])
+    } else {
+        (&st.peer[1], &st.peer[0])
+    };
+    let strict = quoted.kind == Kind::Tcp && !st.flags.contains(StateFlags::SLOPPY);
+    if strict && !tcp::quoted_in_window(src, dst, quoted.segment.seq) {
+        return StateTest::Drop(Reason::BadState);
+    }
+    count(
+        core,
+        idx,
+        pd,
+        passage.direction,
+        passage.direction == forward_direction(forward, direction),
+    );
+    StateTest::Pass
+}
+
+/// The state's own direction, given whether the quoted packet went along with it.
+fn forward_direction(forward: bool, quoted: Direction) -> Direction {
+    if forward { quoted } else { quoted.opposite() }
+}
