@@ -64,6 +64,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_find_next",
     "rte_eth_dev_(info_get|get_name_by_port|configure|start|stop|socket_id|adjust_nb_rx_tx_desc)",
     "rte_eth_dev_(get_mtu|set_mtu|set_link_up|set_link_down|mac_addr_add|mac_addr_remove|default_mac_addr_set)",
+    "rte_eth_dev_rss_hash_conf_get",
     "rte_eth_(rx|tx)_queue_setup",
     "rte_eth_macaddr_get",
     "rte_eth_link_get_nowait",

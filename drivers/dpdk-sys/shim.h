@@ -27,6 +27,9 @@ static const uint64_t FUGU_OFFLOAD_RX_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
 static const uint64_t FUGU_OFFLOAD_TX_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 /* Addresses, and ports where there are any: the fields the owner of a connection is named by. */
 static const uint64_t FUGU_RSS_FLOW = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
+/* Without all of these a card's hash is not the one software computes. */
+static const uint64_t FUGU_RSS_PORTS = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP |
+    RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
 
 uint16_t fugu_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **burst, uint16_t count);
 uint16_t fugu_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **burst, uint16_t count);

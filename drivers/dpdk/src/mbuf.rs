@@ -55,6 +55,11 @@ impl Mbuf {
         unsafe { dpdk_sys::fugu_mbuf_linearize(self.0.as_ptr()) == 0 }
     }
 
+    /// Forgets the flow hash that the card reported.
+    pub(crate) fn clear_hash(&mut self) {
+        self.header_mut().ol_flags &= !dpdk_sys::FUGU_RX_RSS_HASH;
+    }
+
     fn set_len(&mut self, len: u16) {
         let header = self.header_mut();
         header.data_len = len;

@@ -40,6 +40,9 @@ pub const RSS_KEY: [u8; 64] = {
     key
 };
 
+/// Bytes of the key of most cards.
+const RSS_KEY_USUAL: u8 = 40;
+
 /// Which ports somebody has configured.
 static CLAIMED: [AtomicBool; PORTS_MAX] = [const { AtomicBool::new(false) }; PORTS_MAX];
 
@@ -56,7 +59,8 @@ pub struct PortConfig {
     pub tx_desc: u16,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
-    /// Spread flows over the receive queues by symmetric hash, and report the hash.
+    /// Spread flows over the receive queues by symmetric hash, and report the hash where it can be
+    /// trusted: see [`Port::reports_hash`].
     pub rss: bool,
     /// Receive frames for any address.
     pub promiscuous: bool,
@@ -137,6 +141,8 @@ pub struct Port {
 pub(crate) struct Started {
     pub(crate) id: PortId,
     pub(crate) oversize: Arc<AtomicU64>,
+    /// The card's flow hash means what software would compute.
+    pub(crate) symmetric_hash: bool,
     /// Largest IP packet that a buffer of the pool holds.
     mtu_limit: u16,
     /// DPDK does not serialize control calls on one port.
@@ -199,6 +205,7 @@ impl Port {
         let started = Arc::new(Started {
             id,
             oversize: Arc::new(AtomicU64::new(0)),
+            symmetric_hash: plan.has_symmetric_hash(id),
             mtu_limit: mtu_limit(pool),
             control: Mutex::new(()),
         });
@@ -222,6 +229,14 @@ impl Port {
     /// The port's number.
     pub fn id(&self) -> PortId {
         self.started.id
+    }
+
+    /// True if received packets carry a flow hash: the symmetric Toeplitz hash over addresses, and over
+    /// ports of all whole TCP and UDP packets. A card that leaves one of these out, or keeps a key of its
+    /// own, may still spread flows, but its hash would name another owner than the next card's, so it is
+    /// hidden.
+    pub fn reports_hash(&self) -> bool {
+        self.started.symmetric_hash
     }
 
     /// What the port is, with its present address and MTU.
@@ -572,10 +587,10 @@ impl Plan {
         } else {
             0
         };
-        // Without RSS a second receive queue would stay empty.
-        let rx_queues = if rss_fields == 0 { 1 } else { wish.rx_queues };
         Ok(Plan {
-            rx_queues: rx_queues.clamp(1, info.max_rx_queues.max(1)),
+            // Also without RSS: virtio and packet sockets spread over their queues by themselves, and a queue
+            // that nobody polls loses packets.
+            rx_queues: wish.rx_queues.clamp(1, info.max_rx_queues.max(1)),
             tx_queues: wish.tx_queues.clamp(1, info.max_tx_queues.max(1)),
             rx_desc,
             tx_desc,
@@ -607,9 +622,12 @@ impl Plan {
         if self.rss_fields != 0 {
             conf.rxmode.mq_mode = dpdk_sys::RTE_ETH_MQ_RX_RSS;
             conf.rx_adv_conf.rss_conf.rss_hf = self.rss_fields;
-            // A device that names no key size has a key of its own.
-            let size = device.info.hash_key_size;
-            if (1..=key.len()).contains(&usize::from(size)) {
+            // Some drivers name no size and read the usual one all the same.
+            let size = match device.info.hash_key_size {
+                0 => RSS_KEY_USUAL,
+                size => size,
+            };
+            if usize::from(size) <= key.len() {
                 conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
                 conf.rx_adv_conf.rss_conf.rss_key_len = size;
             }
@@ -620,6 +638,27 @@ impl Plan {
             dpdk_sys::rte_eth_dev_configure(id.0, self.rx_queues, self.tx_queues, &raw const conf)
         };
         check(id, "configuring", result).map(drop)
+    }
+
+    /// Whether the card, now configured, hashes as software does: it must read back our key, and cover
+    /// ports of TCP and UDP in both families.
+    fn has_symmetric_hash(&self, id: PortId) -> bool {
+        if self.rx_offloads & dpdk_sys::FUGU_OFFLOAD_RX_RSS_HASH == 0 {
+            return false;
+        }
+        let mut key = [0u8; RSS_KEY.len()];
+        let mut conf = dpdk_sys::rte_eth_rss_conf {
+            rss_key: key.as_mut_ptr(),
+            rss_key_len: key.len() as u8,
+            rss_hf: 0,
+        };
+        // SAFETY: the call writes the structure and at most as many bytes of key as the card has, 52 in
+        // all drivers that are linked.
+        let result = unsafe { dpdk_sys::rte_eth_dev_rss_hash_conf_get(id.0, &raw mut conf) };
+        let usual = usize::from(RSS_KEY_USUAL);
+        result == 0
+            && key[..usual] == RSS_KEY[..usual]
+            && conf.rss_hf & dpdk_sys::FUGU_RSS_PORTS == dpdk_sys::FUGU_RSS_PORTS
     }
 
     fn set_up_rx(&self, id: PortId, device: &Device, pool: &Pool) -> Result<(), Error> {

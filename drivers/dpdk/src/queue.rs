@@ -25,6 +25,8 @@ pub struct RxQueue {
     queue: u16,
     /// Packets in several buffers that did not fit into one, dropped. Counted for the whole port.
     oversize: Arc<AtomicU64>,
+    /// The card's flow hash is fit to be shown.
+    symmetric_hash: bool,
     /// Keeps the port running.
     _started: Arc<Started>,
 }
@@ -36,6 +38,7 @@ impl RxQueue {
             port: started.id.0,
             queue,
             oversize: Arc::clone(&started.oversize),
+            symmetric_hash: started.symmetric_hash,
             _started: Arc::clone(started),
         }
     }
@@ -88,6 +91,9 @@ impl nic::RxQueue for RxQueue {
         unsafe { burst.set_len(before + usize::from(count)) };
         if burst[before..].iter().any(Mbuf::is_chained) {
             self.unchain(burst, before);
+        }
+        if !self.symmetric_hash {
+            burst[before..].iter_mut().for_each(Mbuf::clear_hash);
         }
         burst.len() - before
     }
