@@ -22,6 +22,9 @@ const PORTS_MAX: usize = dpdk_sys::RTE_MAX_ETHPORTS as usize;
 /// Ethernet header and one 802.1Q tag: what a frame carries beside the IP packet, in bytes.
 const FRAME_OVERHEAD: u16 = 14 + 4;
 
+/// Ethernet header and frame check sequence, in bytes.
+const HEADER_AND_CHECK: u16 = 14 + 4;
+
 /// `RTE_ETH_SPEED_NUM_UNKNOWN`.
 const SPEED_UNKNOWN: u32 = u32::MAX;
 
@@ -459,6 +462,19 @@ impl Device {
         Ok(Device { info, driver })
     }
 
+    /// Largest IP packet the device takes, in bytes. Some name no largest MTU, only a longest frame, which
+    /// DPDK then compares with header and check sequence added.
+    fn mtu_max(&self) -> u16 {
+        if self.info.max_mtu != u16::MAX {
+            return self.info.max_mtu;
+        }
+        let longest = self
+            .info
+            .max_rx_pktlen
+            .saturating_sub(u32::from(HEADER_AND_CHECK));
+        u16::try_from(longest).unwrap_or(u16::MAX)
+    }
+
     /// virtio's "receive checksum" means that the host need not compute checksums at all. A forwarder
     /// would send such packets on with a wrong one.
     fn verifies_checksums(&self) -> bool {
@@ -595,7 +611,9 @@ impl Plan {
             rx_desc,
             tx_desc,
             // A device may carry less than was asked for; `Port::info` tells.
-            mtu: wish.mtu.clamp(info.min_mtu, info.max_mtu.max(info.min_mtu)),
+            mtu: wish
+                .mtu
+                .clamp(info.min_mtu, device.mtu_max().max(info.min_mtu)),
             rss_fields,
             rx_offloads: rx_offloads & info.rx_offload_capa,
             tx_offloads: tx_offloads & info.tx_offload_capa,
