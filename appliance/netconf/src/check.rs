@@ -1,0 +1,220 @@
+//! What only shows when all files are read: addresses that collide, gateways nobody reaches, names that nothing bears.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use pfconf::diag::{Diagnostic, Severity};
+
+use crate::prefix::{contains, network};
+use crate::source::Reporter;
+use crate::{InterfaceAddress, InterfaceConfig, KNOWN, KNOWN_ELSEWHERE, NetConfig, Origin, near};
+
+/// RFC 8200 section 5.
+const IPV6_MTU_MIN: u16 = 1280;
+
+/// Pairs of addresses are compared up to this many addresses; no machine has as many.
+const COMPARED_LIMIT: usize = 1024;
+
+/// A file that nothing of this crate reads: perhaps its name is misspelled.
+pub(crate) fn unread_file(name: &str, reporter: &mut Reporter) {
+    if KNOWN_ELSEWHERE.contains(&name) || name.contains('/') {
+        return;
+    }
+    if name.starts_with("bridgename.") {
+        let text = "bridges are not supported yet".to_string();
+        reporter.whole_file(Severity::Error, "not-supported-yet", name, text);
+    } else if matches!(name, "rc.conf" | "rc.conf.local") {
+        let text = "not read yet; write hostname.IF files".to_string();
+        reporter.whole_file(Severity::Warning, "unread-file", name, text);
+    } else if let Some(hint) = near::hint(name, KNOWN.into_iter().chain(KNOWN_ELSEWHERE)) {
+        let text = "nothing reads a file of this name".to_string();
+        reporter
+            .whole_file(Severity::Warning, "unread-file", name, text)
+            .hint = Some(hint);
+    } else if name.starts_with("hostname") {
+        let text = "nothing reads a file of this name".to_string();
+        reporter
+            .whole_file(Severity::Warning, "unread-file", name, text)
+            .hint = Some("interfaces are configured in hostname.IF, like hostname.em0".into());
+    }
+}
+
+/// Everything across files.
+pub(crate) fn whole(
+    files: &BTreeMap<String, Vec<u8>>,
+    config: &NetConfig,
+    reporter: &mut Reporter,
+) {
+    if !files.keys().any(|name| name.starts_with("hostname.")) {
+        let text = "no hostname.IF file: no interface gets an address".to_string();
+        reporter.whole_file(Severity::Warning, "no-interfaces", "etc", text);
+    }
+    addresses(config, reporter);
+    for interface in &config.interfaces {
+        mtu(interface, reporter);
+    }
+    next_hops(config, reporter);
+    defaults(config, reporter);
+    management(config, reporter);
+}
+
+fn at(origin: &Origin, severity: Severity, code: &'static str, text: String) -> Diagnostic {
+    Diagnostic {
+        severity,
+        line: origin.line,
+        ..Diagnostic::whole_file(code, &origin.file, text)
+    }
+}
+
+/// The same address on two interfaces is an error, networks that overlap deserve a look.
+fn addresses(config: &NetConfig, reporter: &mut Reporter) {
+    let all: Vec<(&InterfaceConfig, &InterfaceAddress)> = config
+        .interfaces
+        .iter()
+        .flat_map(|i| i.addresses.iter().map(move |a| (i, a)))
+        .take(COMPARED_LIMIT)
+        .collect();
+    for (index, (interface, one)) in all.iter().enumerate() {
+        let earlier = all[..index]
+            .iter()
+            .filter(|(i, _)| i.name != interface.name);
+        for (other, two) in earlier {
+            if let Some(diagnostic) = collide(one, two, &other.name) {
+                reporter.push(diagnostic);
+                break;
+            }
+        }
+    }
+}
+
+fn collide(one: &InterfaceAddress, two: &InterfaceAddress, other: &str) -> Option<Diagnostic> {
+    let origin = &one.origin;
+    if one.addr == two.addr && !is_link_local(one.addr) {
+        let text = format!(
+            "{} is on {other} too, see {}:{}",
+            one.addr, two.origin.file, two.origin.line
+        );
+        return Some(at(origin, Severity::Error, "duplicate-address", text));
+    }
+    let bits = one.prefix_len.min(two.prefix_len);
+    if is_link_local(one.addr) || !contains(one.addr, bits, two.addr) {
+        return None;
+    }
+    let text = format!(
+        "{}/{} overlaps {}/{} of {other}, see {}:{}",
+        network(one.addr, one.prefix_len),
+        one.prefix_len,
+        network(two.addr, two.prefix_len),
+        two.prefix_len,
+        two.origin.file,
+        two.origin.line
+    );
+    Some(at(origin, Severity::Warning, "overlapping-networks", text))
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(a) if a.is_unicast_link_local())
+}
+
+fn mtu(interface: &InterfaceConfig, reporter: &mut Reporter) {
+    let has_inet6 = interface.link_local || interface.addresses.iter().any(|a| a.addr.is_ipv6());
+    if let Some(mtu) = interface.mtu.filter(|mtu| has_inet6 && *mtu < IPV6_MTU_MIN) {
+        let text = format!("mtu {mtu} is too small for IPv6, which needs {IPV6_MTU_MIN}");
+        reporter.push(at(&interface.origin, Severity::Error, "bad-mtu", text));
+    }
+}
+
+/// A next hop must be in a network of some interface, or name one.
+fn next_hops(config: &NetConfig, reporter: &mut Reporter) {
+    let gateways = config
+        .gateways
+        .iter()
+        .map(|g| (g.addr, &g.interface, &g.origin));
+    let routes = config
+        .routes
+        .iter()
+        .map(|r| (r.gateway, &r.interface, &r.origin));
+    for (addr, interface, origin) in gateways.chain(routes) {
+        match interface {
+            Some(name) if is_unknown(config, name) => {
+                let text = format!("no interface '{name}' is configured");
+                let mut diagnostic = at(origin, Severity::Error, "unknown-interface", text);
+                diagnostic.hint = Some(known_interfaces(config));
+                reporter.push(diagnostic);
+            }
+            Some(_) => {}
+            None => reachable(config, addr, origin, reporter),
+        }
+    }
+}
+
+fn reachable(config: &NetConfig, addr: IpAddr, origin: &Origin, reporter: &mut Reporter) {
+    let mut all = config.interfaces.iter().flat_map(|i| i.addresses.iter());
+    let (text, code) = if all.clone().any(|a| a.addr == addr) {
+        (
+            format!("the gateway {addr} is this machine itself"),
+            "own-gateway",
+        )
+    } else if !all.any(|a| contains(a.addr, a.prefix_len, addr)) {
+        (
+            format!("the gateway {addr} is in no network of an interface"),
+            "unreachable-gateway",
+        )
+    } else {
+        return;
+    };
+    reporter.push(at(origin, Severity::Warning, code, text));
+}
+
+/// Two default routes of one family.
+fn defaults(config: &NetConfig, reporter: &mut Reporter) {
+    for route in config.routes.iter().filter(|r| r.prefix_len == 0) {
+        let first = config
+            .gateways
+            .iter()
+            .find(|g| g.addr.is_ipv4() == route.gateway.is_ipv4());
+        if let Some(first) = first {
+            let text = format!(
+                "there is a default route already, see {}:{}",
+                first.origin.file, first.origin.line
+            );
+            reporter.push(at(
+                &route.origin,
+                Severity::Warning,
+                "duplicate-gateway",
+                text,
+            ));
+        }
+    }
+}
+
+/// Names after `management =` should be of interfaces or groups; the box may know more than the bundle, so only a warning.
+fn management(config: &NetConfig, reporter: &mut Reporter) {
+    for name in &config.fugu.management {
+        let is_group = config
+            .interfaces
+            .iter()
+            .any(|i| config.groups_of(&i.name, i).contains(name));
+        if !is_group && is_unknown(config, name) {
+            let text = format!("management: no interface '{name}' is configured");
+            let mut diagnostic = Diagnostic::whole_file("unknown-interface", "fugu.conf", text);
+            diagnostic.severity = Severity::Warning;
+            diagnostic.hint = Some(known_interfaces(config));
+            reporter.push(diagnostic);
+        }
+    }
+}
+
+/// Only if no file is bound to a station address: such a file may well be for that name.
+fn is_unknown(config: &NetConfig, name: &str) -> bool {
+    config.interface(name).is_none() && config.interfaces.iter().all(|i| i.lladdr.is_none())
+}
+
+fn known_interfaces(config: &NetConfig) -> String {
+    let names: Vec<&str> = config.interfaces.iter().map(|i| i.name.as_str()).collect();
+    if names.is_empty() {
+        "there is no hostname.IF file at all".to_string()
+    } else {
+        format!("known here: {}", names.join(" "))
+    }
+}
