@@ -6,6 +6,14 @@
 
 extern crate alloc;
 
+pub mod interface;
 pub mod kif;
+pub mod prefix;
+pub mod route;
+mod trie;
+pub mod ttl;
 
+pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTable, Name};
 pub use kif::{InterfaceId, KIF_MAX, KifId, KifSet};
+pub use prefix::Prefix;
+pub use route::{Route, RouteError, RouteKind, RouteTable, StaticRoute, Target};

@@ -18,6 +18,18 @@ pub const FRAGMENT_HEADER_LEN: usize = 8;
 /// Most extension headers [`walk`] follows, as in PF. Real packets have at most three.
 pub const CHAIN_MAX: usize = 20;
 
+/// All nodes on the link (RFC 4291 2.7.1).
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// All routers on the link (RFC 4291 2.7.1).
+pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// The solicited-node group of an address: `ff02::1:ff` and its last 24 bits (RFC 4291 2.7.1).
+pub const fn solicited_node(addr: Ipv6Addr) -> Ipv6Addr {
+    let [.., g, h] = addr.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | g & 0xff, h)
+}
+
 mod field {
     use crate::view::Field;
     pub(super) const WORD: Field = 0..4;
@@ -482,6 +494,12 @@ mod tests {
     fn frag(next: u8, word: u16) -> [u8; 8] {
         let [a, b] = word.to_be_bytes();
         [next, 0, a, b, 0, 0, 0, 7]
+    }
+
+    #[test]
+    fn solicited_node_keeps_24_bits() {
+        let group = solicited_node("2001:db8::1234:5678".parse().unwrap());
+        assert_eq!(group.to_string(), "ff02::1:ff34:5678");
     }
 
     #[test]

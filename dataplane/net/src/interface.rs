@@ -1,0 +1,707 @@
+//! Interfaces, their addresses, and which addresses are ours.
+//!
+//! Read first: RFC 1122 section 3.2.1.3 (special IPv4 addresses), RFC 2644 (directed broadcasts are
+//! not forwarded), RFC 4291 sections 2.5 to 2.8 (what an IPv6 node and router must answer to).
+//!
+//! The table is built whole on the control core, is immutable, and is published with the routes made
+//! from it. Knows no packets.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use wire::{ether, ipv6};
+
+pub use crate::kif::{InterfaceId, KIF_MAX, KifId, KifSet};
+use crate::prefix::Prefix;
+
+/// Most interfaces of a box: each has a name that rules can use, and there are [`KIF_MAX`] of those.
+pub const INTERFACES_MAX: usize = KIF_MAX;
+
+/// Highest NIC port number + 1.
+pub const PORTS_MAX: u16 = 256;
+
+/// Least MTU in bytes: what every IPv4 link must carry (RFC 791 3.2).
+pub const MTU_MIN: u16 = 68;
+
+/// Least MTU in bytes of a link with IPv6 (RFC 8200 5).
+pub const MTU_MIN_INET6: u16 = 1280;
+
+/// An interface name. BSD limits it to 15 characters and a zero.
+pub type Name = heapless::String<16>;
+
+/// An address of an interface and the length of its network prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IfAddr {
+    /// The address.
+    pub addr: IpAddr,
+    /// Bits of the network prefix, up to 32 or 128.
+    pub prefix_len: u8,
+}
+
+impl IfAddr {
+    /// The network on the link.
+    pub fn network(&self) -> Prefix {
+        Prefix::containing(self.addr, self.prefix_len)
+    }
+
+    /// Whether `addr` is on the same link.
+    pub fn on_link(&self, addr: IpAddr) -> bool {
+        self.network().contains(addr)
+    }
+
+    /// The directed broadcast address: host bits all one. Networks of one or two addresses have none
+    /// (RFC 3021).
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        match self.addr {
+            IpAddr::V4(addr) if self.prefix_len < 31 => Some(Ipv4Addr::from_bits(
+                addr.to_bits() | u32::MAX >> self.prefix_len,
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// An interface: what rules name and routes point at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number, the position in the table.
+    pub id: InterfaceId,
+    /// Its name, such as `em0`.
+    pub name: Name,
+    /// Number of the NIC port under it, if one is.
+    pub port: Option<u16>,
+    /// Its Ethernet address.
+    pub mac: ether::Addr,
+    /// Largest IP packet in bytes.
+    pub mtu: u16,
+    /// Whether it is configured up. The link's state is another matter.
+    pub up: bool,
+    /// Whether it is `lo0`.
+    pub loopback: bool,
+    /// Its own name and its groups, as rules number them.
+    pub kifs: KifSet,
+    /// Its addresses, in the order configured.
+    pub addrs: Vec<IfAddr>,
+    /// Names of its groups.
+    pub groups: Vec<String>,
+    /// Free text of the administrator.
+    pub description: String,
+}
+
+impl Interface {
+    /// Addresses of one family, in the order configured.
+    fn addrs4(&self) -> impl Iterator<Item = (Ipv4Addr, &IfAddr)> {
+        self.addrs.iter().filter_map(|a| match a.addr {
+            IpAddr::V4(addr) => Some((addr, a)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn addrs6(&self) -> impl Iterator<Item = (Ipv6Addr, &IfAddr)> {
+        self.addrs.iter().filter_map(|a| match a.addr {
+            IpAddr::V6(addr) => Some((addr, a)),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// Whether it speaks IPv6: it has any IPv6 address.
+    pub fn inet6(&self) -> bool {
+        self.addrs6().next().is_some()
+    }
+
+    /// Its link-local IPv6 address.
+    pub fn link_local(&self) -> Option<Ipv6Addr> {
+        self.addrs6()
+            .map(|(addr, _)| addr)
+            .find(|addr| addr.is_unicast_link_local())
+    }
+
+    /// Whether `addr` is one of its own addresses.
+    pub fn owns(&self, addr: IpAddr) -> bool {
+        self.addrs.iter().any(|a| a.addr == addr)
+    }
+
+    /// Whether `addr` is in a network on its link.
+    pub fn on_link(&self, addr: IpAddr) -> bool {
+        self.addrs.iter().any(|a| a.on_link(addr))
+    }
+
+    /// The source address for something we send to `dst` over it: the address in the same network,
+    /// else the first one.
+    pub fn source4(&self, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.addrs4()
+            .find(|(_, a)| a.on_link(dst.into()))
+            .or_else(|| self.addrs4().next())
+            .map(|(addr, _)| addr)
+    }
+
+    /// The source address for something we send to `dst` over it: of the same scope and network if
+    /// possible (the first rules of RFC 6724 5).
+    pub fn source6(&self, dst: Ipv6Addr) -> Option<Ipv6Addr> {
+        let local = link_scope(dst);
+        let scope = |addr: Ipv6Addr| addr.is_unicast_link_local() == local;
+        self.addrs6()
+            .find(|&(addr, a)| scope(addr) && a.on_link(dst.into()))
+            .or_else(|| self.addrs6().find(|&(addr, _)| scope(addr)))
+            .or_else(|| self.addrs6().next())
+            .map(|(addr, _)| addr)
+    }
+
+    /// The source address of either family.
+    pub fn source(&self, dst: IpAddr) -> Option<IpAddr> {
+        match dst {
+            IpAddr::V4(dst) => self.source4(dst).map(IpAddr::V4),
+            IpAddr::V6(dst) => self.source6(dst).map(IpAddr::V6),
+        }
+    }
+
+    /// Whether it listens to a multicast group: all hosts; all nodes and routers; the solicited-node
+    /// groups of its addresses (RFC 4291 2.8).
+    pub fn joined(&self, group: IpAddr) -> bool {
+        match group {
+            IpAddr::V4(group) => group == Ipv4Addr::new(224, 0, 0, 1) && !self.addrs.is_empty(),
+            IpAddr::V6(group) => self.inet6() && self.joined6(group),
+        }
+    }
+
+    fn joined6(&self, group: Ipv6Addr) -> bool {
+        // Interface-local scope (ff01) means the same groups within the node.
+        group == ipv6::ALL_NODES
+            || group == ipv6::ALL_ROUTERS
+            || group == Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0, 1)
+            || group == Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0, 2)
+            || self
+                .addrs6()
+                .any(|(addr, _)| ipv6::solicited_node(addr) == group)
+    }
+}
+
+/// Link-local unicast, and multicast groups that do not leave the link.
+fn link_scope(addr: Ipv6Addr) -> bool {
+    let octets = addr.octets();
+    addr.is_unicast_link_local() || (octets[0] == 0xff && octets[1] & 0x0f <= 2)
+}
+
+/// What a destination address is to this box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// An address of ours: for the local host.
+    Local,
+    /// Every host on a link of ours, or "this network": for the local host too, never forwarded.
+    Broadcast,
+    /// A group that the interface listens to: for the local host too.
+    Joined,
+    /// A group nobody here listens to. There is no multicast forwarding.
+    Multicast,
+    /// Only valid on the link it came from, and not ours: never forwarded.
+    LinkScope,
+    /// Never valid on a wire as a destination: unspecified, loopback, reserved.
+    Invalid,
+    /// Somewhere else: for the route table.
+    Remote,
+}
+
+/// Why a set of interfaces cannot be a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InterfaceError {
+    /// More than [`INTERFACES_MAX`].
+    TooMany,
+    /// The id of the named interface is not its position.
+    WrongId(Name),
+    /// Two interfaces have this name.
+    DuplicateName(Name),
+    /// The named interface uses a port that another has, or that is [`PORTS_MAX`] or more.
+    Port(Name, u16),
+    /// The address is on two interfaces, or twice on the named one.
+    DuplicateAddr(Name, IpAddr),
+    /// The address of the named interface is not one host's, or its prefix is too long.
+    Addr(Name, IfAddr),
+    /// The MTU of the named interface is below what its address families need.
+    Mtu(Name, u16),
+}
+
+impl fmt::Display for InterfaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany => write!(f, "more than {INTERFACES_MAX} interfaces"),
+            Self::WrongId(name) => write!(f, "{name}: id is not its position in the table"),
+            Self::DuplicateName(name) => write!(f, "{name}: interface exists already"),
+            Self::Port(name, port) => write!(f, "{name}: port {port} is taken or out of range"),
+            Self::DuplicateAddr(name, addr) => write!(f, "{name}: {addr} is configured twice"),
+            Self::Addr(name, a) => {
+                let (addr, len) = (a.addr, a.prefix_len);
+                write!(
+                    f,
+                    "{name}: {addr}/{len} cannot be the address of an interface"
+                )
+            }
+            Self::Mtu(name, mtu) => write!(
+                f,
+                "{name}: mtu {mtu} is below {MTU_MIN} (or {MTU_MIN_INET6} with inet6)"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for InterfaceError {}
+
+/// What an IPv4 address in the sorted list is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind4 {
+    Own,
+    Broadcast,
+}
+
+/// All interfaces, and fast answers to "is this address ours?".
+#[derive(Debug, Clone, Default)]
+pub struct InterfaceTable {
+    interfaces: Vec<Interface>,
+    /// Interface of each port number.
+    by_port: Vec<Option<InterfaceId>>,
+    /// Own and broadcast addresses of interfaces that are up, sorted. A binary search over a few
+    /// addresses stays in one or two cache lines; hashing would not be faster.
+    addrs4: Vec<(u32, Kind4, InterfaceId)>,
+    /// Own addresses, sorted; link-local ones may be there once per interface.
+    addrs6: Vec<(u128, InterfaceId)>,
+}
+
+impl InterfaceTable {
+    /// Checks the interfaces and builds the table. An interface that is up, is no loopback and has
+    /// any IPv6 address gets its link-local address (EUI-64) unless one was configured.
+    pub fn build(mut interfaces: Vec<Interface>) -> Result<InterfaceTable, InterfaceError> {
+        if interfaces.len() > INTERFACES_MAX {
+            return Err(InterfaceError::TooMany);
+        }
+        interfaces.iter_mut().for_each(add_link_local);
+        for (position, interface) in interfaces.iter().enumerate() {
+            check(position, interface, &interfaces)?;
+        }
+        let mut table = InterfaceTable {
+            by_port: index_ports(&interfaces)?,
+            ..InterfaceTable::default()
+        };
+        for interface in interfaces.iter().filter(|i| i.up) {
+            table.add_addrs(interface);
+        }
+        table.addrs4.sort_unstable();
+        table.addrs6.sort_unstable();
+        table.interfaces = interfaces;
+        Ok(table)
+    }
+
+    fn add_addrs(&mut self, interface: &Interface) {
+        for a in &interface.addrs {
+            match a.addr {
+                IpAddr::V4(addr) => {
+                    self.addrs4.push((addr.to_bits(), Kind4::Own, interface.id));
+                }
+                IpAddr::V6(addr) => self.addrs6.push((addr.to_bits(), interface.id)),
+            }
+            if let Some(broadcast) = a.broadcast() {
+                let entry = (broadcast.to_bits(), Kind4::Broadcast, interface.id);
+                self.addrs4.push(entry);
+            }
+        }
+    }
+
+    /// The interface with this number.
+    #[inline]
+    pub fn get(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(usize::from(id.0))
+    }
+
+    /// The interface on this NIC port.
+    #[inline]
+    pub fn by_port(&self, port: u16) -> Option<&Interface> {
+        self.get((*self.by_port.get(usize::from(port))?)?)
+    }
+
+    /// The interface with this name.
+    pub fn by_name(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.name == name)
+    }
+
+    /// All interfaces in the order of their numbers.
+    pub fn iter(&self) -> core::slice::Iter<'_, Interface> {
+        self.interfaces.iter()
+    }
+
+    /// The interface that is up and has this address. Link-local addresses are not looked for: they
+    /// mean something only together with an interface.
+    #[inline]
+    pub fn local(&self, addr: IpAddr) -> Option<InterfaceId> {
+        match addr {
+            IpAddr::V4(addr) => match self.find4(addr)? {
+                (Kind4::Own, id) => Some(id),
+                (Kind4::Broadcast, _) => None,
+            },
+            IpAddr::V6(addr) if addr.is_unicast_link_local() => None,
+            IpAddr::V6(addr) => self.find6(addr).map(|at| self.addrs6[at].1),
+        }
+    }
+
+    /// An own address comes before a broadcast address of the same value.
+    #[inline]
+    fn find4(&self, addr: Ipv4Addr) -> Option<(Kind4, InterfaceId)> {
+        let bits = addr.to_bits();
+        let at = self.addrs4.partition_point(|&(other, ..)| other < bits);
+        let &(found, kind, id) = self.addrs4.get(at)?;
+        (found == bits).then_some((kind, id))
+    }
+
+    #[inline]
+    fn find6(&self, addr: Ipv6Addr) -> Option<usize> {
+        let bits = addr.to_bits();
+        let at = self.addrs6.partition_point(|&(other, _)| other < bits);
+        (self.addrs6.get(at)?.0 == bits).then_some(at)
+    }
+
+    /// What a destination address is to this box, for a packet that arrived on `interface`.
+    #[inline]
+    pub fn classify(&self, interface: InterfaceId, dst: IpAddr) -> Destination {
+        match dst {
+            IpAddr::V4(dst) => self.classify4(interface, dst),
+            IpAddr::V6(dst) => self.classify6(interface, dst),
+        }
+    }
+
+    fn classify4(&self, interface: InterfaceId, dst: Ipv4Addr) -> Destination {
+        match self.find4(dst) {
+            Some((Kind4::Own, _)) => return Destination::Local,
+            Some((Kind4::Broadcast, _)) => return Destination::Broadcast,
+            None => {}
+        }
+        match dst.octets()[0] {
+            255 if dst.is_broadcast() => Destination::Broadcast,
+            0 | 127 | 240..=255 => Destination::Invalid,
+            224..=239 => self.classify_group(interface, dst.into()),
+            169 if dst.is_link_local() => Destination::LinkScope,
+            _ => Destination::Remote,
+        }
+    }
+
+    fn classify6(&self, interface: InterfaceId, dst: Ipv6Addr) -> Destination {
+        if dst.is_multicast() {
+            return self.classify_group(interface, dst.into());
+        }
+        if dst.is_unicast_link_local() {
+            let own = self
+                .get(interface)
+                .is_some_and(|i| i.up && i.owns(dst.into()));
+            return if own {
+                Destination::Local
+            } else {
+                Destination::LinkScope
+            };
+        }
+        if self.find6(dst).is_some() {
+            return Destination::Local;
+        }
+        // Unspecified, loopback, and the IPv4-mapped and -compatible ranges (RFC 4291 2.5).
+        if dst.to_ipv4().is_some() {
+            return Destination::Invalid;
+        }
+        Destination::Remote
+    }
+
+    fn classify_group(&self, interface: InterfaceId, group: IpAddr) -> Destination {
+        match self.get(interface).is_some_and(|i| i.joined(group)) {
+            true => Destination::Joined,
+            false => Destination::Multicast,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a InterfaceTable {
+    type Item = &'a Interface;
+    type IntoIter = core::slice::Iter<'a, Interface>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+fn add_link_local(interface: &mut Interface) {
+    let wanted = interface.up && !interface.loopback && interface.inet6();
+    if wanted && interface.link_local().is_none() {
+        interface.addrs.push(IfAddr {
+            addr: interface.mac.link_local().into(),
+            prefix_len: 64,
+        });
+    }
+}
+
+fn check(position: usize, interface: &Interface, all: &[Interface]) -> Result<(), InterfaceError> {
+    let name = || interface.name.clone();
+    if usize::from(interface.id.0) != position {
+        return Err(InterfaceError::WrongId(name()));
+    }
+    if all[..position].iter().any(|i| i.name == interface.name) {
+        return Err(InterfaceError::DuplicateName(name()));
+    }
+    let mtu_min = if interface.inet6() {
+        MTU_MIN_INET6
+    } else {
+        MTU_MIN
+    };
+    if interface.mtu < mtu_min {
+        return Err(InterfaceError::Mtu(name(), interface.mtu));
+    }
+    for (n, a) in interface.addrs.iter().enumerate() {
+        check_addr(interface, a)?;
+        let scoped = matches!(a.addr, IpAddr::V6(a) if a.is_unicast_link_local());
+        let twice = interface.addrs[..n].iter().any(|b| b.addr == a.addr);
+        let elsewhere = !scoped && all[..position].iter().any(|i| i.owns(a.addr));
+        if twice || elsewhere {
+            return Err(InterfaceError::DuplicateAddr(name(), a.addr));
+        }
+    }
+    Ok(())
+}
+
+/// One host's address, a prefix no longer than it, and loopback addresses on `lo0` only.
+fn check_addr(interface: &Interface, a: &IfAddr) -> Result<(), InterfaceError> {
+    let (bits, broadcast) = match a.addr {
+        IpAddr::V4(addr) => (32, addr.is_broadcast() || Some(addr) == a.broadcast()),
+        IpAddr::V6(_) => (128, false),
+    };
+    let one_host = !broadcast && !a.addr.is_multicast() && !a.addr.is_unspecified();
+    let in_place = interface.loopback || !a.addr.is_loopback();
+    if one_host && in_place && a.prefix_len <= bits {
+        return Ok(());
+    }
+    Err(InterfaceError::Addr(interface.name.clone(), *a))
+}
+
+fn index_ports(interfaces: &[Interface]) -> Result<Vec<Option<InterfaceId>>, InterfaceError> {
+    let mut by_port = Vec::new();
+    for interface in interfaces {
+        let Some(port) = interface.port else { continue };
+        let taken = || InterfaceError::Port(interface.name.clone(), port);
+        if port >= PORTS_MAX {
+            return Err(taken());
+        }
+        let at = usize::from(port);
+        by_port.resize(by_port.len().max(at + 1), None);
+        if by_port[at].replace(interface.id).is_some() {
+            return Err(taken());
+        }
+    }
+    Ok(by_port)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An interface for tests: `addrs` as `address/length`, Ethernet address `52:54:00:00:00:id`.
+    pub(crate) fn interface(id: u16, name: &str, addrs: &[&str]) -> Interface {
+        let addr = |text: &&str| {
+            let (addr, len) = text.split_once('/').unwrap();
+            IfAddr {
+                addr: addr.parse().unwrap(),
+                prefix_len: len.parse().unwrap(),
+            }
+        };
+        Interface {
+            id: InterfaceId(id),
+            name: Name::try_from(name).unwrap(),
+            port: Some(id),
+            mac: ether::Addr([0x52, 0x54, 0, 0, 0, id as u8]),
+            mtu: 1500,
+            up: true,
+            loopback: name.starts_with("lo"),
+            kifs: KifSet::EMPTY,
+            addrs: addrs.iter().map(addr).collect(),
+            groups: Vec::new(),
+            description: String::new(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn table() -> InterfaceTable {
+        let mut down = interface(3, "em3", &["203.0.113.1/24"]);
+        down.up = false;
+        InterfaceTable::build(vec![
+            interface(
+                0,
+                "em0",
+                &["192.0.2.1/24", "192.0.2.9/24", "2001:db8::1/64"],
+            ),
+            interface(1, "em1", &["10.0.0.1/8", "fe80::1/64"]),
+            interface(2, "lo0", &["127.0.0.1/8", "::1/128", "198.51.100.1/32"]),
+            down,
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn found_by_number_port_and_name() {
+        let table = table();
+        assert_eq!(table.get(InterfaceId(1)).unwrap().name, "em1");
+        assert_eq!(table.by_port(1).unwrap().name, "em1");
+        assert_eq!(table.by_name("lo0").unwrap().id, InterfaceId(2));
+        assert!(table.get(InterfaceId(4)).is_none() && table.by_port(4).is_none());
+        assert!(table.by_name("em9").is_none());
+        assert_eq!(table.iter().count(), 4);
+    }
+
+    #[test]
+    fn destinations() {
+        use Destination::*;
+        let table = table();
+        for (on, dst, expected) in [
+            (0, "192.0.2.1", Local),
+            (1, "192.0.2.9", Local), // whatever interface it came in on
+            (0, "198.51.100.1", Local),
+            (0, "127.0.0.1", Local),
+            (0, "127.0.0.2", Invalid),
+            (0, "192.0.2.255", Broadcast),
+            (0, "10.255.255.255", Broadcast), // of another link: still never forwarded
+            (0, "255.255.255.255", Broadcast),
+            (0, "0.0.0.0", Invalid),
+            (0, "240.0.0.1", Invalid),
+            (0, "224.0.0.1", Joined),
+            (0, "224.0.0.5", Multicast),
+            (0, "169.254.1.1", LinkScope),
+            (0, "192.0.2.2", Remote),
+            (0, "203.0.113.1", Remote), // em3 is down
+            (0, "2001:db8::1", Local),
+            (1, "2001:db8::1", Local),
+            (0, "2001:db8::2", Remote),
+            (0, "fe80::5054:ff:fe00:0", Local),
+            (1, "fe80::5054:ff:fe00:0", LinkScope),
+            (1, "fe80::1", Local),
+            (0, "fe80::1", LinkScope),
+            (0, "ff02::1", Joined),
+            (0, "ff02::2", Joined),
+            (0, "ff02::1:ff00:1", Joined),
+            (0, "ff02::1:ff00:7", Multicast),
+            (2, "ff02::5", Multicast),
+            (0, "ff05::2", Multicast),
+            (0, "::", Invalid),
+            (0, "::ffff:192.0.2.1", Invalid),
+        ] {
+            assert_eq!(
+                table.classify(InterfaceId(on), ip(dst)),
+                expected,
+                "{dst} on {on}"
+            );
+        }
+    }
+
+    #[test]
+    fn local_is_an_own_address_that_needs_no_scope() {
+        let table = table();
+        assert_eq!(table.local(ip("192.0.2.9")), Some(InterfaceId(0)));
+        assert_eq!(table.local(ip("2001:db8::1")), Some(InterfaceId(0)));
+        for other in [
+            "192.0.2.255",
+            "192.0.2.2",
+            "203.0.113.1",
+            "fe80::1",
+            "2001:db8::2",
+        ] {
+            assert_eq!(table.local(ip(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn link_local_comes_with_inet6() {
+        let table = table();
+        let link_local = |name| table.by_name(name).unwrap().link_local();
+        assert_eq!(
+            link_local("em0"),
+            Some("fe80::5054:ff:fe00:0".parse().unwrap())
+        );
+        assert_eq!(link_local("em1"), Some("fe80::1".parse().unwrap())); // as configured
+        assert_eq!(link_local("lo0"), None);
+        assert_eq!(link_local("em3"), None); // no inet6
+    }
+
+    #[test]
+    fn source_addresses() {
+        let interface = interface(
+            0,
+            "em0",
+            &[
+                "192.0.2.1/24",
+                "10.0.0.1/8",
+                "2001:db8::1/64",
+                "2001:db8:1::1/64",
+                "fe80::9/64",
+            ],
+        );
+        for (dst, src) in [
+            ("10.9.9.9", "10.0.0.1"),
+            ("203.0.113.1", "192.0.2.1"),
+            ("2001:db8:1::7", "2001:db8:1::1"),
+            ("2001:db8:9::7", "2001:db8::1"),
+            ("fe80::77", "fe80::9"),
+            ("ff02::1", "fe80::9"),
+        ] {
+            assert_eq!(interface.source(ip(dst)), Some(ip(src)), "{dst}");
+        }
+        assert_eq!(
+            super::tests::interface(0, "em0", &[]).source(ip("10.0.0.1")),
+            None
+        );
+    }
+
+    #[test]
+    fn broken_sets_are_refused() {
+        let build = |interfaces| InterfaceTable::build(interfaces).map(|_| ()).unwrap_err();
+        let name = |text| Name::try_from(text).unwrap();
+        let em0 = || interface(0, "em0", &["192.0.2.1/24"]);
+        assert_eq!(
+            build(vec![em0(), interface(1, "em0", &[])]),
+            InterfaceError::DuplicateName(name("em0"))
+        );
+        assert_eq!(
+            build(vec![em0(), interface(7, "em7", &[])]),
+            InterfaceError::WrongId(name("em7"))
+        );
+        let mut same_port = interface(1, "em1", &[]);
+        same_port.port = Some(0);
+        assert_eq!(
+            build(vec![em0(), same_port]),
+            InterfaceError::Port(name("em1"), 0)
+        );
+        let mut high_port = em0();
+        high_port.port = Some(PORTS_MAX);
+        assert_eq!(
+            build(vec![high_port]),
+            InterfaceError::Port(name("em0"), PORTS_MAX)
+        );
+        assert_eq!(
+            build(vec![em0(), interface(1, "em1", &["192.0.2.1/32"])]),
+            InterfaceError::DuplicateAddr(name("em1"), ip("192.0.2.1"))
+        );
+        let mut small = interface(0, "em0", &["2001:db8::1/64"]);
+        small.mtu = 1279;
+        assert_eq!(build(vec![small]), InterfaceError::Mtu(name("em0"), 1279));
+        let too_many = (0..=INTERFACES_MAX as u16)
+            .map(|n| Interface {
+                port: None,
+                ..interface(n, &format!("em{n}"), &[])
+            })
+            .collect();
+        assert_eq!(build(too_many), InterfaceError::TooMany);
+        for addr in [
+            "224.0.0.1/24",
+            "0.0.0.0/0",
+            "192.0.2.255/24",
+            "10.0.0.1/33",
+            "127.0.0.1/8",
+            "ff02::1/64",
+        ] {
+            let error = build(vec![interface(0, "em0", &[addr])]);
+            assert!(matches!(error, InterfaceError::Addr(..)), "{addr}: {error}");
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! Routes: where a packet for an address goes.
+//!
+//! Read first: RFC 1812 section 5.2.4 (next hop by longest match), route(8). Built whole from the
+//! interface table and the static routes on the control core, immutable, published with them.
+//! Knows no neighbors: whether a gateway answers is another matter.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::interface::{Interface, InterfaceId, InterfaceTable, Name};
+pub use crate::prefix::{Prefix, PrefixSyntax};
+use crate::trie::{Item, Trie};
+
+/// Most routes of a table. A full Internet table has a fifth of a million IPv6 and a million IPv4
+/// prefixes; at about 5 bytes each they fit, but there is no routing protocol here to bring them.
+pub const ROUTES_MAX: usize = 1 << 20;
+
+/// What a route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RouteKind {
+    /// The network of an interface's address: destinations are neighbors.
+    Connected,
+    /// Configured: destinations are behind the gateway.
+    Static,
+    /// An address of ours: packets go to the local host.
+    Local,
+    /// Packets are dropped silently.
+    Blackhole,
+    /// Packets are dropped and the sender gets an ICMP error.
+    Reject,
+}
+
+/// A route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Destinations it is for.
+    pub prefix: Prefix,
+    /// The neighbor to send to; none where the destination itself is the neighbor.
+    pub gateway: Option<IpAddr>,
+    /// The interface to send from. Meaningless for `Blackhole` and `Reject`.
+    pub interface: InterfaceId,
+    /// What it is.
+    pub kind: RouteKind,
+    /// Whether it takes part in lookups. A route over an interface that is down does not, nor does
+    /// a static route for a network that is connected.
+    pub active: bool,
+}
+
+/// Where a static route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To a neighbor. A link-local gateway needs the interface (`fe80::1%em0`); others may name it.
+    Gateway(IpAddr, Option<InterfaceId>),
+    /// Nowhere, silently.
+    Blackhole,
+    /// Nowhere, with an ICMP error.
+    Reject,
+}
+
+/// A route as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticRoute {
+    /// Destinations it is for.
+    pub prefix: Prefix,
+    /// Where it leads.
+    pub target: Target,
+}
+
+/// What is wrong with a static route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteError {
+    /// Position in the list given to [`RouteTable::build`].
+    pub position: usize,
+    /// The route's prefix.
+    pub prefix: Prefix,
+    /// What is wrong.
+    pub problem: RouteProblem,
+}
+
+/// What can be wrong with a static route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteProblem {
+    /// The gateway is in no network of any interface, or not of the one named.
+    UnreachableGateway(IpAddr),
+    /// The gateway is an address of ours on this interface.
+    OwnGateway(IpAddr, Name),
+    /// The gateway is link-local and no interface is named.
+    NeedsInterface(IpAddr),
+    /// The named interface does not exist.
+    NoInterface,
+    /// Destination and gateway are of different families.
+    MixedFamilies(IpAddr),
+    /// The gateway is not the address of one host.
+    BadGateway(IpAddr),
+    /// An earlier static route is for the same prefix.
+    Duplicate,
+    /// More than [`ROUTES_MAX`] routes.
+    TooMany,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route to {}: ", self.prefix)?;
+        match &self.problem {
+            RouteProblem::UnreachableGateway(gateway) => {
+                write!(f, "gateway {gateway} is in no network of an interface")
+            }
+            RouteProblem::OwnGateway(gateway, name) => {
+                write!(f, "gateway {gateway} is an address of {name} itself")
+            }
+            RouteProblem::NeedsInterface(gateway) => {
+                write!(
+                    f,
+                    "link-local gateway {gateway} needs an interface, as in {gateway}%em0"
+                )
+            }
+            RouteProblem::NoInterface => f.write_str("no such interface"),
+            RouteProblem::MixedFamilies(gateway) => {
+                write!(f, "gateway {gateway} is of the other address family")
+            }
+            RouteProblem::BadGateway(gateway) => {
+                write!(f, "gateway {gateway} is not the address of one host")
+            }
+            RouteProblem::Duplicate => f.write_str("there is another route to it"),
+            RouteProblem::TooMany => write!(f, "more than {ROUTES_MAX} routes"),
+        }
+    }
+}
+
+impl core::error::Error for RouteError {}
+
+/// All routes, and the longest match among those that are active.
+#[derive(Debug, Clone, Default)]
+pub struct RouteTable {
+    routes: Vec<Route>,
+    trie4: Trie,
+    trie6: Trie,
+}
+
+impl RouteTable {
+    /// Makes routes of the addresses of `interfaces` and of `statics`, or says everything that is
+    /// wrong with the static ones.
+    pub fn build(
+        interfaces: &InterfaceTable,
+        statics: &[StaticRoute],
+    ) -> Result<RouteTable, Vec<RouteError>> {
+        let mut routes = interface_routes(interfaces);
+        let mut errors = Vec::new();
+        let mut seen = Vec::with_capacity(statics.len());
+        for (position, route) in statics.iter().enumerate() {
+            seen.push((route.prefix, position));
+            match static_route(interfaces, route) {
+                Ok(route) => routes.push(route),
+                Err(problem) => errors.push(RouteError {
+                    position,
+                    prefix: route.prefix,
+                    problem,
+                }),
+            }
+        }
+        errors.extend(duplicates(seen));
+        if routes.len() > ROUTES_MAX {
+            let (position, prefix) = (statics.len() - 1, statics[statics.len() - 1].prefix);
+            errors.push(RouteError {
+                position,
+                prefix,
+                problem: RouteProblem::TooMany,
+            });
+        }
+        if !errors.is_empty() {
+            errors.sort_by_key(|error| error.position);
+            return Err(errors);
+        }
+        Ok(RouteTable::index(routes))
+    }
+
+    /// Sorts by prefix and, for equal prefixes, by preference; the first active one is looked up.
+    fn index(mut routes: Vec<Route>) -> RouteTable {
+        routes.sort_by_key(|r| {
+            (
+                r.prefix.addr(),
+                r.prefix.prefix_len(),
+                !r.active,
+                preference(r.kind),
+            )
+        });
+        for n in 1..routes.len() {
+            let (before, this) = (routes[n - 1].prefix, routes[n].prefix);
+            routes[n].active &= before != this;
+        }
+        let (mut items4, mut items6) = (Vec::new(), Vec::new());
+        for (value, route) in routes.iter().enumerate().filter(|(_, r)| r.active) {
+            let (len, value) = (route.prefix.prefix_len(), value as u32);
+            match route.prefix.addr() {
+                IpAddr::V4(addr) => items4.push(Item {
+                    key: addr.to_bits(),
+                    len,
+                    value,
+                }),
+                IpAddr::V6(addr) => items6.push(Item {
+                    key: addr.to_bits(),
+                    len,
+                    value,
+                }),
+            }
+        }
+        RouteTable {
+            routes,
+            trie4: Trie::build(items4),
+            trie6: Trie::build(items6),
+        }
+    }
+
+    /// The route for an IPv4 destination: the longest prefix.
+    #[inline]
+    pub fn lookup4(&self, dst: Ipv4Addr) -> Option<&Route> {
+        self.routes.get(self.trie4.lookup(dst.to_bits())? as usize)
+    }
+
+    /// The route for an IPv6 destination: the longest prefix. Link-local destinations have none:
+    /// who sends to one names the interface.
+    #[inline]
+    pub fn lookup6(&self, dst: Ipv6Addr) -> Option<&Route> {
+        self.routes.get(self.trie6.lookup(dst.to_bits())? as usize)
+    }
+
+    /// The route for a destination of either family.
+    #[inline]
+    pub fn lookup(&self, dst: IpAddr) -> Option<&Route> {
+        match dst {
+            IpAddr::V4(dst) => self.lookup4(dst),
+            IpAddr::V6(dst) => self.lookup6(dst),
+        }
+    }
+
+    /// All routes, active or not, sorted by prefix, IPv4 first.
+    pub fn iter(&self) -> core::slice::Iter<'_, Route> {
+        self.routes.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a RouteTable {
+    type Item = &'a Route;
+    type IntoIter = core::slice::Iter<'a, Route>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Among routes for one prefix the lowest is used, as OpenBSD's route priorities have it.
+fn preference(kind: RouteKind) -> u8 {
+    match kind {
+        RouteKind::Local => 0,
+        RouteKind::Connected => 1,
+        RouteKind::Static | RouteKind::Blackhole | RouteKind::Reject => 2,
+    }
+}
+
+/// Local and connected routes. Link-local prefixes get none: the same prefix is on every link.
+fn interface_routes(interfaces: &InterfaceTable) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for interface in interfaces {
+        for a in &interface.addrs {
+            if matches!(a.addr, IpAddr::V6(addr) if addr.is_unicast_link_local()) {
+                continue;
+            }
+            let mut add = |prefix, kind| {
+                routes.push(Route {
+                    prefix,
+                    gateway: None,
+                    interface: interface.id,
+                    kind,
+                    active: interface.up,
+                });
+            };
+            add(Prefix::host(a.addr), RouteKind::Local);
+            if !a.network().is_host() {
+                add(a.network(), RouteKind::Connected);
+            }
+        }
+    }
+    routes
+}
+
+fn static_route(interfaces: &InterfaceTable, route: &StaticRoute) -> Result<Route, RouteProblem> {
+    let (gateway, interface, kind, active) = match route.target {
+        Target::Gateway(gateway, named) => {
+            let interface = gateway_interface(interfaces, route.prefix, gateway, named)?;
+            (Some(gateway), interface.id, RouteKind::Static, interface.up)
+        }
+        Target::Blackhole => (None, InterfaceId::default(), RouteKind::Blackhole, true),
+        Target::Reject => (None, InterfaceId::default(), RouteKind::Reject, true),
+    };
+    Ok(Route {
+        prefix: route.prefix,
+        gateway,
+        interface,
+        kind,
+        active,
+    })
+}
+
+/// The interface on whose link the gateway is. Interfaces that are down count too: bringing one down
+/// must not make the configuration invalid.
+fn gateway_interface(
+    interfaces: &InterfaceTable,
+    prefix: Prefix,
+    gateway: IpAddr,
+    named: Option<InterfaceId>,
+) -> Result<&Interface, RouteProblem> {
+    if prefix.addr().is_ipv4() != gateway.is_ipv4() {
+        return Err(RouteProblem::MixedFamilies(gateway));
+    }
+    if gateway.is_unspecified() || gateway.is_multicast() || gateway.is_loopback() {
+        return Err(RouteProblem::BadGateway(gateway));
+    }
+    let named = match named {
+        Some(id) => Some(interfaces.get(id).ok_or(RouteProblem::NoInterface)?),
+        None => None,
+    };
+    let scoped = matches!(gateway, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    if let Some(owner) = owner(interfaces, gateway, named.filter(|_| scoped)) {
+        return Err(RouteProblem::OwnGateway(gateway, owner.name.clone()));
+    }
+    match (scoped, named) {
+        (true, None) => Err(RouteProblem::NeedsInterface(gateway)),
+        (true, Some(interface)) => Ok(interface),
+        (false, named) => {
+            on_link(interfaces, gateway, named).ok_or(RouteProblem::UnreachableGateway(gateway))
+        }
+    }
+}
+
+/// Who has the gateway's address: any interface, or for link-local addresses the one named.
+fn owner<'a>(
+    interfaces: &'a InterfaceTable,
+    gateway: IpAddr,
+    scope: Option<&'a Interface>,
+) -> Option<&'a Interface> {
+    match scope {
+        Some(interface) => Some(interface).filter(|i| i.owns(gateway)),
+        None => interfaces.iter().find(|i| {
+            matches!(gateway, IpAddr::V4(_)) && i.owns(gateway)
+                || interfaces.local(gateway) == Some(i.id)
+        }),
+    }
+}
+
+/// The interface with the longest network that contains the gateway; up before down.
+fn on_link<'a>(
+    interfaces: &'a InterfaceTable,
+    gateway: IpAddr,
+    named: Option<&Interface>,
+) -> Option<&'a Interface> {
+    interfaces
+        .iter()
+        .filter(|i| !i.loopback && named.is_none_or(|named| named.id == i.id))
+        .flat_map(|i| i.addrs.iter().map(move |a| (i, a)))
+        .filter(|(_, a)| a.on_link(gateway))
+        .max_by_key(|(i, a)| (i.up, a.prefix_len))
+        .map(|(i, _)| i)
+}
+
+/// Errors for all but the first route of each prefix.
+fn duplicates(mut seen: Vec<(Prefix, usize)>) -> impl Iterator<Item = RouteError> {
+    seen.sort_unstable();
+    (1..seen.len()).filter_map(move |n| {
+        let (prefix, position) = seen[n];
+        let problem = RouteProblem::Duplicate;
+        (seen[n - 1].0 == prefix).then_some(RouteError {
+            position,
+            prefix,
+            problem,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interface::tests::interface;
+
+    fn interfaces() -> InterfaceTable {
+        let mut down = interface(3, "em3", &["203.0.113.1/24"]);
+        down.up = false;
+        InterfaceTable::build(vec![
+            interface(0, "em0", &["192.0.2.1/24", "2001:db8::1/64"]),
+            interface(1, "em1", &["10.0.0.1/8"]),
+            interface(2, "lo0", &["127.0.0.1/8", "::1/128"]),
+            down,
+        ])
+        .unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn via(prefix: &str, gateway: &str) -> StaticRoute {
+        StaticRoute {
+            prefix: prefix.parse().unwrap(),
+            target: Target::Gateway(ip(gateway), None),
+        }
+    }
+
+    fn via_on(prefix: &str, gateway: &str, interface: u16) -> StaticRoute {
+        StaticRoute {
+            prefix: prefix.parse().unwrap(),
+            target: Target::Gateway(ip(gateway), Some(InterfaceId(interface))),
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_is_taken() {
+        let reject = StaticRoute {
+            prefix: "172.16.0.0/12".parse().unwrap(),
+            target: Target::Reject,
+        };
+        let blackhole = StaticRoute {
+            prefix: "2001:db8:dead::/48".parse().unwrap(),
+            target: Target::Blackhole,
+        };
+        let statics = [
+            via("0.0.0.0/0", "192.0.2.254"),
+            via("172.16.5.0/24", "10.0.0.2"),
+            via_on("::/0", "fe80::1", 0),
+            reject,
+            blackhole,
+        ];
+        let table = RouteTable::build(&interfaces(), &statics).unwrap();
+        for (dst, gateway, interface, kind) in [
+            ("8.8.8.8", Some("192.0.2.254"), 0, RouteKind::Static),
+            ("192.0.2.7", None, 0, RouteKind::Connected),
+            ("192.0.2.1", None, 0, RouteKind::Local),
+            ("10.255.0.1", None, 1, RouteKind::Connected),
+            ("127.0.0.1", None, 2, RouteKind::Local),
+            ("172.16.5.9", Some("10.0.0.2"), 1, RouteKind::Static),
+            ("172.16.6.9", None, 0, RouteKind::Reject),
+            ("203.0.113.1", Some("192.0.2.254"), 0, RouteKind::Static), // em3 is down
+            ("2001:db8::9", None, 0, RouteKind::Connected),
+            ("2001:db8::1", None, 0, RouteKind::Local),
+            ("2001:db8:dead::1", None, 0, RouteKind::Blackhole),
+            ("2600::1", Some("fe80::1"), 0, RouteKind::Static),
+        ] {
+            let route = table.lookup(ip(dst)).unwrap();
+            assert_eq!(route.gateway, gateway.map(ip), "{dst}");
+            assert_eq!((route.interface.0, route.kind), (interface, kind), "{dst}");
+            assert!(route.active && route.prefix.contains(ip(dst)), "{dst}");
+        }
+    }
+
+    #[test]
+    fn without_a_default_there_may_be_no_route() {
+        let table = RouteTable::build(&interfaces(), &[]).unwrap();
+        assert_eq!(table.lookup(ip("8.8.8.8")), None);
+        assert_eq!(table.lookup(ip("2600::1")), None);
+        assert_eq!(table.lookup(ip("fe80::1")), None);
+        assert_eq!(RouteTable::default().lookup(ip("10.0.0.1")), None);
+    }
+
+    #[test]
+    fn routes_over_a_down_interface_wait() {
+        let statics = [via("198.51.100.0/24", "203.0.113.9")];
+        let table = RouteTable::build(&interfaces(), &statics).unwrap();
+        assert_eq!(table.lookup(ip("198.51.100.1")), None);
+        let waiting: Vec<_> = table.iter().filter(|r| !r.active).collect();
+        assert_eq!(waiting.len(), 3); // local and connected of em3, and the static one
+    }
+
+    #[test]
+    fn a_connected_network_beats_a_static_route_to_it() {
+        let statics = [via("192.0.2.0/24", "10.0.0.2")];
+        let table = RouteTable::build(&interfaces(), &statics).unwrap();
+        assert_eq!(
+            table.lookup(ip("192.0.2.7")).unwrap().kind,
+            RouteKind::Connected
+        );
+        assert!(
+            table
+                .iter()
+                .any(|r| r.kind == RouteKind::Static && !r.active)
+        );
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let statics = [
+            via("0.0.0.0/0", "198.51.100.1"),
+            via("10.1.0.0/16", "10.0.0.1"),
+            via("::/0", "fe80::1"),
+            via("::/1", "192.0.2.254"),
+            via("10.2.0.0/16", "0.0.0.0"),
+            via_on("10.3.0.0/16", "192.0.2.254", 1),
+            via_on("10.4.0.0/16", "192.0.2.254", 9),
+            via("10.5.0.0/16", "10.0.0.2"),
+            via("10.5.0.0/16", "10.0.0.3"),
+            via_on("2600::/16", "fe80::5054:ff:fe00:0", 0),
+        ];
+        let errors = RouteTable::build(&interfaces(), &statics).unwrap_err();
+        let em = |n| crate::interface::Name::try_from(n).unwrap();
+        let expected = [
+            (0, RouteProblem::UnreachableGateway(ip("198.51.100.1"))),
+            (1, RouteProblem::OwnGateway(ip("10.0.0.1"), em("em1"))),
+            (2, RouteProblem::NeedsInterface(ip("fe80::1"))),
+            (3, RouteProblem::MixedFamilies(ip("192.0.2.254"))),
+            (4, RouteProblem::BadGateway(ip("0.0.0.0"))),
+            (5, RouteProblem::UnreachableGateway(ip("192.0.2.254"))),
+            (6, RouteProblem::NoInterface),
+            (8, RouteProblem::Duplicate),
+            (
+                9,
+                RouteProblem::OwnGateway(ip("fe80::5054:ff:fe00:0"), em("em0")),
+            ),
+        ];
+        let found: Vec<_> = errors
+            .iter()
+            .map(|e| (e.position, e.problem.clone()))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(
+            errors[0].to_string(),
+            "route to 0.0.0.0/0: gateway 198.51.100.1 is in no network of an interface"
+        );
+    }
+}
