@@ -303,6 +303,16 @@ pub enum PingReply {
     },
 }
 
+/// Sends the echo requests behind [`Api::ping_start`]: the local host's side of it, handed to the control core at start.
+pub trait Pinger: Send {
+    /// See [`Api::ping_start`].
+    fn start(&mut self, to: IpAddr, count: u16) -> Result<(), String>;
+    /// See [`Api::ping_poll`].
+    fn poll(&mut self) -> Option<Vec<PingReply>>;
+    /// See [`Api::ping_stop`].
+    fn stop(&mut self);
+}
+
 /// A sample for `/metrics`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Sample {

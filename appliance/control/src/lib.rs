@@ -3,3 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+#[cfg(feature = "fake")]
+pub mod fake;

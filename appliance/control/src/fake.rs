@@ -1,0 +1,456 @@
+//! A control core of canned answers, for the tests of console and HTTP: every answer is a public field, every change is
+//! noted. Compiled with the feature `fake` only.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::api::{
+    Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof, Refused, RouteView,
+    RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+};
+
+/// The fake. Begins as a box with two interfaces, two rules and two states.
+pub struct Fake {
+    /// Answer to `status`.
+    pub status: Status,
+    /// Answer to `apply_bundle`, if the proof is good.
+    pub apply: Result<Applied, Refused>,
+    /// The one token that is good.
+    pub token: String,
+    /// True if a key is trusted, so that uploads without a token may be tried.
+    pub accepts_signatures: bool,
+    /// Answer to `rules`.
+    pub rules: Vec<RuleView>,
+    /// Answer to `states`, before its limit.
+    pub states: Vec<StateView>,
+    /// Answer to `pf_info`.
+    pub info: PfInfo,
+    /// Answer to `tables`.
+    pub tables: Vec<TableView>,
+    /// Answer to `limits`.
+    pub limits: Vec<(String, u64)>,
+    /// Answer to `timeouts`.
+    pub timeouts: Vec<(String, u64)>,
+    /// Answer to `interfaces`.
+    pub interfaces: Vec<InterfaceView>,
+    /// Answer to `routes`.
+    pub routes: Vec<RouteView>,
+    /// Answer to `neighbors`.
+    pub neighbors: Vec<NeighborView>,
+    /// Answer to `metrics`.
+    pub samples: Vec<Sample>,
+    /// Answer to `ping_start`.
+    pub ping: Result<(), String>,
+    /// Answers to `ping_poll`, in order.
+    pub pings: Vec<Vec<PingReply>>,
+    /// Answer to `set_management`, `set_token`, `trust_key`, `distrust_key` if it is an error.
+    pub refuse_change: Option<String>,
+    /// Answer to `needs_wizard`; ends with the first `set_management`.
+    pub wizard: bool,
+    /// Answer to `trusted_keys`.
+    pub keys: Vec<(String, String)>,
+    /// Answer to `log_lines`.
+    pub log: Vec<String>,
+    /// What was asked to be changed, in order, in words.
+    pub done: Vec<String>,
+    /// Lengths of the bundles that came.
+    pub uploads: Vec<usize>,
+}
+
+fn ip(text: &str) -> IpAddr {
+    match text.parse() {
+        Ok(ip) => ip,
+        Err(_) => panic!("{text} in the fake is no address"),
+    }
+}
+
+fn rule(nr: u32, text: &str, label: Option<&str>, packets: u64) -> RuleView {
+    RuleView {
+        nr,
+        text: text.into(),
+        label: label.map(Into::into),
+        origin: format!("pf.conf:{}", nr + 1),
+        evaluations: packets * 2,
+        input: Count {
+            packets,
+            bytes: packets * 100,
+        },
+        output: Count {
+            packets: packets / 2,
+            bytes: packets * 50,
+        },
+        states: u64::from(nr),
+        states_total: u64::from(nr) * 3,
+    }
+}
+
+fn state(
+    direction: &'static str,
+    proto: u8,
+    src: (&str, u16),
+    dst: (&str, u16),
+    peers: (&str, &str),
+) -> StateView {
+    StateView {
+        interface: "all".into(),
+        proto,
+        direction,
+        src: StateEnd {
+            addr: ip(src.0),
+            port: src.1,
+        },
+        dst: StateEnd {
+            addr: ip(dst.0),
+            port: dst.1,
+        },
+        peers: (peers.0.into(), peers.1.into()),
+        windows: (proto == 6).then_some([(1000, 65535, 7), (2000, 32768, 0)]),
+        age_s: 3725,
+        expires_s: 86390,
+        counts: [
+            Count {
+                packets: 10,
+                bytes: 1000,
+            },
+            Count {
+                packets: 8,
+                bytes: 800,
+            },
+        ],
+        rule: Some(1),
+        id: 0x5f00_0001,
+        worker: 0,
+    }
+}
+
+fn interface(
+    name: &str,
+    index: u16,
+    mac: &str,
+    addresses: &[(&str, u8)],
+    groups: &[&str],
+) -> InterfaceView {
+    InterfaceView {
+        name: name.into(),
+        index,
+        up: true,
+        link: true,
+        speed_mbps: 1000,
+        lladdr: mac.into(),
+        mtu: 1500,
+        groups: groups.iter().map(|g| (*g).to_string()).collect(),
+        addresses: addresses.iter().map(|(a, l)| (ip(a), *l)).collect(),
+        driver: "net_virtio".into(),
+        device: format!("0000:00:0{}.0", index + 2),
+        hw_in: Count {
+            packets: 100,
+            bytes: 10_000,
+        },
+        hw_out: Count {
+            packets: 50,
+            bytes: 5_000,
+        },
+        ..InterfaceView::default()
+    }
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Fake {
+            status: Status {
+                version: "0.1.0".into(),
+                hostname: "fw1".into(),
+                forwarding: true,
+                generation: 3,
+                digest: Some("sha256:00ff".into()),
+                origin: "token".into(),
+                uptime_s: 93_784,
+                states: 2,
+                states_limit: 100_000,
+                workers: vec![WorkerStatus {
+                    id: 0,
+                    cpu: 1,
+                    packets: 150,
+                    busy: 0.25,
+                    idle: false,
+                    generation: 3,
+                }],
+                buffers_total: 8192,
+                buffers_used: 512,
+                uploads_refused: 0,
+                epitaph: None,
+            },
+            apply: Ok(Applied {
+                generation: 4,
+                digest: "sha256:abcd".into(),
+                changed: true,
+                warnings: Vec::new(),
+            }),
+            token: "secret".into(),
+            accepts_signatures: false,
+            rules: vec![
+                rule(0, "block return all", None, 10),
+                rule(
+                    1,
+                    "pass in on vio0 inet proto tcp from any to any port = 80 flags S/SA label \"web\"",
+                    Some("web"),
+                    20,
+                ),
+            ],
+            states: vec![
+                state(
+                    "in",
+                    6,
+                    ("198.51.100.7", 51000),
+                    ("192.0.2.1", 80),
+                    ("ESTABLISHED", "ESTABLISHED"),
+                ),
+                state(
+                    "out",
+                    17,
+                    ("2001:db8::1", 5353),
+                    ("2001:db8::2", 53),
+                    ("SINGLE", "MULTIPLE"),
+                ),
+            ],
+            info: PfInfo {
+                enabled: true,
+                since_s: 62,
+                debug: "err".into(),
+                states: 2,
+                searches: 620,
+                inserts: 31,
+                removals: 29,
+                reasons: vec![
+                    ("match".into(), 62),
+                    ("bad-offset".into(), 0),
+                    ("short".into(), 1),
+                ],
+                loginterface: None,
+            },
+            tables: vec![TableView {
+                name: "bruteforce".into(),
+                entries: vec!["10.0.0.0/8".into(), "!10.1.0.0/16".into()],
+            }],
+            limits: vec![("states".into(), 100_000), ("src-nodes".into(), 10_000)],
+            timeouts: vec![("tcp.first".into(), 120), ("adaptive.start".into(), 60_000)],
+            interfaces: vec![
+                interface(
+                    "vio0",
+                    1,
+                    "52:54:00:00:00:01",
+                    &[("192.0.2.1", 24), ("2001:db8::1", 64)],
+                    &["egress"],
+                ),
+                interface("vio1", 2, "52:54:00:00:00:02", &[], &[]),
+            ],
+            routes: vec![
+                RouteView {
+                    dest: ip("0.0.0.0"),
+                    prefix_len: 0,
+                    gateway: Some(ip("192.0.2.254")),
+                    interface: "vio0".into(),
+                    flags: "UGS".into(),
+                },
+                RouteView {
+                    dest: ip("192.0.2.0"),
+                    prefix_len: 24,
+                    gateway: None,
+                    interface: "vio0".into(),
+                    flags: "UCn".into(),
+                },
+                RouteView {
+                    dest: ip("2001:db8::"),
+                    prefix_len: 64,
+                    gateway: None,
+                    interface: "vio0".into(),
+                    flags: "UCn".into(),
+                },
+            ],
+            neighbors: vec![
+                NeighborView {
+                    addr: ip("192.0.2.254"),
+                    lladdr: Some("52:54:00:00:00:fe".into()),
+                    interface: "vio0".into(),
+                    expires_s: Some(1170),
+                    state: "reachable".into(),
+                },
+                NeighborView {
+                    addr: ip("192.0.2.9"),
+                    lladdr: None,
+                    interface: "vio0".into(),
+                    expires_s: Some(2),
+                    state: "incomplete".into(),
+                },
+                NeighborView {
+                    addr: ip("2001:db8::1"),
+                    lladdr: Some("52:54:00:00:00:01".into()),
+                    interface: "vio0".into(),
+                    expires_s: None,
+                    state: "permanent".into(),
+                },
+            ],
+            samples: Vec::new(),
+            ping: Ok(()),
+            pings: vec![
+                vec![PingReply::Answer {
+                    bytes: 64,
+                    seq: 0,
+                    ttl: 255,
+                    rtt: Duration::from_micros(1234),
+                }],
+                vec![],
+                vec![PingReply::Timeout { seq: 1 }],
+            ],
+            refuse_change: None,
+            wizard: false,
+            keys: Vec::new(),
+            log: vec!["forwarding".into(), "vio1: link down".into()],
+            done: Vec::new(),
+            uploads: Vec::new(),
+        }
+    }
+}
+
+impl Fake {
+    fn change(&mut self, what: String) -> Result<(), String> {
+        match &self.refuse_change {
+            Some(text) => Err(text.clone()),
+            None => {
+                self.done.push(what);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Api for Fake {
+    fn status(&mut self) -> Status {
+        self.status.clone()
+    }
+
+    fn apply_bundle(&mut self, bundle: &[u8], proof: &Proof) -> Result<Applied, Refused> {
+        if !self.may_upload(proof) {
+            return Err(Refused::Unauthorized("the proof is not valid".into()));
+        }
+        self.uploads.push(bundle.len());
+        self.apply.clone()
+    }
+
+    fn may_upload(&mut self, proof: &Proof) -> bool {
+        self.may_read(proof) || (*proof == Proof::Signature && self.accepts_signatures)
+    }
+
+    fn may_read(&mut self, proof: &Proof) -> bool {
+        match proof {
+            Proof::Console => true,
+            Proof::Bearer(token) => *token == self.token,
+            Proof::Signature => false,
+        }
+    }
+
+    fn rules(&mut self) -> Vec<RuleView> {
+        self.rules.clone()
+    }
+
+    fn states(&mut self, limit: usize) -> Vec<StateView> {
+        self.states.iter().take(limit).cloned().collect()
+    }
+
+    fn pf_info(&mut self) -> PfInfo {
+        self.info.clone()
+    }
+
+    fn tables(&mut self) -> Vec<TableView> {
+        self.tables.clone()
+    }
+
+    fn limits(&mut self) -> Vec<(String, u64)> {
+        self.limits.clone()
+    }
+
+    fn timeouts(&mut self) -> Vec<(String, u64)> {
+        self.timeouts.clone()
+    }
+
+    fn interfaces(&mut self) -> Vec<InterfaceView> {
+        self.interfaces.clone()
+    }
+
+    fn routes(&mut self) -> Vec<RouteView> {
+        self.routes.clone()
+    }
+
+    fn neighbors(&mut self) -> Vec<NeighborView> {
+        self.neighbors.clone()
+    }
+
+    fn metrics(&mut self) -> Vec<Sample> {
+        self.samples.clone()
+    }
+
+    fn ping_start(&mut self, to: IpAddr, count: u16) -> Result<(), String> {
+        self.ping.clone()?;
+        self.done.push(format!("ping {to} {count}"));
+        Ok(())
+    }
+
+    fn ping_poll(&mut self) -> Option<Vec<PingReply>> {
+        (!self.pings.is_empty()).then(|| self.pings.remove(0))
+    }
+
+    fn ping_stop(&mut self) {
+        self.done.push("ping stop".into());
+        self.pings.clear();
+    }
+
+    fn set_management(
+        &mut self,
+        interface: &str,
+        addr: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), String> {
+        let gateway = gateway.map_or("none".to_string(), |g| g.to_string());
+        self.change(format!(
+            "management {interface} {addr}/{prefix_len} {gateway}"
+        ))?;
+        self.wizard = false;
+        Ok(())
+    }
+
+    fn set_token(&mut self, token: &str) -> Result<(), String> {
+        self.change(format!("token {token:?}"))
+    }
+
+    fn trust_key(&mut self, public: &str) -> Result<String, String> {
+        self.change(format!("trust {public:?}"))?;
+        self.keys
+            .push(("0123456789abcdef".into(), "test key".into()));
+        Ok("0123456789abcdef".into())
+    }
+
+    fn trusted_keys(&mut self) -> Vec<(String, String)> {
+        self.keys.clone()
+    }
+
+    fn distrust_key(&mut self, key_id: &str) -> Result<(), String> {
+        self.change(format!("distrust {key_id}"))
+    }
+
+    fn needs_wizard(&mut self) -> bool {
+        self.wizard
+    }
+
+    fn log_lines(&mut self) -> Vec<String> {
+        self.log.clone()
+    }
+
+    fn reboot(&mut self) {
+        self.done.push("reboot".into());
+    }
+
+    fn halt(&mut self) {
+        self.done.push("halt".into());
+    }
+}

@@ -1,0 +1,139 @@
+//! What the control core says, as HTTP answers. The JSON is documented in `docs/api.md`; fields are only ever added.
+
+use control::api::{Api, Applied, Refused};
+use pfconf::diag::Diagnostic;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::http::Response;
+use crate::routes::{Route, query_value};
+
+/// States in an answer if the client names no limit.
+pub(crate) const STATES_DEFAULT: usize = 1000;
+/// States in an answer at most: about 4 MB of JSON.
+pub(crate) const STATES_MAX: usize = 10_000;
+
+/// Content type of the text form 0.0.4 that Prometheus reads.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The answer to a GET that is allowed.
+pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
+    match route {
+        Route::Status => as_json(&api.status()),
+        Route::Info => as_json(&api.pf_info()),
+        Route::Rules => as_json(&api.rules()),
+        Route::Interfaces => as_json(&api.interfaces()),
+        Route::Routes => as_json(&api.routes()),
+        Route::Neighbors => as_json(&api.neighbors()),
+        Route::Tables => as_json(&api.tables()),
+        Route::States => match states_limit(query) {
+            Ok(limit) => as_json(&api.states(limit)),
+            Err(text) => Response::error(400, &text),
+        },
+        Route::Health => text(200, "ok\n"),
+        Route::Ready => ready(api),
+        // Metrics need counters of the server and are made there; a bundle is not read back yet.
+        Route::Metrics | Route::Bundle => Response::error(404, "not found"),
+    }
+}
+
+/// `/metrics`
+pub(crate) fn metrics(text: String) -> Response {
+    Response::new(200, PROMETHEUS, text)
+}
+
+/// Ready means: a policy is loaded and packets are forwarded.
+fn ready(api: &mut dyn Api) -> Response {
+    let status = api.status();
+    match (status.forwarding, status.generation) {
+        (true, 1..) => text(200, "ready\n"),
+        (true, 0) => text(503, "not ready: no policy is loaded\n"),
+        (false, _) => text(503, "not ready: packets are not forwarded yet\n"),
+    }
+}
+
+fn states_limit(query: &str) -> Result<usize, String> {
+    let Some(value) = query_value(query, "limit") else {
+        return Ok(STATES_DEFAULT);
+    };
+    match value.parse() {
+        Ok(n) if n <= STATES_MAX => Ok(n),
+        _ => Err(format!("limit: not a number from 0 to {STATES_MAX}")),
+    }
+}
+
+/// The answer to an upload that was taken.
+pub(crate) fn applied(applied: &Applied) -> Response {
+    let result = if applied.changed {
+        "applied"
+    } else {
+        "no-change"
+    };
+    json_of(
+        200,
+        &json!({
+            "result": result,
+            "generation": applied.generation,
+            "digest": applied.digest,
+            "warnings": diagnostics(&applied.warnings),
+        }),
+    )
+}
+
+/// The answer to an upload that was not.
+pub(crate) fn refused(why: &Refused) -> Response {
+    match why {
+        Refused::Unauthorized(text) => unauthorized(text),
+        Refused::Replayed(text) => Response::error(409, text),
+        Refused::TooLarge(text) => Response::error(413, text),
+        Refused::Failed(text) => Response::error(500, text),
+        Refused::Invalid(list) => json_of(
+            422,
+            &json!({
+                "result": "refused",
+                "errors": diagnostics(list),
+            }),
+        ),
+    }
+}
+
+/// 401, with the scheme that would do.
+pub(crate) fn unauthorized(text: &str) -> Response {
+    Response::error(401, text).with("WWW-Authenticate", "Bearer realm=\"fugu\"")
+}
+
+fn diagnostics(list: &[Diagnostic]) -> Vec<Value> {
+    list.iter().map(diagnostic).collect()
+}
+
+fn diagnostic(d: &Diagnostic) -> Value {
+    json!({
+        "severity": d.severity.to_string(),
+        "code": d.code,
+        "file": d.file,
+        "line": d.line,
+        "column": d.column,
+        "length": d.length,
+        "text": d.text,
+        "hint": d.hint,
+        "source": d.source,
+    })
+}
+
+fn text(status: u16, body: &str) -> Response {
+    Response::new(status, "text/plain; charset=utf-8", body)
+}
+
+fn as_json<T: Serialize>(value: &T) -> Response {
+    json_of(200, value)
+}
+
+fn json_of<T: Serialize>(status: u16, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            Response::new(status, "application/json", body)
+        }
+        Err(e) => Response::error(500, &format!("cannot be written as JSON: {e}")),
+    }
+}
