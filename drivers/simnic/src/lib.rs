@@ -11,12 +11,13 @@ pub mod buf;
 pub mod capture;
 pub mod net;
 pub mod port;
+pub mod replay;
 pub mod rng;
 pub mod toeplitz;
 
 pub use buf::{SimBuf, SimPool};
 pub use net::{Flap, SimNet, Wire, WireConfig};
-pub use port::{SimPort, SimPortConfig, SimQueues, SimRx, SimStats, SimTx, Steering};
+pub use port::{HashFunction, SimPort, SimPortConfig, SimQueues, SimRx, SimStats, SimTx, Steering};
 
 /// The types of this driver, for code that is generic over [`nic::Nic`].
 #[derive(Clone, Copy, Debug)]
