@@ -6,9 +6,11 @@
 
 extern crate alloc;
 
+pub mod icmp_error;
 pub mod interface;
 pub mod kif;
 pub mod prefix;
+pub mod reset;
 pub mod route;
 mod trie;
 pub mod ttl;
