@@ -1,0 +1,271 @@
+//! Owns Linux hosts: network namespaces made for a test, and the programs running in them.
+//!
+//! Read first: ip-netns(8). The namespace's name begins with `fugu-` and the maker's process number, so that a later run
+//! can remove what a killed one left ([`sweep`]).
+
+use crate::scratch::unique;
+use crate::{Context, Failure, Result};
+use std::cell::RefCell;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PREFIX: &str = "fugu-";
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Standard output, then standard error.
+    pub text: String,
+    /// Exit status; None: killed by a signal.
+    pub status: Option<i32>,
+}
+
+impl Output {
+    /// True if it ended with status 0.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.status == Some(0)
+    }
+}
+
+/// A host: its own interfaces, routes and sockets. Its interface towards the machine is called `eth0`.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    /// `ip` commands that made it what it is, to be repeated when its interface comes back after a power cut.
+    setup: RefCell<Vec<Vec<String>>>,
+}
+
+impl Namespace {
+    /// Makes one; `label` is for people.
+    ///
+    /// # Errors
+    /// Without root.
+    pub fn new(label: &str) -> Result<Self> {
+        let name = format!("{}-{label}", unique(PREFIX));
+        ip(&["netns", "add", &name])?;
+        let host = Self {
+            name,
+            setup: RefCell::default(),
+        };
+        ip(&["-n", &host.name, "link", "set", "lo", "up"])?;
+        // Tests say which addresses there are, and need not wait for duplicate address detection.
+        for setting in ["accept_dad=0", "accept_ra=0", "router_solicitations=0"] {
+            let output = host.run(&[
+                "sysctl",
+                "-q",
+                "-w",
+                &format!("net.ipv6.conf.default.{setting}"),
+            ])?;
+            if !output.ok() {
+                return Err(Failure(format!("sysctl {setting}: {}", output.text)));
+            }
+        }
+        Ok(host)
+    }
+
+    /// Its name for `ip netns exec`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives `eth0` an address with a prefix length.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn address(&self, address: &str) -> Result<()> {
+        self.ip(&["address", "add", address, "dev", "eth0"])
+    }
+
+    /// Routes `destination` (or `default`) by `gateway`.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn route(&self, destination: &str, gateway: &str) -> Result<()> {
+        let family = if gateway.contains(':') { "-6" } else { "-4" };
+        self.ip(&[family, "route", "add", destination, "via", gateway])
+    }
+
+    /// Runs an `ip` command here, and again whenever the interface comes back.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn ip(&self, words: &[&str]) -> Result<()> {
+        self.ip_once(words)?;
+        self.setup
+            .borrow_mut()
+            .push(words.iter().map(ToString::to_string).collect());
+        Ok(())
+    }
+
+    fn ip_once(&self, words: &[&str]) -> Result<()> {
+        ip(&[&["-n", &self.name], words].concat())
+    }
+
+    /// Takes a network device from our own namespace and makes it `eth0`.
+    pub(crate) fn adopt(&self, device: &str) -> Result<()> {
+        ip(&["link", "set", device, "netns", &self.name])?;
+        self.ip_once(&["link", "set", device, "name", "eth0", "up"])?;
+        for words in self.setup.borrow().iter() {
+            self.ip_once(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// A command that will run here.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started; its own failure is in the output.
+    pub fn run(&self, words: &[&str]) -> Result<Output> {
+        let (program, arguments) = words
+            .split_first()
+            .ok_or_else(|| Failure("no program".into()))?;
+        let output = self
+            .command(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .context(program)?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Output {
+            text: String::from_utf8_lossy(&text).into_owned(),
+            status: output.status.code(),
+        })
+    }
+
+    /// Starts a program that goes on until the value is dropped; its standard input and output are pipes.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&self, words: &[&str]) -> Result<Running> {
+        let (program, arguments) = words
+            .split_first()
+            .ok_or_else(|| Failure("no program".into()))?;
+        let child = self
+            .command(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context(program)?;
+        Ok(Running { child })
+    }
+
+    /// Waits until something listens on a TCP port here.
+    ///
+    /// # Errors
+    /// After `patience`.
+    pub fn wait_for_port(&self, port: u16, patience: Duration) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < patience {
+            if self
+                .run(&["ss", "-Hltn", &format!("sport = :{port}")])?
+                .text
+                .contains("LISTEN")
+            {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(Failure(format!(
+            "nothing listens on port {port} of {}",
+            self.name
+        )))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(failure) = ip(&["netns", "delete", &self.name]) {
+            eprintln!("{}: {failure}", self.name);
+        }
+    }
+}
+
+/// A program in a namespace, killed when the value goes away.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// The process: `ip netns exec` replaces itself by the program.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn write_line(&mut self, line: &str) -> Result<()> {
+        let input = self
+            .child
+            .stdin
+            .as_mut()
+            .ok_or_else(|| Failure("no input".into()))?;
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .context("write")?;
+        input.flush().context("write")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Removes namespaces of runs that no longer exist.
+///
+/// # Errors
+/// When `ip` cannot be run.
+pub fn sweep() -> Result<()> {
+    let listing = Command::new("ip")
+        .args(["netns", "list"])
+        .output()
+        .context("ip netns list")?;
+    for line in String::from_utf8_lossy(&listing.stdout).lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let Some(maker) = rest
+            .split('-')
+            .next()
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        else {
+            continue;
+        };
+        if !std::path::Path::new(&format!("/proc/{maker}")).exists() {
+            ip(&["netns", "delete", name])?;
+        }
+    }
+    Ok(())
+}
+
+fn ip(words: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(words).output().context("ip")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "ip {}: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
+}
