@@ -192,6 +192,8 @@ pub struct PfInfo {
     pub debug: String,
     /// Current states.
     pub states: u64,
+    /// States of TCP connections whose handshake is not complete.
+    pub half_open: u64,
     /// State table: look-ups, insertions, removals.
     pub searches: u64,
     /// Insertions.

@@ -218,6 +218,7 @@ impl Default for Fake {
                 since_s: 62,
                 debug: "err".into(),
                 states: 2,
+                half_open: 1,
                 searches: 620,
                 inserts: 31,
                 removals: 29,

@@ -215,6 +215,11 @@ fn of_info(info: &PfInfo) -> Vec<Sample> {
             info.enabled.into(),
         ),
         gauge(
+            "fugu_pf_states_half_open",
+            "TCP states whose handshake is not complete.",
+            info.half_open as f64,
+        ),
+        gauge(
             "pf_state_total",
             "Number of entries in the state table.",
             info.states as f64,
