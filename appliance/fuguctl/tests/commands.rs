@@ -1,0 +1,350 @@
+//! Whole commands: arguments in, exit status, output and files out.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuguctl::{Environment, run};
+
+/// 2026-11-21T22:15:16Z.
+const NOW: Duration = Duration::from_secs(1_795_299_316);
+
+struct Ran {
+    status: u8,
+    out: String,
+    err: String,
+}
+
+fn fuguctl(arguments: &[&str]) -> Ran {
+    with_token(None, arguments)
+}
+
+fn with_token(token: Option<&str>, arguments: &[&str]) -> Ran {
+    let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    let environment = Environment {
+        token: token.map(str::to_string),
+        now: UNIX_EPOCH + NOW,
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = run(&arguments, &environment, &mut out, &mut err);
+    Ran {
+        status,
+        out: String::from_utf8(out).unwrap(),
+        err: String::from_utf8(err).unwrap(),
+    }
+}
+
+/// A directory with a small etc tree, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("fuguctl-{}-{name}", std::process::id()));
+        fs::create_dir_all(path.join("etc")).unwrap();
+        let scratch = Scratch(path);
+        scratch.write("etc/hostname.em0", "inet 192.0.2.1/24\n");
+        scratch.write("etc/pf.conf", "block all\npass out\n");
+        scratch
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{}: {error}", self.0.display());
+        }
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let help = fuguctl(&["push", "--help"]);
+    assert_eq!(help.status, 0);
+    assert!(help.out.starts_with("usage: fuguctl COMMAND"));
+    assert!(fuguctl(&["--version"]).out.starts_with("fuguctl "));
+    let nothing = fuguctl(&[]);
+    assert_eq!((nothing.status, nothing.out.as_str()), (2, ""));
+}
+
+#[test]
+fn a_good_tree_passes_as_a_directory_and_as_a_bundle() {
+    let dir = Scratch::new("good");
+    let (etc, file) = (dir.path("etc"), dir.path("b.tgz"));
+    let checked = fuguctl(&["check", &etc]);
+    assert_eq!((checked.status, checked.err.as_str()), (0, ""));
+    assert_eq!(checked.out, format!("{etc}: ok\n"));
+    let built = fuguctl(&["bundle", "build", &etc, "-o", &file]);
+    assert_eq!(built.status, 0, "{}", built.err);
+    assert!(built.out.contains(": 2 files, "), "{}", built.out);
+    assert_eq!(fuguctl(&["check", &file]).status, 0);
+    let json = fuguctl(&["check", "--json", &file]).out;
+    assert!(json.contains("\"result\": \"ok\""), "{json}");
+}
+
+#[test]
+fn a_bad_tree_is_refused_with_every_place() {
+    let dir = Scratch::new("bad");
+    dir.write("etc/hostname.em0", "inet 192.0.2.1\nmut 1500\n");
+    let etc = dir.path("etc");
+    let checked = fuguctl(&["check", &etc]);
+    assert_eq!((checked.status, checked.out.as_str()), (1, ""));
+    let lines: Vec<&str> = checked.err.lines().collect();
+    assert_eq!(
+        lines[0],
+        "hostname.em0:1:15: error: no netmask after 192.0.2.1"
+    );
+    assert!(
+        checked
+            .err
+            .contains("\nhostname.em0:2:1: error: unknown word 'mut'\n")
+    );
+    assert!(
+        checked.err.contains("\n   | ^^^ did you mean 'mtu'?\n"),
+        "{}",
+        checked.err
+    );
+    assert_eq!(*lines.last().unwrap(), format!("{etc}: 2 errors"));
+    let json = fuguctl(&["check", "--json", &etc]);
+    assert_eq!((json.status, json.err.as_str()), (1, ""));
+    assert!(json.out.contains("\"result\": \"refused\""));
+    assert!(json.out.contains("\"column\": 15"));
+}
+
+#[test]
+fn what_cannot_be_read_is_another_exit_status_than_what_is_refused() {
+    let dir = Scratch::new("unreadable");
+    let missing = fuguctl(&["check", &dir.path("nothing")]);
+    assert_eq!(missing.status, 2);
+    assert!(missing.err.contains("nothing: "), "{}", missing.err);
+    dir.write("garbage.tgz", "garbage");
+    let garbage = fuguctl(&["check", &dir.path("garbage.tgz")]);
+    assert_eq!(garbage.status, 1);
+    assert!(garbage.err.contains("not a gzip file"), "{}", garbage.err);
+}
+
+#[test]
+fn keys_sign_and_verify_and_are_never_overwritten() {
+    let dir = Scratch::new("sign");
+    let [public, secret, file, other] =
+        ["k.pub", "k.sec", "b.tgz", "o.tgz"].map(|name| dir.path(name));
+    let made = fuguctl(&["keygen", "-p", &public, "-s", &secret, "-c", "office"]);
+    assert_eq!(made.status, 0, "{}", made.err);
+    let mode = fs::metadata(&secret).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = fs::read_to_string(&public).unwrap();
+    assert!(text.starts_with("untrusted comment: office public key\n"));
+    let again = fuguctl(&["keygen", "-p", &public, "-s", &secret]);
+    assert_eq!(again.status, 2);
+    assert_eq!(fs::read_to_string(&public).unwrap(), text);
+
+    fuguctl(&["bundle", "build", &dir.path("etc"), "-o", &file]);
+    let unsigned = fuguctl(&["bundle", "verify", "-p", &public, &file]);
+    assert_eq!(unsigned.status, 1);
+    assert!(unsigned.err.ends_with(": not signed\n"), "{}", unsigned.err);
+    let signed = fuguctl(&["bundle", "sign", "-s", &secret, "-o", &other, &file]);
+    assert_eq!(signed.status, 0, "{}", signed.err);
+    assert!(signed.out.contains("signed 2026-11-21T22:15:16Z by key "));
+    let verified = fuguctl(&["bundle", "verify", "-p", &public, &other]);
+    assert_eq!(verified.status, 0, "{}", verified.err);
+    assert!(
+        verified.out.contains("(k.sec), 2 files"),
+        "{}",
+        verified.out
+    );
+    let shown = fuguctl(&["bundle", "show", &other]);
+    assert!(
+        shown.out.contains("       18  hostname.em0\n"),
+        "{}",
+        shown.out
+    );
+    assert!(
+        shown.out.contains("says to be signed by key "),
+        "{}",
+        shown.out
+    );
+    let in_place = fuguctl(&["bundle", "sign", "-s", &secret, &file]);
+    assert_eq!(in_place.status, 0, "{}", in_place.err);
+    assert_eq!(fs::read(&file).unwrap(), fs::read(&other).unwrap());
+    let swapped = fuguctl(&["bundle", "sign", "-s", &public, &file]);
+    assert_eq!(swapped.status, 2);
+    assert!(
+        swapped.err.contains("the secret one (.sec) is wanted"),
+        "{}",
+        swapped.err
+    );
+}
+
+/// An appliance that gives one answer; returns its URL and what it was sent.
+fn appliance(status: u16, body: &str) -> (String, thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let handle = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let mut got = Vec::new();
+        let mut buffer = [0; 4096];
+        while !complete(&got) {
+            let n = stream.read(&mut buffer).unwrap();
+            assert!(n > 0, "the client closed early");
+            got.extend_from_slice(&buffer[..n]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        got
+    });
+    (url, handle)
+}
+
+/// Head and as much body as it announces.
+fn complete(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|w| w == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&request[..end]).into_owned();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "))
+        .map_or(0, |digits| digits.parse().unwrap());
+    request.len() >= end + 4 + length
+}
+
+fn push(dir: &Scratch, status: u16, body: &str) -> Ran {
+    let (url, handle) = appliance(status, body);
+    let ran = with_token(Some("secret"), &["push", &url, &dir.path("etc")]);
+    let sent = handle.join().unwrap();
+    let head = String::from_utf8_lossy(&sent);
+    assert!(head.starts_with("PUT /v1/bundle HTTP/1.1\r\n"));
+    assert!(head.contains("Authorization: Bearer secret\r\n"));
+    let built = bundle::build(Path::new(&dir.path("etc"))).unwrap();
+    assert!(sent.ends_with(&built), "the body is the bundle");
+    ran
+}
+
+#[test]
+fn push_says_what_the_appliance_says() {
+    let dir = Scratch::new("push");
+    let ran = push(
+        &dir,
+        200,
+        r#"{"result":"applied","generation":7,"digest":"sha256:ab","warnings":[
+            {"severity":"warning","file":"pf.conf","line":2,"column":1,"text":"odd","hint":null}]}"#,
+    );
+    assert_eq!(ran.status, 0);
+    assert_eq!(ran.out, "applied: generation 7, sha256:ab\n");
+    assert_eq!(ran.err, "pf.conf:2:1: warning: odd\n");
+
+    let ran = push(
+        &dir,
+        200,
+        r#"{"result":"no-change","generation":7,"digest":"sha256:ab","warnings":[]}"#,
+    );
+    assert_eq!(
+        (ran.status, ran.out.as_str()),
+        (0, "no change: generation 7, sha256:ab\n")
+    );
+
+    let ran = push(
+        &dir,
+        422,
+        r#"{"result":"refused","errors":[
+            {"severity":"error","code":"x","file":"pf.conf","line":2,"column":6,"length":3,"text":"unknown word 'oot'","hint":"did you mean 'out'?","source":"pass oot"},
+            {"severity":"error","code":"y","file":"mygate","line":1,"column":1,"text":"no\u001b[2J"}]}"#,
+    );
+    assert_eq!((ran.status, ran.out.as_str()), (1, ""));
+    assert!(
+        ran.err
+            .starts_with("pf.conf:2:6: error: unknown word 'oot'\n 2 | pass oot\n"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("mygate:1:1: error: no"), "{}", ran.err);
+    assert!(!ran.err.contains('\u{1b}'));
+    assert!(
+        ran.err.ends_with("refused, nothing changed: 2 errors\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn each_refusal_has_its_exit_status() {
+    let dir = Scratch::new("refusals");
+    for (http, status) in [(401, 3), (403, 3), (409, 1), (413, 1), (500, 2), (404, 2)] {
+        let ran = push(&dir, http, r#"{"error":"because"}"#);
+        assert_eq!(ran.status, status, "{http}");
+        assert!(ran.err.ends_with(": because\n"), "{}", ran.err);
+    }
+    let ran = push(&dir, 502, "<html>");
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.ends_with("unexpected answer, HTTP status 502\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn push_needs_a_server_a_file_and_a_sound_token() {
+    let dir = Scratch::new("trouble");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let etc = dir.path("etc");
+    assert_eq!(fuguctl(&["push", &nobody, &etc]).status, 2);
+    assert_eq!(fuguctl(&["push", "https://fw", &etc]).status, 2);
+    assert_eq!(fuguctl(&["push", &nobody, &dir.path("nothing")]).status, 2);
+    let odd = with_token(Some("two words"), &["push", &nobody, &etc]);
+    assert_eq!(
+        (odd.status, odd.err.as_str()),
+        (2, "fuguctl: $FUGU_TOKEN: not a token\n")
+    );
+}
+
+const STATUS: &str = r#"{"version":"0.1.0","hostname":"fw1","forwarding":true,"generation":7,
+    "digest":"sha256:ab","origin":"token","uptime_s":93784,"states":12,"states_limit":100000,
+    "workers":[{"id":0}],"buffers_total":8192,"buffers_used":64,"uploads_refused":1,"epitaph":null}"#;
+
+#[test]
+fn status_is_for_people_or_for_programs() {
+    let dir = Scratch::new("status");
+    dir.write("token", "from-file\n");
+    let (url, handle) = appliance(200, STATUS);
+    let ran = fuguctl(&["status", "--token-file", &dir.path("token"), &url]);
+    let asked = String::from_utf8(handle.join().unwrap()).unwrap();
+    assert!(asked.contains("Bearer from-file\r\n"), "{asked}");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(ran.out.contains("forwarding  yes\n"), "{}", ran.out);
+    assert!(
+        ran.out.contains("uptime      1 day 2:03:04\n"),
+        "{}",
+        ran.out
+    );
+    let (url, handle) = appliance(200, STATUS);
+    let ran = fuguctl(&["status", "--json", &url]);
+    handle.join().unwrap();
+    assert!(ran.out.contains("\"generation\": 7"), "{}", ran.out);
+    let (url, handle) = appliance(401, r#"{"error":"no valid token"}"#);
+    let ran = fuguctl(&["status", &url]);
+    handle.join().unwrap();
+    assert_eq!(ran.status, 3);
+}
