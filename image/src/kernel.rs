@@ -50,8 +50,11 @@ pub fn get(cache: &Path, configuration: &Path, say: &mut dyn Write) -> Result<Ve
         ),
     );
     let tree = cache.join(format!("build-{key}"));
+    tell(say, format_args!("kernel: unpacking the source"));
     unpack(&tree)?;
+    tell(say, format_args!("kernel: configuring"));
     configure(&tree, configuration, &wanted)?;
+    tell(say, format_args!("kernel: compiling, some 2500 steps"));
     make(&tree, say)?;
     let kernel = read(&tree.join("arch/x86/boot/bzImage"))?;
     write(&kept, &kernel)?;

@@ -7,6 +7,7 @@ use crate::{Context, Failure, Result};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const SHOWN_LINES: usize = 25;
 struct Screen {
     text: Mutex<Text>,
     news: Condvar,
+    /// Copy everything to our own standard output, as it is.
+    mirrored: AtomicBool,
 }
 
 #[derive(Default, Debug)]
@@ -126,10 +129,42 @@ impl Console {
             .len();
     }
 
-    /// The line itself, for a person's terminal.
-    #[expect(dead_code, reason = "the demo will")]
-    pub(crate) fn line(&self) -> Result<UnixStream> {
-        self.line.try_clone().context("console")
+    /// Types `command` and gives what is printed until nothing more comes for half a second.
+    ///
+    /// # Errors
+    /// When nothing at all is printed within `patience`, or the machine has gone.
+    pub fn ask(&mut self, command: &str, patience: Duration) -> Result<String> {
+        const QUIET: Duration = Duration::from_millis(500);
+        self.forget();
+        let from = self.read;
+        self.type_line(command)?;
+        // The echo ends with a new line; without one nobody is listening.
+        self.expect(
+            "
+", patience,
+        )?;
+        let mut length = 0;
+        while self.seen().len() > length {
+            length = self.seen().len();
+            std::thread::sleep(QUIET);
+        }
+        self.forget();
+        Ok(self.seen()[from..].to_owned())
+    }
+
+    /// Connects a person's terminal: prints everything as it comes, and types what is read from `input` until it
+    /// ends or gives `escape`.
+    ///
+    /// # Errors
+    /// When the machine has gone.
+    pub fn attach(&mut self, input: &mut dyn Read, escape: u8) -> Result<()> {
+        self.screen.mirrored.store(true, Ordering::Relaxed);
+        let mut byte = [0];
+        while matches!(input.read(&mut byte), Ok(1)) && byte[0] != escape {
+            self.line.write_all(&byte).context("console")?;
+        }
+        self.screen.mirrored.store(false, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -144,7 +179,14 @@ fn fill(screen: &Screen, mut input: UnixStream, mut log: std::fs::File) {
     let mut clean = Cleaner::default();
     let mut bytes = [0; 4096];
     while let Ok(count @ 1..) = input.read(&mut bytes) {
+        // Neither the log nor a terminal that is gone may stop a test.
         log.write_all(&bytes[..count]).ok();
+        if screen.mirrored.load(Ordering::Relaxed) {
+            let mut out = std::io::stdout().lock();
+            out.write_all(&bytes[..count])
+                .and_then(|()| out.flush())
+                .ok();
+        }
         let mut text = screen.text.lock().unwrap_or_else(PoisonError::into_inner);
         bytes[..count]
             .iter()

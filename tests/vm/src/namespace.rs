@@ -6,8 +6,9 @@
 use crate::scratch::unique;
 use crate::{Context, Failure, Result};
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const PREFIX: &str = "fugu-";
@@ -159,7 +160,7 @@ impl Namespace {
             .stderr(Stdio::null())
             .spawn()
             .context(program)?;
-        Ok(Running { child })
+        Ok(Running { child, lines: None })
     }
 
     /// Waits until something listens on a TCP port here.
@@ -197,6 +198,8 @@ impl Drop for Namespace {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Lines of its standard output, read by a thread of their own so that waiting can end.
+    lines: Option<Receiver<String>>,
 }
 
 impl Running {
@@ -219,6 +222,34 @@ impl Running {
             .write_all(format!("{line}\n").as_bytes())
             .context("write")?;
         input.flush().context("write")
+    }
+}
+
+impl Running {
+    /// The next line of its standard output.
+    ///
+    /// # Errors
+    /// When none comes within `patience`, or it has ended.
+    pub fn read_line(&mut self, patience: Duration) -> Result<String> {
+        if let Some(output) = self.child.stdout.take() {
+            let (sender, receiver) = channel();
+            self.lines = Some(receiver);
+            std::thread::spawn(move || {
+                let lines = BufReader::new(output)
+                    .lines()
+                    .map_while(std::result::Result::ok);
+                // Nobody listens any more: the value is gone, and so will be the program.
+                lines
+                    .map(|line| sender.send(line))
+                    .take_while(std::result::Result::is_ok)
+                    .for_each(drop);
+            });
+        }
+        let lines = self
+            .lines
+            .as_ref()
+            .ok_or_else(|| Failure("no output".into()))?;
+        lines.recv_timeout(patience).context("waiting for a line")
     }
 }
 
