@@ -22,6 +22,7 @@ mod mbuf;
 mod mempool;
 pub mod port;
 mod queue;
+mod quirks;
 
 pub use eal::{Eal, EalConfig};
 pub use error::Error;

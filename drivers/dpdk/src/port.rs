@@ -16,11 +16,15 @@ use crate::eal::Eal;
 use crate::error::{Errno, Error};
 use crate::mempool::Pool;
 use crate::queue::{RxQueue, TxQueue};
+use crate::quirks::Quirks;
 
 const PORTS_MAX: usize = dpdk_sys::RTE_MAX_ETHPORTS as usize;
 
 /// Ethernet header and one 802.1Q tag: what a frame carries beside the IP packet, in bytes.
 const FRAME_OVERHEAD: u16 = 14 + 4;
+
+/// "Device or resource busy".
+const EBUSY: i32 = 16;
 
 /// Ethernet header and frame check sequence, in bytes.
 const HEADER_AND_CHECK: u16 = 14 + 4;
@@ -127,6 +131,15 @@ pub fn list(_eal: Eal) -> Vec<PortInfo> {
     ids().filter_map(|id| describe(id).ok()).collect()
 }
 
+/// Most buffers that a port set up like this holds in its rings at once. A pool needs these, and what
+/// bursts, queues and the caches of threads hold beside them.
+pub fn buffers(info: &PortInfo, config: &PortConfig) -> u32 {
+    let rings = Quirks::of(&info.driver).rings_per_rx_queue;
+    let rx_queues = u32::from(config.rx_queues.min(info.rx_queues_max).max(1));
+    let tx_queues = u32::from(config.tx_queues.min(info.tx_queues_max).max(1));
+    rx_queues * u32::from(config.rx_desc) * rings + tx_queues * u32::from(config.tx_desc)
+}
+
 fn ids() -> impl Iterator<Item = PortId> {
     // SAFETY: takes any number; reads the table of ports.
     let next = |from: u16| unsafe { dpdk_sys::rte_eth_find_next(from) };
@@ -146,6 +159,8 @@ pub(crate) struct Started {
     pub(crate) oversize: Arc<AtomicU64>,
     /// The card's flow hash means what software would compute.
     pub(crate) symmetric_hash: bool,
+    /// Changing the MTU would restart the device under its queues.
+    mtu_restarts: bool,
     /// Largest IP packet that a buffer of the pool holds.
     mtu_limit: u16,
     /// DPDK does not serialize control calls on one port.
@@ -209,6 +224,7 @@ impl Port {
             id,
             oversize: Arc::new(AtomicU64::new(0)),
             symmetric_hash: plan.has_symmetric_hash(id),
+            mtu_restarts: device.quirks().mtu_restarts,
             mtu_limit: mtu_limit(pool),
             control: Mutex::new(()),
         });
@@ -332,10 +348,14 @@ impl Port {
         self.check("resetting counters", result).map(drop)
     }
 
-    /// Changes the largest IP packet, in bytes. Some drivers refuse while the port runs.
+    /// Changes the largest IP packet, in bytes. Many cards cannot while they run: set a port up with the
+    /// largest MTU that it may ever need, and let smaller ones be a matter of software.
     pub fn set_mtu(&self, mtu: u16) -> Result<(), Error> {
         let _lock = self.lock();
         check_mtu(self.id(), mtu, self.started.mtu_limit)?;
+        if self.started.mtu_restarts {
+            return self.check("setting the mtu", -EBUSY).map(drop);
+        }
         // SAFETY: the port exists; drivers that cannot do it while running say so.
         let result = unsafe { dpdk_sys::rte_eth_dev_set_mtu(self.id().0, mtu) };
         self.check("setting the mtu", result).map(drop)
@@ -462,6 +482,10 @@ impl Device {
         Ok(Device { info, driver })
     }
 
+    fn quirks(&self) -> Quirks {
+        Quirks::of(&self.driver)
+    }
+
     /// Largest IP packet the device takes, in bytes. Some name no largest MTU, only a longest frame, which
     /// DPDK then compares with header and check sequence added.
     fn mtu_max(&self) -> u16 {
@@ -473,12 +497,6 @@ impl Device {
             .max_rx_pktlen
             .saturating_sub(u32::from(HEADER_AND_CHECK));
         u16::try_from(longest).unwrap_or(u16::MAX)
-    }
-
-    /// virtio's "receive checksum" means that the host need not compute checksums at all. A forwarder
-    /// would send such packets on with a wrong one.
-    fn verifies_checksums(&self) -> bool {
-        !self.driver.starts_with("net_virtio")
     }
 }
 
@@ -584,7 +602,7 @@ struct Plan {
 impl Plan {
     fn new(id: PortId, device: &Device, wish: &PortConfig, pool: &Pool) -> Result<Plan, Error> {
         check_mtu(id, wish.mtu, mtu_limit(pool))?;
-        let info = &device.info;
+        let (info, quirks) = (&device.info, device.quirks());
         let (rx_desc, tx_desc) = adjusted_descriptors(id, wish)?;
         let rss_fields = if wish.rss {
             info.flow_type_rss_offloads & dpdk_sys::FUGU_RSS_FLOW
@@ -595,7 +613,7 @@ impl Plan {
         if rss_fields != 0 {
             rx_offloads |= dpdk_sys::FUGU_OFFLOAD_RX_RSS_HASH;
         }
-        if wish.rx_checksum && device.verifies_checksums() {
+        if wish.rx_checksum && !quirks.checksum_may_be_absent {
             rx_offloads |= dpdk_sys::FUGU_OFFLOAD_RX_CHECKSUM;
         }
         let tx_offloads = if wish.tx_one_pool {
@@ -604,9 +622,7 @@ impl Plan {
             0
         };
         Ok(Plan {
-            // Also without RSS: virtio and packet sockets spread over their queues by themselves, and a queue
-            // that nobody polls loses packets.
-            rx_queues: wish.rx_queues.clamp(1, info.max_rx_queues.max(1)),
+            rx_queues: quirks.rx_queues(wish.rx_queues, info.max_rx_queues, rss_fields != 0),
             tx_queues: wish.tx_queues.clamp(1, info.max_tx_queues.max(1)),
             rx_desc,
             tx_desc,

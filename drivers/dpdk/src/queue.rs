@@ -68,6 +68,8 @@ impl RxQueue {
     }
 }
 
+/// Best called with an empty burst: vectorized drivers deliver multiples of four or eight packets, and
+/// nothing at all where there is room for fewer.
 impl nic::RxQueue for RxQueue {
     type Buf = Mbuf;
 
@@ -75,6 +77,10 @@ impl nic::RxQueue for RxQueue {
     fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
         let before = burst.len();
         let room = burst.spare_capacity_mut();
+        // Drivers are not to be asked for nothing.
+        if room.is_empty() {
+            return 0;
+        }
         // SAFETY: the port is started and has this queue (`_started`), nobody else polls it (`&mut self`),
         // and `room` takes that many pointers, `Mbuf` being one. DPDK writes the first `count` of them,
         // each the address of a packet that is the receiver's from now on.
@@ -137,6 +143,9 @@ impl nic::TxQueue for TxQueue {
             pad(burst);
         }
         let len = burst.len();
+        if len == 0 {
+            return 0;
+        }
         let start = burst.as_mut_ptr();
         // SAFETY: the port is started and has this queue, nobody else sends on it, and `start` points to
         // `len` mbufs that are ours. DPDK takes the first `sent` of them for itself.

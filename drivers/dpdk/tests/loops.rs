@@ -338,3 +338,18 @@ fn unknown_ports_are_refused() {
         assert_eq!(result, Err(Error::NoSuchPort(id)));
     }
 }
+
+#[test]
+fn a_port_never_holds_more_buffers_than_foretold() {
+    let config = PortConfig {
+        rx_queues: 9,
+        rx_desc: 512,
+        tx_desc: 256,
+        ..PortConfig::default()
+    };
+    let mut info = port::list(eal()).remove(0);
+    (info.rx_queues_max, info.tx_queues_max) = (4, 4);
+    assert_eq!(port::buffers(&info, &config), 4 * 512 + 256);
+    info.driver = "net_vmxnet3".try_into().unwrap();
+    assert_eq!(port::buffers(&info, &config), 4 * 2 * 512 + 256);
+}
