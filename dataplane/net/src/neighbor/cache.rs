@@ -1,0 +1,851 @@
+//! The neighbors one worker knows, and the packets that wait for them.
+//!
+//! Owner: one worker. Other workers' caches learn by [`Update`]s that the caller mails. Every length is
+//! limited: entries, unanswered entries, entries made by others' traffic, packets held, questions per
+//! second, actions waiting. Nothing is allocated after [`NeighborCache::new`].
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr};
+
+use heapless::Deque;
+use wire::{arp, ether, icmp6};
+
+use super::index::Index;
+use super::machine::{ASK_MAX, Ask, Event, Next, STALE_MS, State, step};
+use crate::icmp_error::{TokenBucket, one_host4};
+use crate::interface::{Interface, InterfaceId};
+
+/// Most packets held for one neighbor. RFC 4861 7.2.2 asks for at least one; a TCP handshake and a DNS
+/// query are the typical guests.
+pub const HELD_PER_NEIGHBOR_MAX: usize = 8;
+
+/// Most packets held in all. Each is a buffer of the pool that receives packets too.
+pub const HELD_MAX: usize = 256;
+
+/// Packets of one neighbor, oldest first.
+pub type Held<P> = heapless::Vec<P, HELD_PER_NEIGHBOR_MAX>;
+
+/// Actions waiting to be polled; more wait in their entries.
+const READY_MAX: usize = 64;
+
+/// Entries waiting to be looked at in the next poll; more are found by the round.
+const URGENT_MAX: usize = 64;
+
+/// Time between rounds over all entries, in milliseconds: how late a timer may be.
+const ROUND_MS: u64 = 100;
+
+/// Entries a poll looks at in its round before it returns.
+const ROUND_STEP: usize = 64;
+
+/// Entries looked at to find one to give up when there is no room.
+const EVICT_STEP: usize = 64;
+
+/// Questions to everybody per second, and at once. A scan of a network behind us must not become a
+/// broadcast storm.
+const QUESTIONS_PER_S: u32 = 1000;
+
+/// Answers to questions that another worker may have asked, passed on per second, and at once.
+const FOREIGN_PER_S: u32 = 1000;
+
+/// How many entries there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries in all, at most 65534.
+    pub neighbors: u16,
+    /// Entries that were asked for and not answered.
+    pub incomplete: u16,
+    /// Entries made because somebody asked us.
+    pub unsolicited: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            neighbors: 4096,
+            incomplete: 2048,
+            unsolicited: 1024,
+        }
+    }
+}
+
+/// What is known about where to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Send to this address.
+    Known(ether::Addr),
+    /// Asked for: [`NeighborCache::hold`] the packet, or drop it.
+    Pending,
+    /// There is no room for another neighbor: drop the packet.
+    Full,
+}
+
+/// What the caller has to do. Get them by [`NeighborCache::poll`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<P> {
+    /// Ask everybody on the link ([`super::build_question`] with no address).
+    Request {
+        /// Where.
+        interface: InterfaceId,
+        /// For whom.
+        ip: IpAddr,
+    },
+    /// Ask the neighbor itself whether it is still there ([`super::build_question`] with its address).
+    Probe {
+        /// Where.
+        interface: InterfaceId,
+        /// Whom.
+        ip: IpAddr,
+        /// At which address.
+        link: ether::Addr,
+    },
+    /// The neighbor is known now: send what was held for it.
+    Release {
+        /// Where.
+        interface: InterfaceId,
+        /// To whom.
+        ip: IpAddr,
+        /// To which address.
+        link: ether::Addr,
+        /// The packets, oldest first.
+        packets: Held<P>,
+    },
+    /// The neighbor does not answer, or gave way to another: free the packets, and tell their sources
+    /// (host unreachable).
+    Failed {
+        /// Where.
+        interface: InterfaceId,
+        /// Who.
+        ip: IpAddr,
+        /// The packets, oldest first.
+        packets: Held<P>,
+    },
+    /// Mail this to the other workers' caches, which [`NeighborCache::learn`] it.
+    Share(Update),
+}
+
+/// Something learned that other workers may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update {
+    /// Where.
+    pub interface: InterfaceId,
+    /// Who.
+    pub ip: IpAddr,
+    /// At which address.
+    pub link: ether::Addr,
+    /// Whether it answered a question of ours.
+    pub confirmed: bool,
+}
+
+/// What a message from the link meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// An entry was made, changed or confirmed.
+    Learned,
+    /// Nothing to learn.
+    Ignored,
+    /// Another station uses an address of ours: worth a line in the log.
+    Conflict {
+        /// The address.
+        ip: IpAddr,
+        /// The other station.
+        link: ether::Addr,
+    },
+}
+
+/// An entry as `arp -a` and `ndp -a` show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Where.
+    pub interface: InterfaceId,
+    /// Who.
+    pub ip: IpAddr,
+    /// At which address; none while incomplete.
+    pub link: Option<ether::Addr>,
+    /// What is known.
+    pub state: State,
+    /// Whether it said that it is a router.
+    pub router: bool,
+    /// When its state changes by itself, in milliseconds of the caller's clock.
+    pub due_ms: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    interface: InterfaceId,
+    ip: IpAddr,
+    link: ether::Addr,
+    hash: u32,
+    state: State,
+    asked: u8,
+    router: bool,
+    /// Made because somebody asked us, and never used by us.
+    unsolicited: bool,
+    due_ms: u64,
+    /// Places in the pool of held packets, oldest first.
+    held: Deque<u8, HELD_PER_NEIGHBOR_MAX>,
+}
+
+#[derive(Debug)]
+struct Waiting<P> {
+    packet: P,
+    /// Counts up, to find the oldest of all.
+    order: u64,
+    slot: u16,
+}
+
+/// The cache. `P` is a packet that waits, an owned buffer.
+#[derive(Debug)]
+pub struct NeighborCache<P> {
+    limits: Limits,
+    seed: u64,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u16>,
+    index: Index,
+    incomplete: u16,
+    unsolicited: u16,
+    pool: Vec<Option<Waiting<P>>>,
+    pool_free: heapless::Vec<u8, HELD_MAX>,
+    order: u64,
+    ready: Deque<Action<P>, READY_MAX>,
+    urgent: Deque<u16, URGENT_MAX>,
+    round: Round,
+    /// Where the search for an entry to give up goes on.
+    hand: usize,
+    questions: TokenBucket,
+    foreign: TokenBucket,
+    generation: u32,
+}
+
+/// A walk over all entries, some at a time.
+#[derive(Debug)]
+struct Round {
+    next: usize,
+    begins_ms: u64,
+}
+
+impl<P> NeighborCache<P> {
+    /// An empty cache. `seed` is random: it keeps strangers from choosing addresses that collide.
+    pub fn new(limits: Limits, seed: u64, now_ms: u64) -> NeighborCache<P> {
+        let limits = Limits {
+            neighbors: limits.neighbors.min(u16::MAX - 1),
+            ..limits
+        };
+        let capacity = usize::from(limits.neighbors);
+        NeighborCache {
+            limits,
+            seed,
+            entries: core::iter::repeat_with(|| None).take(capacity).collect(),
+            free: (0..limits.neighbors).rev().collect(),
+            index: Index::new(capacity),
+            incomplete: 0,
+            unsolicited: 0,
+            pool: core::iter::repeat_with(|| None).take(HELD_MAX).collect(),
+            pool_free: (0..=u8::MAX).collect(),
+            order: 0,
+            ready: Deque::new(),
+            urgent: Deque::new(),
+            round: Round {
+                next: 0,
+                begins_ms: now_ms,
+            },
+            hand: 0,
+            questions: TokenBucket::new(QUESTIONS_PER_S, QUESTIONS_PER_S, now_ms),
+            foreign: TokenBucket::new(FOREIGN_PER_S, FOREIGN_PER_S, now_ms),
+            generation: 0,
+        }
+    }
+
+    /// Where to send a packet for the neighbor `ip`, which is on the link of `interface`. Not for
+    /// groups and broadcast addresses: theirs are computed.
+    #[inline]
+    pub fn resolve(&mut self, now_ms: u64, interface: InterfaceId, ip: IpAddr) -> Resolution {
+        let hash = self.hash(interface, ip);
+        let Some(slot) = self.find(hash, interface, ip) else {
+            return self.ask_for(now_ms, hash, interface, ip);
+        };
+        self.happen(slot, Event::Use, now_ms);
+        match &mut self.entries[usize::from(slot)] {
+            Some(entry) if entry.state != State::Incomplete => {
+                self.unsolicited -= u16::from(core::mem::take(&mut entry.unsolicited));
+                Resolution::Known(entry.link)
+            }
+            _ => Resolution::Pending,
+        }
+    }
+
+    fn ask_for(
+        &mut self,
+        now_ms: u64,
+        hash: u32,
+        interface: InterfaceId,
+        ip: IpAddr,
+    ) -> Resolution {
+        let room = self.incomplete < self.limits.incomplete || self.evict(State::Incomplete);
+        let room = room && (!self.free.is_empty() || self.evict(State::Stale));
+        if !room {
+            return Resolution::Full;
+        }
+        let entry = Entry {
+            interface,
+            ip,
+            link: ether::Addr::ZERO,
+            hash,
+            state: State::Incomplete,
+            asked: 0,
+            router: false,
+            unsolicited: false,
+            due_ms: now_ms,
+            held: Deque::new(),
+        };
+        match self.insert(entry) {
+            true => Resolution::Pending,
+            false => Resolution::Full,
+        }
+    }
+
+    /// Holds a packet until its neighbor, for which [`NeighborCache::resolve`] said `Pending`, is
+    /// known. Returns a packet that is to be freed and counted: the oldest one of the neighbor, or of
+    /// all, where there is no more room; or this one, where nothing is pending.
+    pub fn hold(&mut self, interface: InterfaceId, ip: IpAddr, packet: P) -> Option<P> {
+        let hash = self.hash(interface, ip);
+        let Some(slot) = self.find(hash, interface, ip) else {
+            return Some(packet);
+        };
+        let Some(entry) = &self.entries[usize::from(slot)] else {
+            return Some(packet);
+        };
+        let oldest = match (entry.held.is_full(), self.pool_free.is_empty()) {
+            (true, _) => entry.held.front().copied(),
+            (false, true) => self.oldest_held(),
+            (false, false) => None,
+        };
+        let dropped = oldest.and_then(|place| self.take_held(place));
+        let Some(place) = self.pool_free.pop() else {
+            return Some(packet); // cannot be: one was just freed
+        };
+        self.order += 1;
+        self.pool[usize::from(place)] = Some(Waiting {
+            packet,
+            order: self.order,
+            slot,
+        });
+        if let Some(entry) = &mut self.entries[usize::from(slot)] {
+            let fits = entry.held.push_back(place).is_ok();
+            debug_assert!(fits, "the oldest made room");
+            if entry.state != State::Incomplete {
+                self.urge(slot); // known by now: send it in the next poll
+            }
+        }
+        dropped
+    }
+
+    fn oldest_held(&self) -> Option<u8> {
+        let waiting = self.pool.iter().enumerate();
+        let orders = waiting.filter_map(|(place, w)| Some((w.as_ref()?.order, place as u8)));
+        orders.min().map(|(_, place)| place)
+    }
+
+    /// Takes a packet out of the pool and out of its entry's list, of which it is the oldest.
+    fn take_held(&mut self, place: u8) -> Option<P> {
+        let waiting = self.pool[usize::from(place)].take()?;
+        if let Some(entry) = &mut self.entries[usize::from(waiting.slot)] {
+            let first = entry.held.pop_front();
+            debug_assert_eq!(first, Some(place));
+        }
+        let freed = self.pool_free.push(place).is_ok();
+        debug_assert!(freed, "a place is free at most once");
+        Some(waiting.packet)
+    }
+
+    /// Takes all packets held for an entry.
+    fn release(&mut self, slot: u16) -> Held<P> {
+        let mut packets = Held::new();
+        while let Some(place) = self.entries[usize::from(slot)]
+            .as_ref()
+            .and_then(|e| e.held.front().copied())
+        {
+            let Some(packet) = self.take_held(place) else {
+                break;
+            };
+            let fits = packets.push(packet).is_ok();
+            debug_assert!(fits, "both lists have the same limit");
+        }
+        packets
+    }
+
+    /// An ARP message came in on `interface`.
+    pub fn on_arp(&mut self, now_ms: u64, interface: &Interface, message: &arp::Repr) -> Heard {
+        let (ip, link) = (IpAddr::from(message.sender_ip), message.sender_ether);
+        if !link.is_unicast() || !one_host4(message.sender_ip) {
+            return Heard::Ignored; // probes (RFC 5227) have no sender address
+        }
+        if interface.owns(ip) {
+            return conflict(interface, ip, link);
+        }
+        let to_us = interface.owns(message.target_ip.into());
+        let answer = to_us && message.operation == arp::Operation::REPLY;
+        let hash = self.hash(interface.id, ip);
+        match self.find(hash, interface.id, ip) {
+            Some(slot) => {
+                let state = self.entries[usize::from(slot)].as_ref().map(|e| e.state);
+                let asked = matches!(state, Some(State::Incomplete | State::Probe));
+                self.heard(slot, now_ms, link, asked && answer)
+            }
+            None if answer => self.foreign(now_ms, interface.id, ip, link),
+            None if to_us && message.operation == arp::Operation::REQUEST => {
+                self.learn_unsolicited(now_ms, hash, interface, ip, link)
+            }
+            None => Heard::Ignored,
+        }
+    }
+
+    /// A valid neighbor solicitation from `src` came in on `interface` (RFC 4861 7.2.3).
+    pub fn on_neighbor_solicit(
+        &mut self,
+        now_ms: u64,
+        interface: &Interface,
+        src: Ipv6Addr,
+        message: &icmp6::NeighborSolicit,
+    ) -> Heard {
+        let Some(link) = message.source_link.filter(|link| link.is_unicast()) else {
+            return Heard::Ignored; // duplicate address detection, or nothing to learn
+        };
+        let ip = IpAddr::from(src);
+        if interface.owns(ip) {
+            return conflict(interface, ip, link);
+        }
+        let hash = self.hash(interface.id, ip);
+        match self.find(hash, interface.id, ip) {
+            Some(slot) => self.heard(slot, now_ms, link, false),
+            None if interface.owns(message.target.into()) => {
+                self.learn_unsolicited(now_ms, hash, interface, ip, link)
+            }
+            None => Heard::Ignored,
+        }
+    }
+
+    /// A valid neighbor advertisement came in on `interface` (RFC 4861 7.2.5).
+    pub fn on_neighbor_advert(
+        &mut self,
+        now_ms: u64,
+        interface: &Interface,
+        message: &icmp6::NeighborAdvert,
+    ) -> Heard {
+        let ip = IpAddr::from(message.target);
+        let link = message.target_link.filter(|link| link.is_unicast());
+        if interface.owns(ip) {
+            return link.map_or(Heard::Ignored, |link| conflict(interface, ip, link));
+        }
+        let hash = self.hash(interface.id, ip);
+        match (self.find(hash, interface.id, ip), link) {
+            (Some(slot), link) => self.advertised(slot, now_ms, link, message),
+            (None, Some(link)) if message.solicited => self.foreign(now_ms, interface.id, ip, link),
+            (None, _) => Heard::Ignored,
+        }
+    }
+
+    fn advertised(
+        &mut self,
+        slot: u16,
+        now_ms: u64,
+        link: Option<ether::Addr>,
+        message: &icmp6::NeighborAdvert,
+    ) -> Heard {
+        let Some(entry) = &mut self.entries[usize::from(slot)] else {
+            return Heard::Ignored;
+        };
+        let known = (entry.state != State::Incomplete).then_some(entry.link);
+        let Some(link) = link.or(known) else {
+            return Heard::Ignored; // still nowhere to send
+        };
+        entry.router = message.router;
+        let differs = known.is_some_and(|known| known != link);
+        if differs && !message.override_ {
+            // Somebody doubts what we know: keep it, but ask before long.
+            if entry.state == State::Reachable {
+                (entry.state, entry.due_ms) = (State::Stale, now_ms + STALE_MS);
+                self.generation = self.generation.wrapping_add(1);
+            }
+            return Heard::Ignored;
+        }
+        self.heard(slot, now_ms, link, message.solicited)
+    }
+
+    /// A neighbor's address was heard, or confirmed by an answer.
+    fn heard(&mut self, slot: u16, now_ms: u64, link: ether::Addr, confirmed: bool) -> Heard {
+        let Some(entry) = &mut self.entries[usize::from(slot)] else {
+            return Heard::Ignored;
+        };
+        let new = entry.link != link;
+        let event = match (confirmed, new) {
+            (true, _) => Event::Confirmed,
+            (false, true) => Event::HeardNew,
+            (false, false) => Event::HeardSame,
+        };
+        let changed = new && entry.state != State::Incomplete;
+        entry.link = link;
+        let (interface, ip) = (entry.interface, entry.ip);
+        if changed {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        let waits = !entry.held.is_empty();
+        self.happen(slot, event, now_ms);
+        if waits {
+            self.urge(slot);
+        }
+        if event == Event::HeardSame {
+            return Heard::Ignored;
+        }
+        self.share(Update {
+            interface,
+            ip,
+            link,
+            confirmed,
+        });
+        Heard::Learned
+    }
+
+    /// An answer to a question that this worker did not ask: perhaps another one did.
+    fn foreign(
+        &mut self,
+        now_ms: u64,
+        interface: InterfaceId,
+        ip: IpAddr,
+        link: ether::Addr,
+    ) -> Heard {
+        if self.foreign.allow(now_ms) {
+            self.share(Update {
+                interface,
+                ip,
+                link,
+                confirmed: true,
+            });
+        }
+        Heard::Ignored
+    }
+
+    /// Best effort: who misses an update asks again.
+    fn share(&mut self, update: Update) {
+        if !self.ready.is_full() {
+            let pushed = self.ready.push_back(Action::Share(update)).is_ok();
+            debug_assert!(pushed);
+        }
+    }
+
+    /// Whoever asks for us will soon be sent to: remember it, within limits and only if it is on the
+    /// link.
+    fn learn_unsolicited(
+        &mut self,
+        now_ms: u64,
+        hash: u32,
+        interface: &Interface,
+        ip: IpAddr,
+        link: ether::Addr,
+    ) -> Heard {
+        let full = self.free.is_empty() || self.unsolicited >= self.limits.unsolicited;
+        if full || !interface.on_link(ip) {
+            return Heard::Ignored;
+        }
+        let inserted = self.insert(Entry {
+            interface: interface.id,
+            ip,
+            link,
+            hash,
+            state: State::Stale,
+            asked: 0,
+            router: false,
+            unsolicited: true,
+            due_ms: now_ms + STALE_MS,
+            held: Deque::new(),
+        });
+        match inserted {
+            true => Heard::Learned,
+            false => Heard::Ignored,
+        }
+    }
+
+    /// Another worker learned something. Entries are changed, never made.
+    pub fn learn(&mut self, now_ms: u64, update: &Update) {
+        let hash = self.hash(update.interface, update.ip);
+        let Some(slot) = self.find(hash, update.interface, update.ip) else {
+            return;
+        };
+        let shared = self.ready.len();
+        self.heard(slot, now_ms, update.link, update.confirmed);
+        // What came by mail does not go out by mail.
+        if self.ready.len() > shared {
+            let own = self.ready.pop_back();
+            debug_assert!(matches!(own, Some(Action::Share(_))));
+        }
+    }
+
+    /// An upper layer saw the neighbor make progress, such as a TCP acknowledgement of new data
+    /// (RFC 4861 7.3.1).
+    pub fn confirm(&mut self, now_ms: u64, interface: InterfaceId, ip: IpAddr) {
+        let hash = self.hash(interface, ip);
+        let Some(slot) = self.find(hash, interface, ip) else {
+            return;
+        };
+        let known = self.entries[usize::from(slot)].as_ref();
+        if known.is_some_and(|entry| entry.state != State::Incomplete) {
+            self.happen(slot, Event::Confirmed, now_ms);
+        }
+    }
+
+    /// Forgets all neighbors of an interface, because it went down or its addresses changed. Packets
+    /// held come out of `poll` as failed.
+    pub fn forget(&mut self, now_ms: u64, interface: InterfaceId) {
+        for slot in 0..self.limits.neighbors {
+            let entry = self.entries[usize::from(slot)].as_ref();
+            if entry.is_some_and(|entry| entry.interface == interface) {
+                self.give_up(slot, now_ms);
+            }
+        }
+    }
+
+    /// Forgets one neighbor (`arp -d`, `ndp -d`). Returns whether it was there.
+    pub fn forget_one(&mut self, now_ms: u64, interface: InterfaceId, ip: IpAddr) -> bool {
+        let hash = self.hash(interface, ip);
+        match self.find(hash, interface, ip) {
+            Some(slot) => {
+                self.give_up(slot, now_ms);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Makes an entry fail at its next timer event, which is now: so there is one way to end.
+    fn give_up(&mut self, slot: u16, now_ms: u64) {
+        if let Some(entry) = &mut self.entries[usize::from(slot)] {
+            if entry.state != State::Incomplete {
+                entry.state = State::Incomplete;
+                self.incomplete += 1;
+                self.generation = self.generation.wrapping_add(1);
+            }
+            (entry.asked, entry.due_ms) = (ASK_MAX, now_ms);
+            self.urge(slot);
+        }
+    }
+
+    /// What is to be done now. Call until it returns `None`, once per turn; a call does a bounded
+    /// amount of work.
+    pub fn poll(&mut self, now_ms: u64) -> Option<Action<P>> {
+        if let Some(action) = self.ready.pop_front() {
+            return Some(action);
+        }
+        while let Some(slot) = self.urgent.pop_front() {
+            if let Some(action) = self.look_at(slot, now_ms) {
+                return Some(action);
+            }
+        }
+        self.go_round(now_ms)
+    }
+
+    /// When `poll` next has something to do, in milliseconds of the caller's clock, to within
+    /// the time of a round.
+    pub fn poll_at(&self) -> u64 {
+        match self.ready.is_empty() && self.urgent.is_empty() {
+            true => self.round.begins_ms,
+            false => 0,
+        }
+    }
+
+    fn go_round(&mut self, now_ms: u64) -> Option<Action<P>> {
+        if now_ms < self.round.begins_ms {
+            return None;
+        }
+        for _ in 0..ROUND_STEP {
+            if self.round.next >= self.entries.len() {
+                self.round = Round {
+                    next: 0,
+                    begins_ms: now_ms + ROUND_MS,
+                };
+                return None;
+            }
+            let slot = self.round.next as u16;
+            self.round.next += 1;
+            if let Some(action) = self.look_at(slot, now_ms) {
+                return Some(action);
+            }
+        }
+        None
+    }
+
+    /// What is to be done about one entry, if it is still there.
+    fn look_at(&mut self, slot: u16, now_ms: u64) -> Option<Action<P>> {
+        let entry = self.entries[usize::from(slot)].as_ref()?;
+        let (interface, ip, link) = (entry.interface, entry.ip, entry.link);
+        if entry.state != State::Incomplete && !entry.held.is_empty() {
+            let packets = self.release(slot);
+            return Some(Action::Release {
+                interface,
+                ip,
+                link,
+                packets,
+            });
+        }
+        if entry.due_ms > now_ms {
+            return None;
+        }
+        let asks = entry.state == State::Incomplete && entry.asked < ASK_MAX;
+        if asks && !self.questions.allow(now_ms) {
+            return None; // the next round asks
+        }
+        self.happen(slot, Event::Timer, now_ms)
+    }
+
+    /// Lets an event happen to an entry and says what is to be done about it.
+    fn happen(&mut self, slot: u16, event: Event, now_ms: u64) -> Option<Action<P>> {
+        let entry = self.entries[usize::from(slot)].as_mut()?;
+        match step(entry.state, entry.asked, event) {
+            Next::Stay => None,
+            Next::Become {
+                state,
+                asked,
+                due_in_ms,
+                ask,
+            } => {
+                let before = core::mem::replace(&mut entry.state, state);
+                entry.asked = asked;
+                entry.due_ms = now_ms + due_in_ms;
+                let (interface, ip, link) = (entry.interface, entry.ip, entry.link);
+                let was_incomplete = before == State::Incomplete;
+                self.incomplete -= u16::from(was_incomplete && state != State::Incomplete);
+                if before == State::Reachable && state == State::Stale {
+                    // Who remembers the address asks again, which is a use: so it gets probed.
+                    self.generation = self.generation.wrapping_add(1);
+                }
+                ask.map(|ask| match ask {
+                    Ask::Everybody => Action::Request { interface, ip },
+                    Ask::Known => Action::Probe {
+                        interface,
+                        ip,
+                        link,
+                    },
+                })
+            }
+            Next::Remove => self.remove(slot),
+        }
+    }
+
+    /// Removes an entry; what was held for it failed.
+    fn remove(&mut self, slot: u16) -> Option<Action<P>> {
+        let packets = self.release(slot);
+        let entry = self.entries[usize::from(slot)].take()?;
+        self.index.remove(entry.hash, slot);
+        self.free.push(slot);
+        self.incomplete -= u16::from(entry.state == State::Incomplete);
+        self.unsolicited -= u16::from(entry.unsolicited);
+        self.generation = self.generation.wrapping_add(1);
+        let (interface, ip) = (entry.interface, entry.ip);
+        let asked = entry.state == State::Incomplete;
+        (asked || !packets.is_empty()).then_some(Action::Failed {
+            interface,
+            ip,
+            packets,
+        })
+    }
+
+    fn insert(&mut self, entry: Entry) -> bool {
+        let Some(slot) = self.free.pop() else {
+            return false;
+        };
+        self.incomplete += u16::from(entry.state == State::Incomplete);
+        self.unsolicited += u16::from(entry.unsolicited);
+        self.index.insert(entry.hash, slot);
+        self.entries[usize::from(slot)] = Some(entry);
+        self.urge(slot);
+        true
+    }
+
+    /// Gives up the entry in `state` that is due first among the next few, whatever it hoped for. False
+    /// where there is none, or no room to say so.
+    fn evict(&mut self, state: State) -> bool {
+        if self.ready.is_full() {
+            return false;
+        }
+        let len = self.entries.len();
+        let candidates = (0..EVICT_STEP.min(len)).map(|n| (self.hand + n) % len);
+        let in_state = |&slot: &usize| {
+            self.entries[slot]
+                .as_ref()
+                .is_some_and(|e| e.state == state)
+        };
+        let due = |&slot: &usize| self.entries[slot].as_ref().map(|e| e.due_ms);
+        let victim = candidates.filter(in_state).min_by_key(due);
+        self.hand = (self.hand + EVICT_STEP) % len.max(1);
+        let Some(victim) = victim else {
+            return false;
+        };
+        if let Some(failed) = self.remove(victim as u16) {
+            let pushed = self.ready.push_back(failed).is_ok();
+            debug_assert!(pushed, "there was room");
+        }
+        true
+    }
+
+    /// Has the next poll look at the entry; where too many wait already, the round finds it.
+    fn urge(&mut self, slot: u16) {
+        if !self.urgent.is_full() {
+            let pushed = self.urgent.push_back(slot).is_ok();
+            debug_assert!(pushed);
+        } else {
+            self.round.begins_ms = 0;
+        }
+    }
+
+    /// All entries, for `arp -a` and `ndp -a`.
+    pub fn iter(&self) -> impl Iterator<Item = Neighbor> + '_ {
+        self.entries.iter().flatten().map(|entry| Neighbor {
+            interface: entry.interface,
+            ip: entry.ip,
+            link: (entry.state != State::Incomplete).then_some(entry.link),
+            state: entry.state,
+            router: entry.router,
+            due_ms: entry.due_ms,
+        })
+    }
+
+    /// Changes whenever an address that `resolve` told may no longer hold or should be asked for
+    /// again. Who remembers addresses compares this first.
+    #[inline]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Packets held now.
+    pub fn held(&self) -> usize {
+        HELD_MAX - self.pool_free.len()
+    }
+
+    #[inline]
+    fn find(&self, hash: u32, interface: InterfaceId, ip: IpAddr) -> Option<u16> {
+        self.index.find(hash, |slot| {
+            let entry = self.entries[usize::from(slot)].as_ref();
+            entry.is_some_and(|entry| entry.ip == ip && entry.interface == interface)
+        })
+    }
+
+    #[inline]
+    fn hash(&self, interface: InterfaceId, ip: IpAddr) -> u32 {
+        let (high, low) = match ip {
+            IpAddr::V4(ip) => (0, u64::from(ip.to_bits())),
+            IpAddr::V6(ip) => ((ip.to_bits() >> 64) as u64, ip.to_bits() as u64),
+        };
+        let mut h = self.seed ^ u64::from(interface.0);
+        for word in [high, low] {
+            h = (h ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            h ^= h >> 29;
+        }
+        (h.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32
+    }
+}
+
+/// An address of ours in somebody's mouth: our own message came back, or there are two of us.
+fn conflict(interface: &Interface, ip: IpAddr, link: ether::Addr) -> Heard {
+    match link == interface.mac {
+        true => Heard::Ignored,
+        false => Heard::Conflict { ip, link },
+    }
+}
