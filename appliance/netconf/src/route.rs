@@ -231,6 +231,12 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// Could be the name of an interface, or the station address of a file bound to one.
+fn is_plausible(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b':';
+    name.len() <= "00:11:22:33:44:55".len() && name.bytes().all(plain)
+}
+
 /// A gateway and the interface after `%`, which a link-local one needs. `$if` is the file's own interface.
 pub(crate) fn gateway(
     line: &Line<'_>,
@@ -248,6 +254,14 @@ pub(crate) fn gateway(
         line.error(reporter, word, "bad-address", text);
         return None;
     };
+    if scope.is_some_and(|scope| !scope.is_empty() && !is_plausible(scope)) {
+        let text = format!(
+            "'{}' does not name an interface after '%'",
+            printable(word.text)
+        );
+        line.error(reporter, word, "bad-name", text);
+        return None;
+    }
     let unfit = match addr {
         IpAddr::V4(a) => a.is_broadcast() || scope.is_some(),
         IpAddr::V6(a) => scope.is_some() && !a.is_unicast_link_local(),

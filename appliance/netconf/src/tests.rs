@@ -416,6 +416,10 @@ fn wrong_interface_lines_are_placed_and_explained() {
             "1:20: error: a link-local gateway needs its interface",
         ),
         (
+            "!route add default fe80::1%em0\u{14}",
+            "1:20: error: 'fe80::1%em0\u{fffd}' does not name an interface after '%'",
+        ),
+        (
             "!route add default 0.0.0.0",
             "1:20: error: '0.0.0.0' cannot be a gateway",
         ),

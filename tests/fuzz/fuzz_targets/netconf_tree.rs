@@ -1,0 +1,28 @@
+//! The small files of an etc tree: never a panic, and never a control character in a message.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 9] = [
+    "hostname.em0",
+    "hostname.00:11:22:33:44:55",
+    "mygate",
+    "myname",
+    "hosts",
+    "resolv.conf",
+    "services",
+    "protocols",
+    "fugu.conf",
+];
+
+// A zero byte goes on to the next file.
+fuzz_target!(|data: &[u8]| {
+    let contents = data.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+    let files = NAMES.iter().map(|name| name.to_string()).zip(contents);
+    let (_, diagnostics) = netconf::parse(&files.collect());
+    for diagnostic in diagnostics {
+        let shown = format!("{diagnostic}\n{}", diagnostic.excerpt());
+        assert!(!shown.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')));
+    }
+});
