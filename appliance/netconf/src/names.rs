@@ -52,6 +52,23 @@ impl Services {
         self.by_name.keys().map(|(name, _)| name.as_str())
     }
 
+    /// All of it: name, transport (IP protocol number), port. Names that are printed come before their aliases.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, u8, u16)> {
+        let official = self
+            .by_port
+            .iter()
+            .map(|((port, transport), name)| (name.as_str(), *transport, *port));
+        let all = self
+            .by_name
+            .iter()
+            .map(|((name, transport), port)| (name.as_str(), *transport, *port));
+        let alias =
+            |(name, transport, port): &(&str, u8, u16)| self.name(*port, *transport) != Some(*name);
+        official
+            .filter(|(name, transport, port)| self.port_for(name, *transport) == Some(*port))
+            .chain(all.filter(alias))
+    }
+
     /// Lines `NAME PORT/TRANSPORT [ALIAS ...]`; they replace what was there.
     pub(crate) fn read(&mut self, source: &Source<'_>, reporter: &mut Reporter) {
         for line in source.lines(reporter) {
@@ -122,6 +139,15 @@ impl Protocols {
         self.by_name.keys().map(String::as_str)
     }
 
+    /// All of it: name and number. Names that are printed come before their aliases.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, u8)> {
+        let official = self.by_number.iter().map(|(n, name)| (name.as_str(), *n));
+        let all = self.by_name.iter().map(|(name, n)| (name.as_str(), *n));
+        official
+            .filter(|(name, n)| self.number(name) == Some(*n))
+            .chain(all.filter(|(name, n)| self.name(*n) != Some(*name)))
+    }
+
     /// Lines `NAME NUMBER [ALIAS ...]`; they replace what was there.
     pub(crate) fn read(&mut self, source: &Source<'_>, reporter: &mut Reporter) {
         for line in source.lines(reporter) {
@@ -182,6 +208,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn entries_are_complete_and_printed_names_come_first() {
+        let services = Services::built_in();
+        let all: Vec<_> = services.entries().collect();
+        assert_eq!(all.len(), services.by_name.len());
+        let at = |entry| all.iter().position(|e| *e == entry).unwrap();
+        assert!(at(("www", TCP, 80)) < at(("http", TCP, 80)));
+        assert!(
+            all.iter()
+                .all(|(n, t, p)| services.port_for(n, *t) == Some(*p))
+        );
+        let mut protocols = Protocols::built_in();
+        let text = "mine 1\nicmp 254\n";
+        protocols.read(
+            &Source::built_in("protocols", text),
+            &mut Reporter::default(),
+        );
+        let all: Vec<_> = protocols.entries().collect();
+        assert_eq!(all.len(), protocols.by_name.len());
+        assert!(all.iter().all(|(n, p)| protocols.number(n) == Some(*p)));
+        assert_eq!(all.iter().find(|(_, p)| *p == 1), Some(&("mine", 1)));
     }
 
     #[test]

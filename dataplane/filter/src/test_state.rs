@@ -151,17 +151,7 @@ pub fn test_icmp_error(
     if strict && !tcp::quoted_in_window(src, dst, quoted.segment.seq) {
         return StateTest::Drop(Reason::BadState);
     }
-    count(
-        core,
-        idx,
-        pd,
-        passage.direction,
-        passage.direction == forward_direction(forward, direction),
-    );
+    // The error goes against the packet it quotes.
+    count(core, idx, pd, passage.direction, !forward);
     StateTest::Pass
-}
-
-/// The state's own direction, given whether the quoted packet went along with it.
-fn forward_direction(forward: bool, quoted: Direction) -> Direction {
-    if forward { quoted } else { quoted.opposite() }
 }

@@ -5,7 +5,8 @@
 pub struct InterfaceId(pub u16);
 
 /// A name that a rule can use after `on`: an interface or a group, existing or not. PF calls this a *kif*.
-/// Each interface belongs to its own name and to its groups.
+/// Each interface belongs to its own name and to its groups. The number of an existing interface's own name is
+/// that of the interface ([`InterfaceId`]); groups and names without an interface come after.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct KifId(pub u16);
 
@@ -36,6 +37,14 @@ impl KifSet {
     }
 }
 
+impl KifSet {
+    /// True if the two sets share a name.
+    #[inline]
+    pub fn intersects(&self, other: &KifSet) -> bool {
+        self.0.iter().zip(other.0).any(|(a, b)| a & b != 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +58,10 @@ mod tests {
             assert_eq!(set.contains(KifId(n)), usize::from(n) < KIF_MAX, "{n}");
         }
         assert!(!set.contains(KifId(1)));
+        let mut other = KifSet::EMPTY;
+        other.insert(KifId(1));
+        assert!(!set.intersects(&other));
+        other.insert(KifId(255));
+        assert!(set.intersects(&other));
     }
 }

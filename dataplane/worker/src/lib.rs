@@ -1,6 +1,32 @@
-//! The per-core loop that ties the dataplane together. The top of the story.
+//! The per-core loop that ties the dataplane together. [`turn`] is the top of the story: read it first, each line of
+//! it is a verb and each verb a file.
+//!
+//! A worker owns everything it changes: its states, its neighbors, its queues. Other cores send mail ([`mail`]). It
+//! never blocks, never allocates after it was made, and never frees a configuration. It knows cards only through the
+//! traits of `nic` and time only as an argument.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
+
+mod batch;
+pub mod config;
+pub mod counters;
+mod forward;
+mod generate;
+mod list;
+pub mod mail;
+mod neighbors;
+mod receive;
+mod screen;
+mod steer;
+mod transmit;
+pub mod turn;
+pub mod verdict;
+
+pub use config::Config;
+pub use counters::Counters;
+pub use mail::{Carried, ControlEnds, Ends, Handoff, Mail, Report, connect};
+pub use turn::{Worker, WorkerPort, WorkerSetup};
+pub use verdict::{Egress, Verdict};

@@ -1,0 +1,123 @@
+//! The burst that moves through the stages as a whole, with what each stage has found out about each packet.
+
+use filter::PacketDesc;
+use net::InterfaceId;
+use nic::{BURST_MAX, Burst};
+use state::{Key, StateIdx};
+
+use crate::verdict::{Egress, Verdict};
+
+/// How a packet came into this worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// From a card, on this interface; the buffer is an Ethernet frame.
+    Wire(InterfaceId),
+    /// Made by the box; the buffer begins with the IP header. The rules are asked on the way out.
+    Own,
+    /// Made by the filter in answer to a packet it blocked: the rules are not asked (pf.conf(5), "block").
+    Answer,
+}
+
+/// What is known about one packet of the burst.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    /// Where it came from.
+    pub(crate) origin: Origin,
+    /// Its headers, once described.
+    pub(crate) pd: PacketDesc,
+    /// Key and hash for the way in.
+    pub(crate) key: Key,
+    /// Hash of `key` in the state table.
+    pub(crate) hash: u64,
+    /// The state it has on the way in: first a guess, then the truth.
+    pub(crate) state: Option<StateIdx>,
+    /// The way out, once chosen.
+    pub(crate) egress: Option<Hop>,
+    /// The end, once reached.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// A way out for which the station address may still be unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hop {
+    /// Known.
+    Known(Egress),
+    /// The next hop must be asked for.
+    Unresolved {
+        /// Interface to leave by.
+        interface: InterfaceId,
+        /// Next hop.
+        next_hop: core::net::IpAddr,
+    },
+}
+
+impl Hop {
+    pub(crate) fn interface(self) -> InterfaceId {
+        match self {
+            Hop::Known(egress) => egress.interface,
+            Hop::Unresolved { interface, .. } => interface,
+        }
+    }
+}
+
+impl Item {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Item {
+            origin,
+            pd: PacketDesc::default(),
+            key: Key::default(),
+            hash: 0,
+            state: None,
+            egress: None,
+            verdict: None,
+        }
+    }
+
+    /// Interface it came in on, if it came from a card.
+    pub(crate) fn received_on(&self) -> Option<InterfaceId> {
+        match self.origin {
+            Origin::Wire(interface) => Some(interface),
+            Origin::Own | Origin::Answer => None,
+        }
+    }
+
+    /// Still on its way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.verdict.is_none()
+    }
+
+    pub(crate) fn drop_for(&mut self, reason: filter::Reason) {
+        self.verdict = Some(Verdict::Drop(reason));
+    }
+}
+
+/// A burst and its items, side by side.
+pub(crate) struct Batch<B> {
+    pub(crate) bufs: Burst<B>,
+    pub(crate) items: heapless::Vec<Item, BURST_MAX>,
+}
+
+impl<B> Batch<B> {
+    pub(crate) fn new() -> Self {
+        Batch {
+            bufs: Burst::new(),
+            items: heapless::Vec::new(),
+        }
+    }
+
+    /// Adds a packet; gives it back if the burst is full.
+    pub(crate) fn push(&mut self, buf: B, item: Item) -> Result<(), B> {
+        self.bufs.push(buf)?;
+        // Both have the same capacity and length, so there is room.
+        self.items.push(item).map_err(|_| ()).ok();
+        Ok(())
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bufs.is_full()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+}

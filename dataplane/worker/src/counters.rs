@@ -1,0 +1,88 @@
+//! Counters of one worker beyond those of the filter. The books balance in every turn:
+//! `received + generated + from_host + handed_in = passed + to_host + consumed + handed_out + dropped + waiting`.
+
+use sync::Counter;
+
+/// Everything one worker counts. It writes, the control core reads.
+#[derive(Debug)]
+pub struct Counters {
+    /// Rules, interfaces, reasons.
+    pub filter: filter::Counters,
+    /// Frames taken from the cards.
+    pub received: Counter,
+    /// Packets that this worker made: ICMP errors, resets, ARP, neighbor discovery.
+    pub generated: Counter,
+    /// Packets of the local host.
+    pub from_host: Counter,
+    /// Packets from other workers.
+    pub handed_in: Counter,
+    /// Frames given to the cards, or queued for them.
+    pub passed: Counter,
+    /// Packets given to the local host.
+    pub to_host: Counter,
+    /// Packets used up: ARP, neighbor discovery.
+    pub consumed: Counter,
+    /// Packets given to other workers.
+    pub handed_out: Counter,
+    /// Packets dropped; the reasons are in `filter`.
+    pub dropped: Counter,
+    /// Packets waiting for a neighbor now.
+    pub waiting: Counter,
+    /// Frames that the cards took.
+    pub transmitted: Counter,
+    /// Turns.
+    pub turns: Counter,
+    /// Turns that found work.
+    pub busy_turns: Counter,
+    /// 1 while the worker sleeps for want of packets.
+    pub idle: Counter,
+    /// Generation the worker runs on.
+    pub generation: Counter,
+    /// States in this worker's table.
+    pub states: Counter,
+}
+
+impl Counters {
+    /// Zeros.
+    pub fn new(rule_slots: usize) -> Self {
+        Counters {
+            filter: filter::Counters::new(rule_slots),
+            received: Counter::new(),
+            generated: Counter::new(),
+            from_host: Counter::new(),
+            handed_in: Counter::new(),
+            passed: Counter::new(),
+            to_host: Counter::new(),
+            consumed: Counter::new(),
+            handed_out: Counter::new(),
+            dropped: Counter::new(),
+            waiting: Counter::new(),
+            transmitted: Counter::new(),
+            turns: Counter::new(),
+            busy_turns: Counter::new(),
+            idle: Counter::new(),
+            generation: Counter::new(),
+            states: Counter::new(),
+        }
+    }
+
+    /// (what came in, what went out or is still here): equal between turns.
+    pub fn books(&self) -> (u64, u64) {
+        let input = [
+            &self.received,
+            &self.generated,
+            &self.from_host,
+            &self.handed_in,
+        ];
+        let output = [
+            &self.passed,
+            &self.to_host,
+            &self.consumed,
+            &self.handed_out,
+            &self.dropped,
+            &self.waiting,
+        ];
+        let sum = |all: &[&Counter]| all.iter().map(|c| c.get()).sum();
+        (sum(&input), sum(&output))
+    }
+}

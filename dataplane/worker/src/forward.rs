@@ -1,0 +1,224 @@
+//! Where a packet goes: to the local host, to the neighbor machinery, or out by an interface to a next hop.
+//!
+//! Read first: RFC 1812 4.2.2.9, 5.2.4, 5.3.1; RFC 8200 3; RFC 4861 7.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use filter::{PacketDesc, Reason};
+use net::icmp_error::ErrorKind;
+use net::interface::Destination;
+use net::neighbor::Resolution;
+use net::route::{Route, RouteKind};
+use net::{InterfaceId, ttl};
+use nic::{Nic, PacketBuf};
+use ruleset::Af;
+use state::record::EgressCache;
+use wire::ether;
+
+use crate::batch::{Hop, Item, Origin};
+use crate::config::Config;
+use crate::turn::Worker;
+use crate::verdict::{Consumer, Egress, Verdict};
+
+impl<N: Nic> Worker<N> {
+    /// Chooses the way of every packet that was let in, and of the box's own.
+    pub(crate) fn forward(&mut self, now_ms: u64) {
+        for n in 0..self.batch.len() {
+            let item = self.batch.items[n];
+            if !item.is_open() || item.egress.is_some() {
+                continue;
+            }
+            match item.origin {
+                Origin::Wire(interface) => self.forward_one(n, interface, &item, now_ms),
+                Origin::Own | Origin::Answer => self.forward_own(n, &item.pd, now_ms),
+            }
+        }
+    }
+
+    fn forward_one(&mut self, n: usize, interface: InterfaceId, item: &Item, now_ms: u64) {
+        if let Some(egress) = self.cached_egress(item) {
+            return self.go_on(n, interface, Hop::Known(egress), now_ms);
+        }
+        let (src, dst) = (
+            addr_of(item.pd.af, item.pd.src),
+            addr_of(item.pd.af, item.pd.dst),
+        );
+        if is_martian(src) || self.config.interfaces.local(src).is_some() {
+            return self.batch.items[n].drop_for(Reason::Martian);
+        }
+        match self.config.interfaces.classify(interface, dst) {
+            Destination::Remote => self.route_one(n, interface, item, dst, now_ms),
+            Destination::Local | Destination::Broadcast | Destination::Joined => {
+                self.deliver(n, interface, now_ms)
+            }
+            Destination::Multicast => self.batch.items[n].drop_for(Reason::Multicast),
+            Destination::LinkScope => self.batch.items[n].drop_for(Reason::NoRoute),
+            Destination::Invalid => self.batch.items[n].drop_for(Reason::Martian),
+        }
+    }
+
+    /// Neighbor discovery is the dataplane's own; everything else for us is the local host's.
+    fn deliver(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
+        let verdict = if self.batch.items[n].pd.is_neighbor_discovery {
+            self.hear_neighbor_discovery(n, interface, now_ms);
+            Verdict::Consumed(Consumer::Neighbor)
+        } else {
+            Verdict::Host
+        };
+        self.batch.items[n].verdict = Some(verdict);
+    }
+
+    fn route_one(
+        &mut self,
+        n: usize,
+        interface: InterfaceId,
+        item: &Item,
+        dst: IpAddr,
+        now_ms: u64,
+    ) {
+        // A source that is only valid on its link must not leave it (RFC 4291 2.5.6, RFC 3927 2.7).
+        if is_link_local(addr_of(item.pd.af, item.pd.src)) {
+            return self.batch.items[n].drop_for(Reason::Martian);
+        }
+        match hop_to(&self.config, item.pd.af, item.pd.dst, dst) {
+            Ok((out, next_hop)) => {
+                let hop = self.resolve(out, next_hop, now_ms);
+                self.remember_egress(item, hop);
+                self.go_on(n, interface, hop, now_ms);
+            }
+            Err(refusal) => {
+                if refusal == RouteKind::Blackhole {
+                    return self.batch.items[n].drop_for(Reason::NoRoute);
+                }
+                self.send_error(n, interface, ErrorKind::HostUnreachable, now_ms);
+                self.batch.items[n].drop_for(Reason::NoRoute);
+            }
+        }
+    }
+
+    /// The way is known; what is left is the time to live.
+    fn go_on(&mut self, n: usize, interface: InterfaceId, hop: Hop, now_ms: u64) {
+        if self.batch.items[n].pd.ttl <= 1 {
+            self.send_error(n, interface, ErrorKind::TimeExceeded, now_ms);
+            return self.batch.items[n].drop_for(Reason::Ttl);
+        }
+        let pd = &self.batch.items[n].pd;
+        let ip = &mut self.batch.bufs[n].bytes_mut()[usize::from(pd.ip_at)..];
+        // `describe` has checked the header, and the time to live is above 1.
+        let decremented = match pd.af {
+            Af::Inet => wire::ipv4::Packet::new_checked(ip).map(|mut p| ttl::decrement4(&mut p)),
+            Af::Inet6 => wire::ipv6::Packet::new_checked(ip).map(|mut p| ttl::decrement6(&mut p)),
+        };
+        debug_assert!(matches!(decremented, Ok(Ok(()))));
+        self.batch.items[n].egress = Some(hop);
+    }
+
+    /// A packet of the box itself.
+    fn forward_own(&mut self, n: usize, pd: &PacketDesc, now_ms: u64) {
+        let dst = addr_of(pd.af, pd.dst);
+        if self.config.interfaces.local(dst).is_some() {
+            self.batch.items[n].verdict = Some(Verdict::Host);
+            return;
+        }
+        match hop_to(&self.config, pd.af, pd.dst, dst) {
+            Ok((out, next_hop)) => {
+                self.batch.items[n].egress = Some(self.resolve(out, next_hop, now_ms))
+            }
+            Err(_) => self.batch.items[n].drop_for(Reason::NoRoute),
+        }
+    }
+
+    fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
+        if let Some(lladdr) = group_station(next_hop) {
+            return Hop::Known(Egress { interface, lladdr });
+        }
+        match self.neighbors.resolve(now_ms, interface, next_hop) {
+            Resolution::Known(lladdr) => Hop::Known(Egress { interface, lladdr }),
+            // Full: parking will fail and be counted.
+            Resolution::Pending | Resolution::Full => Hop::Unresolved {
+                interface,
+                next_hop,
+            },
+        }
+    }
+
+    /// Where the last packet of this state went, if nothing has changed since.
+    fn cached_egress(&self, item: &Item) -> Option<Egress> {
+        let cache = self.states.get(item.state?)?.egress;
+        (cache.stamp == self.egress_stamp).then_some(Egress {
+            interface: InterfaceId(cache.interface),
+            lladdr: ether::Addr(cache.lladdr),
+        })
+    }
+
+    fn remember_egress(&mut self, item: &Item, hop: Hop) {
+        let stamp = self.egress_stamp;
+        if let (Hop::Known(egress), Some(idx)) = (hop, item.state)
+            && let Some(st) = self.states.get_mut(idx)
+        {
+            st.egress = EgressCache {
+                stamp,
+                interface: egress.interface.0,
+                lladdr: egress.lladdr.0,
+            };
+        }
+    }
+}
+
+/// Interface and next hop for a destination.
+fn hop_to(
+    config: &Config,
+    af: Af,
+    bits: u128,
+    dst: IpAddr,
+) -> Result<(InterfaceId, IpAddr), RouteKind> {
+    let route = route(config, af, bits).ok_or(RouteKind::Reject)?;
+    match route.kind {
+        RouteKind::Blackhole | RouteKind::Reject => Err(route.kind),
+        _ => Ok((route.interface, route.gateway.unwrap_or(dst))),
+    }
+}
+
+/// The route to an address.
+pub(crate) fn route(config: &Config, af: Af, bits: u128) -> Option<&Route> {
+    match af {
+        Af::Inet => config.routes.lookup4(Ipv4Addr::from_bits(bits as u32)),
+        Af::Inet6 => config.routes.lookup6(Ipv6Addr::from_bits(bits)),
+    }
+}
+
+/// An address of a description as a value of the standard library.
+pub(crate) fn addr_of(af: Af, bits: u128) -> IpAddr {
+    match af {
+        Af::Inet => Ipv4Addr::from_bits(bits as u32).into(),
+        Af::Inet6 => Ipv6Addr::from_bits(bits).into(),
+    }
+}
+
+/// Sources that cannot be on a wire (RFC 1812 5.3.7; RFC 4291 2.5.2, 2.5.3, 2.7). The unspecified address is for
+/// neighbor discovery and DHCP, which are not forwarded.
+fn is_martian(src: IpAddr) -> bool {
+    match src {
+        IpAddr::V4(a) => {
+            a.is_loopback() || a.is_multicast() || a.octets()[0] == 0 || a.octets()[0] >= 240
+        }
+        IpAddr::V6(a) => a.is_loopback() || a.is_multicast(),
+    }
+}
+
+fn is_link_local(src: IpAddr) -> bool {
+    match src {
+        IpAddr::V4(a) => a.is_link_local(),
+        IpAddr::V6(a) => a.is_unicast_link_local() || a.is_unspecified(),
+    }
+}
+
+/// Groups have station addresses of their own (RFC 1112 6.4, RFC 2464 7).
+fn group_station(addr: IpAddr) -> Option<ether::Addr> {
+    match addr {
+        IpAddr::V4(a) if a.is_multicast() => Some(ether::Addr::multicast4(a)),
+        IpAddr::V4(a) if a.is_broadcast() => Some(ether::Addr::BROADCAST),
+        IpAddr::V6(a) if a.is_multicast() => Some(ether::Addr::multicast6(a)),
+        _ => None,
+    }
+}

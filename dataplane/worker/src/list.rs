@@ -1,0 +1,77 @@
+//! Answers the questions of the control core, a little in every turn.
+
+use nic::Nic;
+
+use crate::mail::{Mail, Report};
+use crate::turn::Worker;
+
+/// Places of the state table looked at per turn.
+const PLACES_PER_TURN: usize = 256;
+
+/// A question that is being answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Listing {
+    States { next: u32, left: u32 },
+    Neighbors { next: usize },
+}
+
+impl<N: Nic> Worker<N> {
+    /// Reads mail and goes on with answers. True if there was any.
+    pub(crate) fn take_mail(&mut self, _now_ms: u64) -> bool {
+        if self.listing.is_none() {
+            self.listing = self.ends.mail.pop().map(|mail| match mail {
+                Mail::ListStates { from, count } => Listing::States {
+                    next: from,
+                    left: count,
+                },
+                Mail::ListNeighbors => Listing::Neighbors { next: 0 },
+            });
+        }
+        let Some(listing) = self.listing.take() else {
+            return false;
+        };
+        self.listing = match listing {
+            Listing::States { next, left } => self.list_states(next, left),
+            Listing::Neighbors { next } => self.list_neighbors(next),
+        };
+        true
+    }
+
+    fn list_states(&mut self, from: u32, mut left: u32) -> Option<Listing> {
+        let end = (from as usize + PLACES_PER_TURN).min(self.states.capacity());
+        let mut next = end as u32;
+        for (idx, st) in self.states.iter_from(from as usize) {
+            if idx.0 as usize >= end || left == 0 {
+                next = idx.0.min(end as u32);
+                break;
+            }
+            if self.ends.reports.push(Report::State(st.clone())).is_err() {
+                return Some(Listing::States { next: idx.0, left });
+            }
+            left -= 1;
+        }
+        let at_end = next as usize >= self.states.capacity();
+        if left > 0 && !at_end {
+            return Some(Listing::States { next, left });
+        }
+        let report = Report::StatesEnd {
+            next: (!at_end).then_some(next),
+        };
+        match self.ends.reports.push(report) {
+            Ok(()) => None,
+            Err(_) => Some(Listing::States { next, left: 0 }),
+        }
+    }
+
+    fn list_neighbors(&mut self, from: usize) -> Option<Listing> {
+        for (n, entry) in self.neighbors.iter().enumerate().skip(from) {
+            if self.ends.reports.push(Report::Neighbor(entry)).is_err() {
+                return Some(Listing::Neighbors { next: n });
+            }
+        }
+        match self.ends.reports.push(Report::NeighborsEnd) {
+            Ok(()) => None,
+            Err(_) => Some(Listing::Neighbors { next: usize::MAX }),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What workers, and the control core and a worker, say to each other. Every ring has a limit; a full one costs a
+//! counted drop, never a wait.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use net::InterfaceId;
+use net::neighbor::{Neighbor, Update};
+use nic::{Nic, PacketBuf};
+use state::State;
+use sync::{Consumer, Producer, Publisher, Subscriber, published, ring};
+
+use crate::config::Config;
+use crate::counters::Counters;
+
+/// Packets waiting on the way from one worker to another.
+pub const HANDOFF_RING: usize = 1024;
+/// Packets waiting on the way to and from the local host.
+pub const HOST_RING: usize = 512;
+/// Questions of the control core waiting at a worker.
+pub const MAIL_RING: usize = 64;
+/// Answers waiting at the control core.
+pub const REPORT_RING: usize = 1024;
+
+/// A packet on its way to another core, with what cannot be read from its bytes.
+pub struct Carried<B> {
+    /// The packet. Between workers a whole frame; to and from the local host it begins with the IP header.
+    pub buf: B,
+    /// Where it came in; none if the box made it.
+    pub received_on: Option<InterfaceId>,
+}
+
+/// From worker to worker.
+pub enum Handoff<B> {
+    /// A packet of a connection that the other one owns.
+    Packet(Carried<B>),
+    /// What another worker learned of a neighbor.
+    Neighbor(Update),
+}
+
+/// From the control core to a worker.
+#[derive(Clone, Copy, Debug)]
+pub enum Mail {
+    /// Report the states from place `from` on, at most `count`.
+    ListStates {
+        /// Place in the table to begin at.
+        from: u32,
+        /// Most states to report.
+        count: u32,
+    },
+    /// Report all neighbors.
+    ListNeighbors,
+}
+
+/// From a worker to the control core. A state is large beside the rest, and is what the ring is there for: workers do
+/// not allocate.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// A state.
+    State(State),
+    /// No more states for this question; go on at this place if there is one.
+    StatesEnd {
+        /// Place to go on at; none at the end of the table.
+        next: Option<u32>,
+    },
+    /// A neighbor.
+    Neighbor(Neighbor),
+    /// No more neighbors.
+    NeighborsEnd,
+}
+
+/// The ends that a worker holds.
+pub struct Ends<B> {
+    /// New configurations.
+    pub config: Subscriber<Config>,
+    /// Questions.
+    pub mail: Consumer<Mail>,
+    /// Answers.
+    pub reports: Producer<Report>,
+    /// Packets for the local host.
+    pub to_host: Producer<Carried<B>>,
+    /// Packets of the local host.
+    pub from_host: Consumer<Carried<B>>,
+    /// Rings to the other workers, by number; none for itself.
+    pub to_workers: ToWorkers<B>,
+    /// Rings from the other workers.
+    pub from_workers: Vec<Consumer<Handoff<B>>>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+}
+
+/// The ends that the control core holds for one worker.
+pub struct ControlEnds<B> {
+    /// Publishes configurations.
+    pub config: Publisher<Config>,
+    /// Asks.
+    pub mail: Producer<Mail>,
+    /// Hears.
+    pub reports: Consumer<Report>,
+    /// Packets for the local host.
+    pub to_host: Consumer<Carried<B>>,
+    /// Packets of the local host.
+    pub from_host: Producer<Carried<B>>,
+    /// What the worker counts.
+    pub counters: Arc<Counters>,
+}
+
+/// Both ends of everything, worker by worker.
+pub type AllEnds<B> = (Vec<Ends<B>>, Vec<ControlEnds<B>>);
+
+/// One worker's rings to all the others.
+pub type ToWorkers<B> = Vec<Option<Producer<Handoff<B>>>>;
+
+/// Makes all rings between `workers` workers and the control core. `rule_slots` places for rule counters each.
+pub fn connect<N: Nic>(workers: usize, rule_slots: usize) -> AllEnds<N::Buf>
+where
+    N::Buf: PacketBuf,
+{
+    let mut from_workers: Vec<Vec<Consumer<Handoff<N::Buf>>>> =
+        (0..workers).map(|_| Vec::new()).collect();
+    let mut to_workers: Vec<ToWorkers<N::Buf>> = Vec::new();
+    for from in 0..workers {
+        to_workers.push(Vec::new());
+        for (to, incoming) in from_workers.iter_mut().enumerate() {
+            let end = (from != to).then(|| {
+                let (tx, rx) = ring(HANDOFF_RING);
+                incoming.push(rx);
+                tx
+            });
+            to_workers[from].push(end);
+        }
+    }
+    from_workers
+        .into_iter()
+        .zip(to_workers)
+        .map(|(from_workers, to_workers)| connect_one(from_workers, to_workers, rule_slots))
+        .unzip()
+}
+
+fn connect_one<B: Send>(
+    from_workers: Vec<Consumer<Handoff<B>>>,
+    to_workers: ToWorkers<B>,
+    rule_slots: usize,
+) -> (Ends<B>, ControlEnds<B>) {
+    let (publisher, subscriber) = published();
+    let (mail_tx, mail_rx) = ring(MAIL_RING);
+    let (report_tx, report_rx) = ring(REPORT_RING);
+    let (to_host_tx, to_host_rx) = ring(HOST_RING);
+    let (from_host_tx, from_host_rx) = ring(HOST_RING);
+    let counters = Arc::new(Counters::new(rule_slots));
+    let ends = Ends {
+        config: subscriber,
+        mail: mail_rx,
+        reports: report_tx,
+        to_host: to_host_tx,
+        from_host: from_host_rx,
+        to_workers,
+        from_workers,
+        counters: counters.clone(),
+    };
+    let control = ControlEnds {
+        config: publisher,
+        mail: mail_tx,
+        reports: report_rx,
+        to_host: to_host_rx,
+        from_host: from_host_tx,
+        counters,
+    };
+    (ends, control)
+}

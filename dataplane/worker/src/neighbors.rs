@@ -1,0 +1,250 @@
+//! ARP and neighbor discovery on the wire: hears, answers, asks; keeps packets until their next hop is known. What is
+//! known is `net::neighbor`'s; this file carries it out.
+//!
+//! ARP frames are below PF and pass unasked. Neighbor discovery is ICMPv6 and goes through the rules both ways, as on
+//! OpenBSD: a ruleset that blocks everything must pass it.
+
+use core::net::IpAddr;
+
+use filter::Reason;
+use net::InterfaceId;
+use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
+use net::neighbor::{
+    self, Action, Advert, Discovery, DiscoveryMessage, FRAME_LEN_MAX, Update, answer_arp,
+    answer_ns, build_arp, build_na, build_question, receive_discovery,
+};
+use nic::{Nic, PacketBuf};
+use ruleset::Af;
+use wire::{arp, ether};
+
+use crate::batch::{Hop, Item, Origin};
+use crate::forward::addr_of;
+use crate::mail::Handoff;
+use crate::receive::interface_of;
+use crate::transmit::frame_ip;
+use crate::turn::Worker;
+use crate::verdict::Egress;
+
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+/// Actions of the neighbor cache carried out per turn; more wait for the next.
+const ACTIONS_PER_TURN: usize = 64;
+
+/// A packet that waits: it has room for its Ethernet header in front and ends with its IP packet.
+#[derive(Debug)]
+pub(crate) struct Parked<B> {
+    buf: B,
+    af: Af,
+    received_on: Option<InterfaceId>,
+}
+
+impl<N: Nic> Worker<N> {
+    /// An ARP frame: learn, and answer if it asks for us.
+    pub(crate) fn hear_arp(&mut self, n: usize, at: usize, now_ms: u64) {
+        let interface = interface_of(&self.batch.items[n]);
+        let frame = self.batch.bufs[n].bytes();
+        let parsed = arp::Packet::new_checked(frame.get(at..).unwrap_or_default())
+            .and_then(|p| arp::Repr::parse(&p));
+        let Ok(message) = parsed else {
+            return self.batch.items[n].drop_for(Reason::Arp);
+        };
+        let Some(on) = self.config.interfaces.get(interface) else {
+            return self.batch.items[n].drop_for(Reason::InterfaceDown);
+        };
+        self.neighbors.on_arp(now_ms, on, &message);
+        if let Some(answer) = answer_arp(&self.config.interfaces, interface, &message) {
+            let port = on.port;
+            self.send_frame(port, |out| build_arp(out, &answer));
+        }
+    }
+
+    /// A neighbor discovery packet that the rules let in: learn, and answer if it asks for us.
+    pub(crate) fn hear_neighbor_discovery(
+        &mut self,
+        n: usize,
+        interface: InterfaceId,
+        now_ms: u64,
+    ) {
+        let item = &self.batch.items[n];
+        let frame = self.batch.bufs[n].bytes();
+        let from = ether::Frame::new_checked(frame).map_or(ether::Addr::ZERO, |f| f.src());
+        let packet = frame.get(usize::from(item.pd.ip_at)..).unwrap_or_default();
+        let Ok(Discovery { src, message, .. }) = receive_discovery(packet) else {
+            return;
+        };
+        let Some(on) = self.config.interfaces.get(interface) else {
+            return;
+        };
+        match message {
+            DiscoveryMessage::Solicit(solicit) => {
+                self.neighbors
+                    .on_neighbor_solicit(now_ms, on, src, &solicit);
+                if let Some(advert) =
+                    answer_ns(&self.config.interfaces, interface, src, from, &solicit)
+                {
+                    self.send_advert(interface, on.mac, &advert);
+                }
+            }
+            DiscoveryMessage::Advert(advert) => {
+                self.neighbors.on_neighbor_advert(now_ms, on, &advert);
+            }
+            // We are a router and are configured by hand.
+            DiscoveryMessage::Other => {}
+        }
+    }
+
+    fn send_advert(&mut self, interface: InterfaceId, mac: ether::Addr, advert: &Advert) {
+        let egress = Egress {
+            interface,
+            lladdr: advert.link,
+        };
+        self.generate_discovery(egress, |out| build_na(out, mac, advert));
+    }
+
+    /// Keeps a packet until its next hop is known.
+    pub(crate) fn park(
+        &mut self,
+        mut buf: N::Buf,
+        item: &Item,
+        interface: InterfaceId,
+        next_hop: IpAddr,
+    ) {
+        if let Err(reason) = frame_ip(&mut buf, item) {
+            return self.discard(buf, reason);
+        }
+        let parked = Parked {
+            buf,
+            af: item.pd.af,
+            received_on: item.received_on(),
+        };
+        if let Some(dropped) = self.neighbors.hold(interface, next_hop, parked) {
+            self.discard(dropped.buf, Reason::Neighbor);
+        }
+    }
+
+    /// Another worker has learned something.
+    pub(crate) fn hear_of_neighbor(&mut self, update: &Update, now_ms: u64) {
+        self.neighbors.learn(now_ms, update);
+    }
+
+    /// Carries out what the neighbor cache wants done.
+    pub(crate) fn neighbor_timers(&mut self, now_ms: u64) {
+        for _ in 0..ACTIONS_PER_TURN {
+            let Some(action) = self.neighbors.poll(now_ms) else {
+                break;
+            };
+            self.act(action, now_ms);
+        }
+        if self.neighbor_generation != self.neighbors.generation() {
+            self.neighbor_generation = self.neighbors.generation();
+            self.forget_egress();
+        }
+    }
+
+    fn act(&mut self, action: Action<Parked<N::Buf>>, now_ms: u64) {
+        match action {
+            Action::Request { interface, ip } => self.ask(interface, ip, None),
+            Action::Probe {
+                interface,
+                ip,
+                link,
+            } => self.ask(interface, ip, Some(link)),
+            Action::Release {
+                interface,
+                link,
+                packets,
+                ..
+            } => {
+                let egress = Egress {
+                    interface,
+                    lladdr: link,
+                };
+                for parked in packets {
+                    self.send_framed(parked.buf, parked.af, egress);
+                }
+            }
+            Action::Failed { packets, .. } => {
+                for parked in packets {
+                    self.give_up(parked, now_ms);
+                }
+            }
+            Action::Share(update) => self.tell_others(update),
+        }
+    }
+
+    /// Asks who has `ip`.
+    fn ask(&mut self, interface: InterfaceId, ip: IpAddr, to: Option<ether::Addr>) {
+        let config = self.config.clone();
+        let Some(on) = config.interfaces.get(interface) else {
+            return;
+        };
+        match ip {
+            IpAddr::V4(_) => self.send_frame(on.port, |out| build_question(out, on, ip, to)),
+            IpAddr::V6(a) => {
+                let group = ether::Addr::multicast6(wire::ipv6::solicited_node(a));
+                let lladdr = to.unwrap_or(group);
+                let egress = Egress { interface, lladdr };
+                self.generate_discovery(egress, |out| build_question(out, on, ip, to));
+            }
+        }
+    }
+
+    /// Sends a frame that is below PF.
+    fn send_frame(&mut self, port: Option<u16>, build: impl FnOnce(&mut [u8]) -> Option<usize>) {
+        if let Some(buf) = self.make(FRAME_LEN_MAX, build) {
+            self.counters.generated.add(1);
+            self.queue(buf, port);
+        }
+    }
+
+    /// Sends a discovery packet by way of the rules.
+    fn generate_discovery(
+        &mut self,
+        egress: Egress,
+        build: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) {
+        if let Some(mut buf) = self.make(FRAME_LEN_MAX, build) {
+            buf.advance(ETHERNET);
+            self.generate(buf, Origin::Own, Some(Hop::Known(egress)));
+        }
+    }
+
+    /// The next hop does not answer: tell the sender of what waited for it (RFC 1812 5.2.7.1, RFC 4443 3.1).
+    fn give_up(&mut self, parked: Parked<N::Buf>, now_ms: u64) {
+        let mut error = [0u8; ERROR_LEN_MAX];
+        let built = parked.received_on.and_then(|interface| {
+            let packet = parked.buf.bytes().get(ETHERNET..)?;
+            let src = self
+                .config
+                .interfaces
+                .get(interface)?
+                .source(source_of(packet)?)?;
+            icmp_error::build(&mut error, src, packet, ErrorKind::HostUnreachable)
+        });
+        if let Some(len) = built.filter(|_| self.error_rate.allow(now_ms)) {
+            self.generate_bytes(&error[..len], Origin::Own);
+        }
+        self.discard(parked.buf, Reason::Neighbor);
+    }
+
+    fn tell_others(&mut self, update: neighbor::Update) {
+        for ring in self.ends.to_workers.iter_mut().flatten() {
+            // A full ring: the other worker asks for itself when it needs the neighbor.
+            ring.push(Handoff::Neighbor(update)).ok();
+        }
+    }
+}
+
+/// Source address of an IP packet that was described before.
+fn source_of(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(wire::ipv4::Packet::new_checked(packet).ok()?.src().into()),
+        _ => Some(addr_of(
+            Af::Inet6,
+            wire::ipv6::Packet::new_checked(packet)
+                .ok()?
+                .src()
+                .to_bits(),
+        )),
+    }
+}

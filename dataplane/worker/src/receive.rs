@@ -1,0 +1,221 @@
+//! Takes packets from where they come, and describes them. Knows Ethernet and VLAN headers; everything above is
+//! `filter::describe`'s.
+
+use filter::{Kind, Reason};
+use net::InterfaceId;
+use nic::{BURST_MAX, BufferPool, Nic, PacketBuf, RxQueue};
+use ruleset::{Af, Direction};
+use wire::ether::EtherType;
+
+use crate::batch::{Item, Origin};
+use crate::mail::Handoff;
+use crate::turn::Worker;
+use crate::verdict::{Consumer, Verdict};
+
+/// Where the network header of a frame begins, and what it is.
+enum L2 {
+    Ip(Af, usize),
+    Arp(usize),
+}
+
+impl<N: Nic> Worker<N> {
+    /// Fills the batch from one source: receive queues by port number, then packets the worker made itself, packets
+    /// of the local host, packets from other workers.
+    pub(crate) fn receive(&mut self, source: usize, now_ms: u64) -> usize {
+        debug_assert_eq!(self.batch.len(), 0);
+        match source.checked_sub(self.ports.len()) {
+            None => self.receive_port(source),
+            Some(0) => self.receive_generated(),
+            Some(1) => self.receive_host(),
+            Some(_) => self.receive_workers(now_ms),
+        }
+    }
+
+    fn receive_port(&mut self, port: usize) -> usize {
+        let Some(rx) = self.ports[port].rx.as_mut() else {
+            return 0;
+        };
+        let n = rx.receive(&mut self.batch.bufs);
+        if n == 0 {
+            return 0;
+        }
+        let interface = self
+            .config
+            .interfaces
+            .by_port(port as u16)
+            .filter(|i| i.up)
+            .map(|i| i.id);
+        for buf in &self.batch.bufs {
+            buf.prefetch();
+            let mut item = Item::new(Origin::Wire(interface.unwrap_or_default()));
+            if interface.is_none() {
+                item.drop_for(Reason::InterfaceDown);
+            }
+            let pushed = self.batch.items.push(item);
+            debug_assert!(pushed.is_ok(), "as many items as buffers");
+        }
+        self.counters.received.add(n as u64);
+        n
+    }
+
+    fn receive_generated(&mut self) -> usize {
+        while !self.batch.is_full() {
+            let Some(packet) = self.generated.pop_front() else {
+                break;
+            };
+            let mut item = Item::new(packet.origin);
+            item.egress = packet.egress;
+            // There is room: the batch is not full.
+            self.batch.push(packet.buf, item).ok();
+        }
+        self.batch.len()
+    }
+
+    fn receive_host(&mut self) -> usize {
+        while !self.batch.is_full() {
+            let Some(packet) = self.ends.from_host.pop() else {
+                break;
+            };
+            self.counters.from_host.add(1);
+            self.batch.push(packet.buf, Item::new(Origin::Own)).ok();
+        }
+        self.batch.len()
+    }
+
+    fn receive_workers(&mut self, now_ms: u64) -> usize {
+        for n in 0..self.ends.from_workers.len() {
+            for _ in 0..BURST_MAX {
+                if self.batch.is_full() {
+                    return self.batch.len();
+                }
+                match self.ends.from_workers[n].pop() {
+                    None => break,
+                    Some(Handoff::Neighbor(update)) => self.hear_of_neighbor(&update, now_ms),
+                    Some(Handoff::Packet(carried)) => {
+                        self.counters.handed_in.add(1);
+                        let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
+                        self.batch.push(carried.buf, Item::new(origin)).ok();
+                    }
+                }
+            }
+        }
+        self.batch.len()
+    }
+
+    /// First loop over the burst: headers to descriptions, keys and hashes; asks the cache for the index lines.
+    pub(crate) fn describe(&mut self, now_ms: u64) {
+        for n in 0..self.batch.len() {
+            if !self.batch.items[n].is_open() {
+                continue;
+            }
+            match self.describe_one(n) {
+                Err(reason) => self.refuse(n, reason),
+                Ok(L2::Arp(at)) => {
+                    self.hear_arp(n, at, now_ms);
+                    self.batch.items[n]
+                        .verdict
+                        .get_or_insert(Verdict::Consumed(Consumer::Neighbor));
+                }
+                Ok(L2::Ip(..)) => {
+                    let item = &mut self.batch.items[n];
+                    item.key = item.pd.key(Direction::In);
+                    item.hash = self.states.hash(&item.key);
+                    self.states.prefetch_bucket(item.hash);
+                }
+            }
+        }
+    }
+
+    fn describe_one(&mut self, n: usize) -> Result<L2, Reason> {
+        let item = &mut self.batch.items[n];
+        let frame = self.batch.bufs[n].bytes();
+        let l2 = match item.origin {
+            Origin::Wire(interface) => {
+                let mac = self
+                    .config
+                    .interfaces
+                    .get(interface)
+                    .map_or([0; 6], |i| i.mac.0);
+                network_header(frame, mac)?
+            }
+            Origin::Own | Origin::Answer => match frame.first().map(|b| b >> 4) {
+                Some(4) => L2::Ip(Af::Inet, 0),
+                Some(6) => L2::Ip(Af::Inet6, 0),
+                _ => return Err(Reason::Short),
+            },
+        };
+        match l2 {
+            L2::Ip(Af::Inet, at) => item.pd = filter::describe::describe4(frame, at)?,
+            L2::Ip(Af::Inet6, at) => item.pd = filter::describe::describe6(frame, at)?,
+            L2::Arp(_) => {}
+        }
+        Ok(l2)
+    }
+
+    /// Drops a packet that could not be described.
+    fn refuse(&mut self, n: usize, reason: Reason) {
+        self.batch.items[n].drop_for(reason);
+    }
+
+    /// Second and third loop: which state each packet probably has, then which it has; asks the cache for the lines
+    /// that the next step needs.
+    pub(crate) fn look_up(&mut self) {
+        let states = &self.states;
+        for item in self.batch.items.iter_mut().filter(|i| needs_state_in(i)) {
+            item.state = states.guess(item.hash);
+        }
+        let mut searches = 0;
+        for item in self.batch.items.iter_mut().filter(|i| needs_state_in(i)) {
+            item.state = states.confirm(item.state, &item.key, item.hash);
+            searches += 1;
+            if let Some(st) = item.state.and_then(|idx| states.get(idx)) {
+                states.prefetch(st.pair);
+            }
+        }
+        self.counters.filter.searches.add(searches);
+        self.made_state = false;
+    }
+
+    /// A fresh buffer with room for an Ethernet header in front, or none and a counted drop.
+    pub(crate) fn fresh(&mut self) -> Option<N::Buf> {
+        self.pool.allocate()
+    }
+}
+
+/// Packets that come in are looked up by their own key; errors by what they quote, and own packets on the way out.
+fn needs_state_in(item: &Item) -> bool {
+    item.is_open()
+        && matches!(item.origin, Origin::Wire(_))
+        && !matches!(item.pd.kind, Kind::IcmpError | Kind::Fragment)
+}
+
+/// Walks the Ethernet header, and a priority tag (VLAN 0, IEEE 802.1Q 6.9.1) if there is one.
+fn network_header(frame: &[u8], mac: [u8; 6]) -> Result<L2, Reason> {
+    const HEADER: usize = 14;
+    let header: &[u8; HEADER] = frame.first_chunk().ok_or(Reason::Ethernet)?;
+    let is_group = header[0] & 1 == 1;
+    if !is_group && header[..6] != mac {
+        return Err(Reason::OtherHost);
+    }
+    let mut ethertype = EtherType(u16::from_be_bytes([header[12], header[13]]));
+    let mut at = HEADER;
+    if ethertype == EtherType::VLAN {
+        let tag: &[u8; 4] = frame[HEADER..].first_chunk().ok_or(Reason::Vlan)?;
+        if u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff != 0 {
+            return Err(Reason::Vlan);
+        }
+        ethertype = EtherType(u16::from_be_bytes([tag[2], tag[3]]));
+        at += 4;
+    }
+    match ethertype {
+        EtherType::IPV4 => Ok(L2::Ip(Af::Inet, at)),
+        EtherType::IPV6 => Ok(L2::Ip(Af::Inet6, at)),
+        EtherType::ARP => Ok(L2::Arp(at)),
+        _ => Err(Reason::Ethernet),
+    }
+}
+
+/// Interface number for packets of which only the interface is known.
+pub(crate) fn interface_of(item: &Item) -> InterfaceId {
+    item.received_on().unwrap_or_default()
+}

@@ -1,0 +1,247 @@
+//! The two screenings of the packet path, `filter_in` and `filter_out`: the same code with a direction. Calls the
+//! filter, keeps the two states of a connection together, and answers what was blocked.
+
+use filter::test_rule::{EveryRoute, RuleTest, test_rule};
+use filter::test_state::{StateTest, test_icmp_error, test_state};
+use filter::{Core, Kind, PacketDesc, Passage, Reason, Response};
+use net::{Interface, InterfaceId};
+use nic::{Nic, PacketBuf};
+use ruleset::{Af, Direction, KifId, KifSet, Routes, TagId};
+use state::StateIdx;
+
+use crate::batch::{Item, Origin};
+use crate::config::Config;
+use crate::turn::Worker;
+
+/// What the filter said of one packet on one interface.
+struct Screened {
+    outcome: Result<(), Reason>,
+    state: Option<StateIdx>,
+    /// The state was made just now.
+    made: bool,
+    tag: TagId,
+    response: Response,
+}
+
+impl<N: Nic> Worker<N> {
+    /// Screens what came in.
+    pub(crate) fn filter_in(&mut self, now_ms: u64) {
+        for n in 0..self.batch.len() {
+            let item = self.batch.items[n];
+            if let (true, Origin::Wire(interface)) = (item.is_open(), item.origin) {
+                self.screen(n, interface, Direction::In, item.state, now_ms);
+            }
+        }
+    }
+
+    /// Screens what is about to leave. The box's own packets come here first; answers of the filter pass unasked.
+    pub(crate) fn filter_out(&mut self, now_ms: u64) {
+        for n in 0..self.batch.len() {
+            let item = self.batch.items[n];
+            let Some(hop) = item
+                .egress
+                .filter(|_| item.is_open() && item.origin != Origin::Answer)
+            else {
+                continue;
+            };
+            let state = self.state_out(&item);
+            self.screen(n, hop.interface(), Direction::Out, state, now_ms);
+        }
+    }
+
+    /// The state for the way out: the pair of the state of the way in, if it is that; otherwise by look-up.
+    fn state_out(&self, item: &Item) -> Option<StateIdx> {
+        if matches!(item.pd.kind, Kind::IcmpError | Kind::Fragment) {
+            return None;
+        }
+        let key = item.pd.key(Direction::Out);
+        let pair = item
+            .state
+            .and_then(|idx| self.states.get(idx))
+            .and_then(|st| st.pair.some());
+        if let Some(idx) = pair
+            && self.states.get(idx).is_some_and(|st| st.wire == key)
+        {
+            return Some(idx);
+        }
+        self.counters.filter.searches.add(1);
+        self.states.find(&key, self.states.hash(&key))
+    }
+
+    fn screen(
+        &mut self,
+        n: usize,
+        interface: InterfaceId,
+        direction: Direction,
+        state: Option<StateIdx>,
+        now_ms: u64,
+    ) {
+        let dice = self.roll();
+        let config = &*self.config;
+        let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
+            return self.batch.items[n].drop_for(Reason::InterfaceDown);
+        };
+        if config.ruleset.skip.intersects(&on.kifs) {
+            return;
+        }
+        let item = self.batch.items[n];
+        let received_on = item.received_on().filter(|_| direction == Direction::Out);
+        let received_on = received_on
+            .and_then(|id| config.interfaces.get(id))
+            .map(|i| i.kifs);
+        let passage = passage(on, direction, received_on);
+        let mut core = Core {
+            ruleset: &config.ruleset,
+            generation: config.generation,
+            counters: &self.counters.filter,
+            states: &mut self.states,
+            states_total: &self.states_total,
+            now_ms,
+        };
+        let state = match state {
+            // An earlier packet of this burst may have made it since the look-up.
+            None if self.made_state && may_have_state(&item.pd) => find(&core, &item.pd, direction),
+            state => state,
+        };
+        let routes = RoutesFrom { config, on: on.id };
+        let frame = self.batch.bufs[n].bytes();
+        let screened = ask(&mut core, frame, &item.pd, &passage, &routes, state, dice);
+        let (passed, bytes) = (screened.outcome.is_ok(), u64::from(item.pd.ip_len));
+        let counters = &self.counters.filter;
+        counters.interface(interface, item.pd.af, direction, passed, bytes);
+        self.made_state |= screened.made;
+        match screened.outcome {
+            Ok(()) => self.keep_together(n, direction, &screened),
+            Err(reason) => self.batch.items[n].drop_for(reason),
+        }
+        self.answer(n, screened.response, interface, now_ms);
+    }
+
+    /// Remembers the state of the way in and the tag; ties the states of both ways together.
+    fn keep_together(&mut self, n: usize, direction: Direction, screened: &Screened) {
+        let item = &mut self.batch.items[n];
+        item.pd.tag = screened.tag;
+        match (direction, item.state, screened.state) {
+            (Direction::In, _, found) => item.state = found,
+            (Direction::Out, Some(a), Some(b)) if a != b => {
+                if self.states.get(a).is_some_and(|st| st.pair != b) {
+                    self.states.link(a, b);
+                }
+            }
+            (Direction::Out, ..) => {}
+        }
+    }
+}
+
+fn find(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateIdx> {
+    let key = pd.key(direction);
+    core.states.find(&key, core.states.hash(&key))
+}
+
+/// State first, then rules.
+#[inline]
+fn ask(
+    core: &mut Core<'_>,
+    frame: &[u8],
+    pd: &PacketDesc,
+    passage: &Passage,
+    routes: &RoutesFrom<'_>,
+    state: Option<StateIdx>,
+    dice: u32,
+) -> Screened {
+    let tested = match (pd.kind, state) {
+        (Kind::IcmpError, _) => test_icmp_error(core, frame, pd, passage),
+        (_, Some(idx)) => test_state(core, idx, pd, passage),
+        (_, None) => StateTest::Miss,
+    };
+    match tested {
+        StateTest::Pass => {
+            let tag = state
+                .and_then(|idx| core.states.get(idx))
+                .map_or(pd.tag, |st| st.tag);
+            Screened::pass(state, tag)
+        }
+        StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
+        StateTest::DropAndReset => Screened::refuse(Reason::BadState, Response::Reset { ttl: 0 }),
+        StateTest::Miss => settle(pd, ask_rules(core, pd, passage, routes, dice)),
+    }
+}
+
+fn ask_rules(
+    core: &mut Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage,
+    routes: &RoutesFrom<'_>,
+    dice: u32,
+) -> RuleTest {
+    if routes.config.asks_routes {
+        test_rule(core, pd, passage, routes, dice)
+    } else {
+        test_rule(core, pd, passage, &EveryRoute, dice)
+    }
+}
+
+fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
+    match tested {
+        RuleTest::Pass { state, tag } => Screened {
+            made: state.is_some(),
+            ..Screened::pass(state, tag)
+        },
+        RuleTest::Block(reply) => {
+            Screened::refuse(Reason::Match, filter::respond::response(reply, pd))
+        }
+        RuleTest::Drop(reason) => Screened::refuse(reason, Response::None),
+    }
+}
+
+impl Screened {
+    fn pass(state: Option<StateIdx>, tag: TagId) -> Self {
+        Screened {
+            outcome: Ok(()),
+            state,
+            made: false,
+            tag,
+            response: Response::None,
+        }
+    }
+
+    fn refuse(reason: Reason, response: Response) -> Self {
+        Screened {
+            outcome: Err(reason),
+            state: None,
+            made: false,
+            tag: TagId::default(),
+            response,
+        }
+    }
+}
+
+fn may_have_state(pd: &PacketDesc) -> bool {
+    !matches!(pd.kind, Kind::IcmpError | Kind::Fragment)
+}
+
+fn passage(on: &Interface, direction: Direction, received_on: Option<KifSet>) -> Passage {
+    Passage {
+        direction,
+        on: on.kifs,
+        kif: KifId(on.id.0),
+        loopback: on.loopback,
+        received_on,
+    }
+}
+
+/// What rules with `no-route` and `urpf-failed` ask.
+struct RoutesFrom<'a> {
+    config: &'a Config,
+    on: InterfaceId,
+}
+
+impl Routes for RoutesFrom<'_> {
+    fn has_route(&self, af: Af, addr: u128) -> bool {
+        crate::forward::route(self.config, af, addr).is_some()
+    }
+
+    fn reverse_path_ok(&self, af: Af, src: u128) -> bool {
+        crate::forward::route(self.config, af, src).is_some_and(|r| r.interface == self.on)
+    }
+}

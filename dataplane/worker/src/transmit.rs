@@ -1,0 +1,192 @@
+//! The end of a packet's way: gives it an Ethernet header and a place in the queue of a port, or to whom its verdict
+//! says.
+
+use filter::Reason;
+use net::icmp_error::ErrorKind;
+use nic::{Nic, PacketBuf};
+use ruleset::Af;
+use wire::ether::{self, EtherType};
+
+use crate::batch::{Batch, Hop, Item};
+use crate::mail::{Carried, Handoff};
+use crate::turn::Worker;
+use crate::verdict::{Egress, Verdict};
+
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+
+impl<N: Nic> Worker<N> {
+    /// Carries out the verdict of every packet of the burst. Afterwards the batch is empty.
+    pub(crate) fn dispatch(&mut self, now_ms: u64) {
+        for n in 0..self.batch.len() {
+            self.check_size(n, now_ms);
+        }
+        let batch = core::mem::replace(&mut self.batch, Batch::new());
+        for (buf, item) in batch.bufs.into_iter().zip(batch.items) {
+            let verdict = item.verdict.unwrap_or_else(|| verdict_of(&item));
+            self.carry_out(buf, &item, verdict);
+        }
+    }
+
+    /// Too large for the way out: say so, or cut it to pieces if its sender allows (RFC 1812 4.2.2.7, RFC 8201).
+    fn check_size(&mut self, n: usize, now_ms: u64) {
+        let item = self.batch.items[n];
+        let Some(hop) = item.egress.filter(|_| item.is_open()) else {
+            return;
+        };
+        let Some(out) = self.config.interfaces.get(hop.interface()) else {
+            return;
+        };
+        let mtu = out.mtu;
+        if item.pd.ip_len <= mtu {
+            return;
+        }
+        if item.pd.dont_fragment {
+            if let Some(interface) = item.received_on() {
+                self.send_error(n, interface, ErrorKind::FragmentationNeeded { mtu }, now_ms);
+            }
+        } else if self.cut(n, hop, mtu) {
+            self.batch.items[n].verdict =
+                Some(Verdict::Consumed(crate::verdict::Consumer::Fragments));
+            return;
+        }
+        self.batch.items[n].drop_for(Reason::Mtu);
+    }
+
+    fn carry_out(&mut self, buf: N::Buf, item: &Item, verdict: Verdict) {
+        match verdict {
+            Verdict::Pass(egress) => self.send_ip(buf, item, egress),
+            Verdict::Wait {
+                interface,
+                next_hop,
+            } => self.park(buf, item, interface, next_hop),
+            Verdict::Host => self.give_to_host(buf, item),
+            Verdict::Handoff { worker } => self.hand_off(buf, item, worker),
+            Verdict::Consumed(_) => {
+                drop(buf);
+                self.counters.consumed.add(1);
+            }
+            Verdict::Drop(reason) => self.discard(buf, reason),
+        }
+    }
+
+    /// Frames an IP packet and queues it.
+    fn send_ip(&mut self, mut buf: N::Buf, item: &Item, egress: Egress) {
+        match frame_ip(&mut buf, item) {
+            Ok(()) => self.send_framed(buf, item.pd.af, egress),
+            Err(reason) => self.discard(buf, reason),
+        }
+    }
+
+    /// Queues an IP packet that has room for its Ethernet header in front.
+    pub(crate) fn send_framed(&mut self, mut buf: N::Buf, af: Af, egress: Egress) {
+        let Some(interface) = self.config.interfaces.get(egress.interface) else {
+            return self.discard(buf, Reason::InterfaceDown);
+        };
+        let ethertype = match af {
+            Af::Inet => EtherType::IPV4,
+            Af::Inet6 => EtherType::IPV6,
+        };
+        let header = ether::Repr {
+            dst: egress.lladdr,
+            src: interface.mac,
+            ethertype,
+        };
+        let port = interface.port;
+        header.emit(&mut ether::Frame::new_unchecked(buf.bytes_mut()));
+        self.queue(buf, port);
+    }
+
+    /// Queues a whole frame at a port.
+    pub(crate) fn queue(&mut self, buf: N::Buf, port: Option<u16>) {
+        let Some(port) = port.and_then(|p| self.ports.get_mut(usize::from(p))) else {
+            return self.discard(buf, Reason::InterfaceDown);
+        };
+        let Some(tx) = port.tx.as_mut() else {
+            return self.discard(buf, Reason::InterfaceDown);
+        };
+        match port.queue.enqueue(buf, tx) {
+            Ok(sent) => {
+                self.counters.transmitted.add(sent as u64);
+                self.counters.passed.add(1);
+            }
+            Err(buf) => self.discard(buf, Reason::TxFull),
+        }
+    }
+
+    /// The IP packet alone goes to the local host.
+    fn give_to_host(&mut self, mut buf: N::Buf, item: &Item) {
+        buf.advance(usize::from(item.pd.ip_at));
+        buf.truncate(usize::from(item.pd.ip_len));
+        let carried = Carried {
+            buf,
+            received_on: item.received_on(),
+        };
+        match self.ends.to_host.push(carried) {
+            Ok(()) => self.counters.to_host.add(1),
+            Err(carried) => self.discard(carried.buf, Reason::HostFull),
+        }
+    }
+
+    fn hand_off(&mut self, buf: N::Buf, item: &Item, worker: u16) {
+        let carried = Carried {
+            buf,
+            received_on: item.received_on(),
+        };
+        let ring = self
+            .ends
+            .to_workers
+            .get_mut(usize::from(worker))
+            .and_then(Option::as_mut);
+        let refused = match ring {
+            Some(ring) => ring.push(Handoff::Packet(carried)).err(),
+            None => Some(Handoff::Packet(carried)),
+        };
+        match refused {
+            None => self.counters.handed_out.add(1),
+            Some(Handoff::Packet(carried)) => self.discard(carried.buf, Reason::HandoffFull),
+            // Only packets are pushed here.
+            Some(Handoff::Neighbor(_)) => {}
+        }
+    }
+
+    /// Gives the cards what is queued. True if they took anything.
+    pub(crate) fn transmit(&mut self) -> bool {
+        let mut sent = 0;
+        for port in &mut self.ports {
+            if let Some(tx) = port.tx.as_mut() {
+                sent += port.queue.dequeue(tx);
+            }
+        }
+        self.counters.transmitted.add(sent as u64);
+        sent > 0
+    }
+}
+
+/// A packet that no stage stopped goes out the way that was chosen.
+fn verdict_of(item: &Item) -> Verdict {
+    match item.egress {
+        Some(Hop::Known(egress)) => Verdict::Pass(egress),
+        Some(Hop::Unresolved {
+            interface,
+            next_hop,
+        }) => Verdict::Wait {
+            interface,
+            next_hop,
+        },
+        None => Verdict::Drop(Reason::Loop),
+    }
+}
+
+/// Makes the buffer begin with room for an Ethernet header and end with the IP packet.
+pub(crate) fn frame_ip<B: PacketBuf>(buf: &mut B, item: &Item) -> Result<(), Reason> {
+    let ip_at = usize::from(item.pd.ip_at);
+    buf.truncate(ip_at + usize::from(item.pd.ip_len));
+    match ip_at.checked_sub(ETHERNET) {
+        Some(extra) => buf.advance(extra),
+        None => buf
+            .prepend(ETHERNET - ip_at)
+            .map_err(|_| Reason::NoBuffer)?,
+    }
+    Ok(())
+}

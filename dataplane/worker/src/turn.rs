@@ -1,0 +1,232 @@
+//! One turn of the loop: the packet path on one screen.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use filter::Reason;
+use net::icmp_error::TokenBucket;
+use net::neighbor::{Limits, NeighborCache};
+use nic::Nic;
+use sched::PortQueue;
+use state::{HashSeed, StateTable};
+use sync::Gauge;
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::generate::Generated;
+use crate::list::Listing;
+use crate::mail::Ends;
+use crate::neighbors::Parked;
+
+/// Sources of packets beside the receive queues: packets the worker made, the local host, other workers.
+const OTHER_SOURCES: usize = 3;
+/// States looked at per turn by the sweep.
+const SWEEP_BUDGET: usize = 32;
+
+/// The queues of one port that belong to this worker.
+pub struct WorkerPort<N: Nic> {
+    /// Receive queue, if this worker has one on this port.
+    pub rx: Option<N::Rx>,
+    /// Transmit queue.
+    pub tx: Option<N::Tx>,
+}
+
+/// What a worker is made from.
+pub struct WorkerSetup<N: Nic> {
+    /// Number of this worker, from 0.
+    pub id: u16,
+    /// How many workers there are.
+    pub workers: u16,
+    /// Its ends of all rings.
+    pub ends: Ends<N::Buf>,
+    /// Queues by port number.
+    pub ports: Vec<WorkerPort<N>>,
+    /// Source of fresh buffers.
+    pub pool: N::Pool,
+    /// States this worker can hold.
+    pub states_capacity: usize,
+    /// States of all workers.
+    pub states_total: Arc<Gauge>,
+    /// Secret start value of the state table's hash.
+    pub hash_seed: u64,
+    /// Start value of the dice for `probability`.
+    pub dice_seed: u64,
+    /// Milliseconds since start.
+    pub now_ms: u64,
+}
+
+/// The owner of one core.
+pub struct Worker<N: Nic> {
+    pub(crate) id: u16,
+    pub(crate) workers: u16,
+    pub(crate) ends: Ends<N::Buf>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) ports: Vec<PortOf<N>>,
+    pub(crate) pool: N::Pool,
+    pub(crate) config: Arc<Config>,
+    pub(crate) states: StateTable,
+    pub(crate) states_total: Arc<Gauge>,
+    pub(crate) neighbors: NeighborCache<Parked<N::Buf>>,
+    pub(crate) neighbor_generation: u32,
+    pub(crate) error_rate: TokenBucket,
+    pub(crate) batch: Batch<N::Buf>,
+    pub(crate) generated: heapless::Deque<Generated<N::Buf>, 64>,
+    pub(crate) listing: Option<Listing>,
+    pub(crate) dice: u64,
+    /// Stamp of egress caches: moves on with every configuration, every change of a neighbor, and every second, so
+    /// that a neighbor in use is noticed as used.
+    pub(crate) egress_stamp: u32,
+    stamped_s: u64,
+    /// A state was made since the look-ups of this burst were done.
+    pub(crate) made_state: bool,
+}
+
+/// A port as the worker uses it.
+pub(crate) struct PortOf<N: Nic> {
+    pub(crate) rx: Option<N::Rx>,
+    pub(crate) tx: Option<N::Tx>,
+    pub(crate) queue: PortQueue<N::Buf>,
+}
+
+impl<N: Nic> Worker<N> {
+    /// A worker that passes nothing until a configuration is published.
+    pub fn new(setup: WorkerSetup<N>) -> Self {
+        let id_base = u64::from(setup.id) << 48;
+        let port = |p: WorkerPort<N>| PortOf {
+            rx: p.rx,
+            tx: p.tx,
+            queue: PortQueue::default(),
+        };
+        Worker {
+            id: setup.id,
+            workers: setup.workers.max(1),
+            counters: setup.ends.counters.clone(),
+            ends: setup.ends,
+            ports: setup.ports.into_iter().map(port).collect(),
+            pool: setup.pool,
+            config: Arc::new(Config::default()),
+            states: StateTable::new(
+                setup.states_capacity,
+                HashSeed(setup.hash_seed),
+                id_base,
+                setup.now_ms,
+            ),
+            states_total: setup.states_total,
+            neighbors: NeighborCache::new(Limits::default(), setup.hash_seed, setup.now_ms),
+            neighbor_generation: 0,
+            error_rate: TokenBucket::new(
+                TokenBucket::ERRORS_PER_S,
+                TokenBucket::ERRORS_PER_S,
+                setup.now_ms,
+            ),
+            batch: Batch::new(),
+            generated: heapless::Deque::new(),
+            listing: None,
+            dice: setup.dice_seed | 1,
+            egress_stamp: 1,
+            stamped_s: 0,
+            made_state: false,
+        }
+    }
+
+    /// One turn: everything that waits is taken in bursts through all stages. True if there was any work.
+    pub fn turn(&mut self, now_ms: u64) -> bool {
+        self.adopt(now_ms);
+        let mut work = self.take_mail(now_ms);
+        for source in 0..self.ports.len() + OTHER_SOURCES {
+            if self.receive(source, now_ms) == 0 {
+                continue;
+            }
+            work = true;
+            self.describe(now_ms);
+            self.steer();
+            self.look_up();
+            self.filter_in(now_ms);
+            self.forward(now_ms);
+            self.filter_out(now_ms);
+            self.dispatch(now_ms);
+        }
+        self.neighbor_timers(now_ms);
+        work |= self.transmit();
+        self.sweep(now_ms);
+        self.close_books(work);
+        work
+    }
+
+    /// Adopts a published configuration between bursts, so that no burst sees two policies.
+    fn adopt(&mut self, now_ms: u64) {
+        if let Some(config) = self.ends.config.take() {
+            // Not the last reference: the control core keeps one until ours is gone.
+            self.config = config;
+            self.counters
+                .generation
+                .set(u64::from(self.config.generation));
+            self.forget_egress();
+        }
+        if self.stamped_s != now_ms / 1000 {
+            self.stamped_s = now_ms / 1000;
+            self.forget_egress();
+        }
+    }
+
+    /// All cached ways out are stale from now on.
+    pub(crate) fn forget_egress(&mut self) {
+        self.egress_stamp = self.egress_stamp.wrapping_add(1).max(1);
+    }
+
+    /// Looks at states whose time has come.
+    fn sweep(&mut self, now_ms: u64) {
+        let (config, counters, total) = (&self.config, &self.counters, &self.states_total);
+        self.states.sweep(
+            now_ms,
+            SWEEP_BUDGET,
+            |st| filter::timeout_s(&config.ruleset, st),
+            |st| filter::count_removal(&counters.filter, total, st.rule),
+        );
+    }
+
+    /// Ends the turn: counters that are gauges, and the proof that no packet was lost sight of.
+    fn close_books(&mut self, work: bool) {
+        let counters = &self.counters;
+        counters.turns.add(1);
+        counters.busy_turns.add(u64::from(work));
+        counters.states.set(self.states.len() as u64);
+        counters.waiting.set(self.neighbors.held() as u64);
+        debug_assert_eq!(
+            counters.books().0,
+            counters.books().1,
+            "a packet was lost sight of"
+        );
+    }
+
+    /// A number for `probability`, and for whatever else needs no secrecy.
+    pub(crate) fn roll(&mut self) -> u32 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        (self.dice >> 32) as u32
+    }
+
+    /// Counts a packet that ends here.
+    pub(crate) fn count_drop(&self, reason: Reason) {
+        self.counters.filter.drop_for(reason);
+        self.counters.dropped.add(1);
+    }
+
+    /// Frees a packet that ends here and counts it.
+    pub(crate) fn discard(&self, buf: N::Buf, reason: Reason) {
+        drop(buf);
+        self.count_drop(reason);
+    }
+
+    /// Packets and states of this worker, for tests: states in its table.
+    pub fn states(&self) -> &StateTable {
+        &self.states
+    }
+
+    /// Frames that wait for a card.
+    pub fn queued(&self) -> usize {
+        self.ports.iter().map(|p| p.queue.len()).sum()
+    }
+}

@@ -1,0 +1,48 @@
+//! What becomes of a packet. Every packet leaves the turn with exactly one verdict.
+
+use filter::Reason;
+use net::InterfaceId;
+use wire::ether;
+
+/// The way out: an interface, and the station to address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Egress {
+    /// Interface to leave by.
+    pub interface: InterfaceId,
+    /// Next hop's station address.
+    pub lladdr: ether::Addr,
+}
+
+/// Who uses a packet up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consumer {
+    /// ARP and neighbor discovery.
+    Neighbor,
+    /// Cut to pieces, which go on in its place.
+    Fragments,
+}
+
+/// The end of a packet's way through this worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Send it.
+    Pass(Egress),
+    /// Send it when the next hop's station address is known.
+    Wait {
+        /// Interface to leave by.
+        interface: InterfaceId,
+        /// Next hop.
+        next_hop: core::net::IpAddr,
+    },
+    /// Give it to the local host.
+    Host,
+    /// Give it to the worker that owns its connection.
+    Handoff {
+        /// That worker.
+        worker: u16,
+    },
+    /// Used up.
+    Consumed(Consumer),
+    /// Dropped.
+    Drop(Reason),
+}
