@@ -54,7 +54,7 @@ pub fn get(cache: &Path, configuration: &Path, say: &mut dyn Write) -> Result<Ve
     unpack(&tree)?;
     tell(say, format_args!("kernel: configuring"));
     configure(&tree, configuration, &wanted)?;
-    tell(say, format_args!("kernel: compiling, some 2500 steps"));
+    tell(say, format_args!("kernel: compiling, some 1900 steps"));
     make(&tree, say)?;
     let kernel = read(&tree.join("arch/x86/boot/bzImage"))?;
     write(&kept, &kernel)?;

@@ -23,6 +23,7 @@
 
 mod console;
 mod namespace;
+pub mod office;
 mod qmp;
 pub mod scratch;
 pub mod service;

@@ -145,6 +145,23 @@ impl Vm {
         Self::start(options.clone(), Disk::fresh()?, hosts)
     }
 
+    /// Cuts the power, now: also while something else is going on with the machine.
+    ///
+    /// # Errors
+    /// When the process cannot be killed.
+    pub fn cut(&self) -> Result<()> {
+        let own = self.process.0.id().to_string();
+        let status = Command::new("kill")
+            .args(["-KILL", &own])
+            .status()
+            .context("kill")?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure(format!("kill: {status}")))
+        }
+    }
+
     /// Cuts the power, now, and switches the machine on again with the same disk and hosts.
     ///
     /// # Errors
