@@ -1,7 +1,7 @@
 //! The built image in QEMU, its console driven like a person.
 //!
-//! Owns virtual machines ([`Vm`]), the Linux hosts around them ([`Namespace`]), and their clean end: each ends only the
-//! processes it started and deletes only the namespaces it made, also when a test panics. It may not know what the appliance
+//! Owns virtual machines ([`Vm`]) and their clean end: each ends only the processes it started, also when a test panics.
+//! The Linux hosts around them are the crate `hosts`. It may not know what the appliance
 //! prints beyond what a test passes to [`Vm::expect`].
 //!
 //! ```no_run
@@ -22,58 +22,17 @@
 #![forbid(unsafe_code)]
 
 mod console;
-mod namespace;
 pub mod office;
 mod qmp;
-pub mod scratch;
-pub mod service;
 mod vm;
 
 pub use console::Console;
-pub use namespace::{Namespace, Output, Running, sweep};
+pub use hosts::{Failure, Namespace, Output, Result, Running, repository, sweep};
 pub use vm::{Disk, Firmware, NicModel, Options, Vm};
 
-use std::fmt;
+pub(crate) use hosts::{Context, scratch};
+
 use std::path::{Path, PathBuf};
-
-/// What went wrong, for the person who reads the test's output.
-#[derive(Debug)]
-pub struct Failure(pub String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// Shorthand of this crate.
-pub type Result<T> = std::result::Result<T, Failure>;
-
-/// Adds "what was tried" to an error.
-pub(crate) trait Context<T> {
-    fn context(self, what: impl fmt::Display) -> Result<T>;
-}
-
-impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
-    fn context(self, what: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Failure(format!("{what}: {error}")))
-    }
-}
-
-/// The repository's root.
-#[must_use]
-pub fn repository() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
-}
 
 /// The built disk image: the newest `out/fugu-*-amd64.img`, or the one `FUGU_IMAGE` names.
 ///
@@ -97,17 +56,10 @@ pub fn image() -> Result<PathBuf> {
 /// Why virtual machines cannot be tested here, as a sentence; None: they can.
 #[must_use]
 pub fn missing() -> Option<String> {
-    let tool = |name: &str| {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .any(|dir| dir.join(name).exists())
-    };
     if let Err(failure) = image() {
         return Some(failure.0);
     }
-    if let Some(name) = ["qemu-system-x86_64", "ip", "setpriv"]
-        .into_iter()
-        .find(|name| !tool(name))
-    {
+    if let Some(name) = hosts::missing_program(&["qemu-system-x86_64", "ip", "setpriv"]) {
         return Some(format!("no {name}: run ci/setup"));
     }
     if !Path::new("/dev/net/tun").exists() {

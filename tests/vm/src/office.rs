@@ -9,14 +9,14 @@
 //! Bundles are in `tests/vm/demo/`; for other cards than virtio their interface names are replaced.
 
 use crate::scratch::Scratch;
-use crate::service::{Web, echo};
 use crate::{
     Context, Failure, Firmware, Namespace, NicModel, Options, Output, Result, Running, Vm,
     repository,
 };
+use hosts::service::{Web, echo};
+pub use hosts::{last_line, one_line};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 /// The bearer token the seed disk gives the box.
@@ -174,7 +174,7 @@ impl Office {
         let running = self.host(Side::Management).spawn(&[
             "env",
             &token,
-            &fuguctl(),
+            &hosts::fuguctl_path().display().to_string(),
             "push",
             MANAGEMENT_URL,
             &path,
@@ -198,24 +198,7 @@ impl Office {
     }
 
     fn fuguctl(&self, words: &[&str], token: &str) -> Result<Output> {
-        let host = self.host(Side::Management);
-        let mut command = host.command(
-            &repository()
-                .join("target/release/fuguctl")
-                .display()
-                .to_string(),
-        );
-        let output = command
-            .args(words)
-            .env("FUGU_TOKEN", token)
-            .stdin(Stdio::null())
-            .output()
-            .context("fuguctl")?;
-        let text = [output.stdout, output.stderr].concat();
-        Ok(Output {
-            text: String::from_utf8_lossy(&text).trim().to_owned(),
-            status: output.status.code(),
-        })
+        hosts::fuguctl(self.host(Side::Management), words, Some(token))
     }
 
     /// A copy of a bundle with this machine's interface names.
@@ -315,13 +298,6 @@ impl Push {
     }
 }
 
-fn fuguctl() -> String {
-    repository()
-        .join("target/release/fuguctl")
-        .display()
-        .to_string()
-}
-
 /// Says a word over a connection to the echo server and waits to hear it.
 ///
 /// # Errors
@@ -380,21 +356,4 @@ fn seed(interface: &str) -> Vec<u8> {
     block.extend_from_slice(text.as_bytes());
     block.resize(4 * 512, 0);
     block
-}
-
-/// The last line that says something.
-#[must_use]
-pub fn last_line(text: &str) -> String {
-    text.lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
-}
-
-/// Several lines as one.
-#[must_use]
-pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -3,10 +3,9 @@
 //! KVM is used only where the processor has it (`vmx` or `svm` in /proc/cpuinfo): `/dev/kvm` alone proves nothing.
 
 use crate::console::Console;
-use crate::namespace::Namespace;
 use crate::qmp::Qmp;
 use crate::scratch::{Scratch, unique};
-use crate::{Context, Failure, Result, image};
+use crate::{Context, Failure, Namespace, Result, image};
 use serde_json::json;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
