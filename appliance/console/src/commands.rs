@@ -1,0 +1,630 @@
+//! The commands: names, help, completion, and what each does. Commands of BSD keep their names, options and output;
+//! what is Fugu's own is marked so in `docs/console.md`.
+
+use std::net::IpAddr;
+
+use control::api::{Api, Status};
+use serde_json::json;
+
+use crate::address;
+use crate::dialog::{Action, Dialog, Next, Setup, Token, trust};
+use crate::json;
+use crate::net::{self, without_json};
+use crate::pfctl;
+use crate::words::did_you_mean;
+
+/// Echo requests of `ping -c` at most: a quarter of an hour. Without -c it runs until ^C.
+const PINGS_MAX: u16 = 999;
+
+/// A suggestion and what it means.
+pub(crate) type Candidates = Vec<(String, &'static str)>;
+
+/// What a command leaves to the console.
+pub(crate) enum Output {
+    /// Lines to print.
+    Text(String),
+    /// A dialog begins, or something is said.
+    Ask(Next),
+    /// Echo requests are under way.
+    Ping(IpAddr),
+    /// Ask the terminal for its size.
+    AskSize,
+    /// The size is known: rows and columns.
+    Size(u16, u16),
+    Pager(bool),
+    Clear,
+    Exit,
+}
+
+type Run = fn(&[String], &mut dyn Api) -> Result<Output, String>;
+type Complete = fn(&[String], &mut dyn Api) -> Candidates;
+
+/// One command.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    usage: &'static str,
+    pub(crate) summary: &'static str,
+    details: &'static str,
+    run: Run,
+    complete: Complete,
+}
+
+/// All of them, in the order of `help`.
+pub(crate) static COMMANDS: &[Command] = &[
+    Command {
+        name: "help",
+        usage: "help [COMMAND]",
+        summary: "list the commands, or explain one",
+        details: "Tab completes, ? lists what can come next.\n\
+                  After any command: | match PATTERN shows lines that match, | count counts them.\n\
+                  In a pattern ^ and $ are the ends of the line, . is any character, * repeats the one before.",
+        run: help,
+        complete: |_, _| {
+            COMMANDS
+                .iter()
+                .map(|c| (c.name.to_string(), c.summary))
+                .collect()
+        },
+    },
+    Command {
+        name: "pfctl",
+        usage: "pfctl [-v] -s WHAT [-i IF] [--json]  |  pfctl -t TABLE -T show",
+        summary: "show rules, states, counters and tables of the filter",
+        details: "-sr rules, -ss states, -si info, -sT Tables, -st timeouts, -sm memory, -sl labels, -sI Interfaces, -sa all.\n\
+                  -v adds counters, -vv numbers and ids: pfctl -vvsr.",
+        run: |words, api| pfctl::run(words, api).map(Output::Text),
+        complete: pfctl::completions,
+    },
+    Command {
+        name: "ifconfig",
+        usage: "ifconfig [IF | GROUP] [--json]",
+        summary: "show interfaces",
+        details: "Interfaces are changed with a bundle (hostname.IF).",
+        run: |words, api| net::ifconfig(words, api).map(Output::Text),
+        complete: |_, api| interface_names(api),
+    },
+    Command {
+        name: "route",
+        usage: "route show [-inet | -inet6] [--json]",
+        summary: "show the routing table",
+        details: "Routes are changed with a bundle (mygate, hostname.IF).",
+        run: |words, api| net::route(words, api).map(Output::Text),
+        complete: |before, _| match before.len() {
+            0 => list(&[("show", "the routing table")]),
+            _ => list(&[("-inet", "IPv4 only"), ("-inet6", "IPv6 only"), JSON]),
+        },
+    },
+    Command {
+        name: "netstat",
+        usage: "netstat -i | -r [--json]",
+        summary: "show interface counters or routes",
+        details: "",
+        run: |words, api| net::netstat(words, api).map(Output::Text),
+        complete: |_, _| list(&[("-i", "interface counters"), ("-r", "routes"), JSON]),
+    },
+    Command {
+        name: "arp",
+        usage: "arp -a | ADDRESS [--json]",
+        summary: "show IPv4 neighbors",
+        details: "",
+        run: |words, api| net::neighbors("arp", true, words, api).map(Output::Text),
+        complete: |_, _| list(&[("-a", "all of them"), JSON]),
+    },
+    Command {
+        name: "ndp",
+        usage: "ndp -a | ADDRESS [--json]",
+        summary: "show IPv6 neighbors",
+        details: "",
+        run: |words, api| net::neighbors("ndp", false, words, api).map(Output::Text),
+        complete: |_, _| list(&[("-a", "all of them"), JSON]),
+    },
+    Command {
+        name: "ping",
+        usage: "ping [-c COUNT] ADDRESS",
+        summary: "send echo requests from this box",
+        details: "Without -c until ^C.",
+        run: ping,
+        complete: |_, _| list(&[("-c", "how many")]),
+    },
+    Command {
+        name: "show",
+        usage: "show status | log | drops [--json]",
+        summary: "show health, the last log lines, or why packets were dropped",
+        details: "",
+        run: show,
+        complete: |_, _| {
+            list(&[
+                ("status", "health and identity"),
+                ("log", "the last log lines"),
+                ("drops", "dropped packets by reason"),
+                JSON,
+            ])
+        },
+    },
+    Command {
+        name: "version",
+        usage: "version [--json]",
+        summary: "show the version",
+        details: "",
+        run: version,
+        complete: |_, _| list(&[JSON]),
+    },
+    Command {
+        name: "uptime",
+        usage: "uptime [--json]",
+        summary: "show how long the box is up",
+        details: "",
+        run: uptime,
+        complete: |_, _| list(&[JSON]),
+    },
+    Command {
+        name: "setup",
+        usage: "setup",
+        summary: "ask for management address and token",
+        details: "The questions of the first boot, again.",
+        run: |words, api| no_words("setup", words).map(|()| Output::Ask(Setup::begin(api))),
+        complete: nothing,
+    },
+    Command {
+        name: "management",
+        usage: "management IF ADDRESS/PREFIX [GATEWAY]",
+        summary: "set the management address",
+        details: "Takes effect at once and is stored.",
+        run: management,
+        complete: |before, api| {
+            if before.is_empty() {
+                interface_names(api)
+            } else {
+                Vec::new()
+            }
+        },
+    },
+    Command {
+        name: "token",
+        usage: "token set | clear",
+        summary: "set or remove the token of the API",
+        details: "set asks for one without showing it, or generates one and shows it once. Only a hash is stored.",
+        run: token,
+        complete: |before, _| match before.len() {
+            0 => list(&[
+                ("set", "ask for one, or generate one"),
+                ("clear", "remove it"),
+            ]),
+            _ => Vec::new(),
+        },
+    },
+    Command {
+        name: "key",
+        usage: "key list | add | remove ID",
+        summary: "keys whose signed bundles are accepted",
+        details: "add asks for the two lines of a signify .pub file.",
+        run: key,
+        complete: |before, api| match before.first().map(String::as_str) {
+            None => list(&[
+                ("list", "trusted keys"),
+                ("add", "trust a key"),
+                ("remove", "stop trusting a key"),
+            ]),
+            Some("remove") => api
+                .trusted_keys()
+                .into_iter()
+                .map(|(id, _)| (id, "trusted key"))
+                .collect(),
+            Some(_) => Vec::new(),
+        },
+    },
+    Command {
+        name: "pager",
+        usage: "pager on | off",
+        summary: "stop after each screen of output, or do not",
+        details: "Turn it off for scripts.",
+        run: pager,
+        complete: |_, _| list(&[("on", "stop after each screen"), ("off", "do not")]),
+    },
+    Command {
+        name: "resize",
+        usage: "resize [ROWS COLUMNS]",
+        summary: "ask the terminal for its size, or tell it",
+        details: "A serial line does not know the size of what is behind it; 80x24 is assumed.",
+        run: resize,
+        complete: nothing,
+    },
+    Command {
+        name: "clear",
+        usage: "clear",
+        summary: "clear the screen",
+        details: "",
+        run: |words, _| no_words("clear", words).map(|()| Output::Clear),
+        complete: nothing,
+    },
+    Command {
+        name: "reboot",
+        usage: "reboot",
+        summary: "restart the box",
+        details: "Asks first.",
+        run: |words, _| no_words("reboot", words).map(|()| confirm(Action::Reboot)),
+        complete: nothing,
+    },
+    Command {
+        name: "halt",
+        usage: "halt",
+        summary: "stop the box",
+        details: "Asks first.",
+        run: |words, _| no_words("halt", words).map(|()| confirm(Action::Halt)),
+        complete: nothing,
+    },
+    Command {
+        name: "exit",
+        usage: "exit",
+        summary: "end this session",
+        details: "Forgets the history of commands.",
+        run: |words, _| no_words("exit", words).map(|()| Output::Exit),
+        complete: nothing,
+    },
+];
+
+const JSON: (&str, &str) = ("--json", "as JSON");
+
+/// Runs a command with its words.
+pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let Some((name, words)) = words.split_first() else {
+        return Ok(Output::Text(String::new()));
+    };
+    match find(name) {
+        Some(command) => (command.run)(words, api),
+        None => Err(unknown(name)),
+    }
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|c| c.name == name)
+}
+
+fn unknown(name: &str) -> String {
+    let hint = did_you_mean(name, COMMANDS.iter().map(|c| c.name));
+    let hint = if hint.is_empty() {
+        "; help lists what there is".to_string()
+    } else {
+        hint
+    };
+    format!("'{name}': no such command{hint}")
+}
+
+/// What can come after these words.
+pub(crate) fn candidates(before: &[String], api: &mut dyn Api) -> Candidates {
+    match before.split_first() {
+        None => COMMANDS
+            .iter()
+            .map(|c| (c.name.to_string(), c.summary))
+            .collect(),
+        Some((name, rest)) => find(name).map_or(Vec::new(), |c| (c.complete)(rest, api)),
+    }
+}
+
+fn list(items: &[(&'static str, &'static str)]) -> Candidates {
+    items
+        .iter()
+        .map(|(name, help)| ((*name).to_string(), *help))
+        .collect()
+}
+
+fn nothing(_: &[String], _: &mut dyn Api) -> Candidates {
+    Vec::new()
+}
+
+fn interface_names(api: &mut dyn Api) -> Candidates {
+    api.interfaces()
+        .into_iter()
+        .map(|i| (i.name, "interface"))
+        .collect()
+}
+
+fn no_words(command: &str, words: &[String]) -> Result<(), String> {
+    match words.first() {
+        None => Ok(()),
+        Some(word) => Err(format!("{command}: '{word}' is too much")),
+    }
+}
+
+fn confirm(action: Action) -> Output {
+    Output::Ask(Next {
+        text: String::new(),
+        dialog: Some(Dialog::Confirm(action)),
+    })
+}
+
+fn help(words: &[String], _: &mut dyn Api) -> Result<Output, String> {
+    let Some(name) = words.first() else {
+        let lines = COMMANDS
+            .iter()
+            .map(|c| format!("{:<12} {}\n", c.name, c.summary));
+        return Ok(Output::Text(lines.collect()));
+    };
+    let command = find(name).ok_or_else(|| format!("help: {}", unknown(name)))?;
+    let mut out = format!("usage: {}\n{}\n", command.usage, command.summary);
+    if !command.details.is_empty() {
+        out += command.details;
+        out.push('\n');
+    }
+    Ok(Output::Text(out))
+}
+
+fn ping(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let mut count = u16::MAX;
+    let mut target = None;
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        if let Some(n) = word.strip_prefix("-c") {
+            let n = if n.is_empty() {
+                rest.next().map_or("", String::as_str)
+            } else {
+                n
+            };
+            count = match n.parse() {
+                Ok(n) if (1..=PINGS_MAX).contains(&n) => n,
+                _ => {
+                    return Err(format!(
+                        "ping: -c: '{n}' is not a number from 1 to {PINGS_MAX}"
+                    ));
+                }
+            };
+        } else if word.starts_with('-') {
+            return Err(format!("ping: '{word}' is no option; there is -c COUNT"));
+        } else if target.is_some() {
+            return Err(format!("ping: '{word}' is too much"));
+        } else {
+            let addr = word
+                .parse()
+                .map_err(|_| format!("ping: '{word}' is not an IP address"))?;
+            target = Some(addr);
+        }
+    }
+    let target: IpAddr = target.ok_or("ping: the address is missing")?;
+    api.ping_start(target, count)
+        .map_err(|why| format!("ping: {why}"))?;
+    Ok(Output::Ping(target))
+}
+
+fn show(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let (words, json) = without_json(words);
+    let text = match words[..] {
+        ["status"] if json => json::text(&api.status()),
+        ["status"] => status(&api.status()),
+        ["log"] if json => json::text(&api.log_lines()),
+        ["log"] => api.log_lines().iter().map(|l| format!("{l}\n")).collect(),
+        ["drops"] => drops(&api.pf_info().reasons, json),
+        [] => return Err("show: a word is missing; status, log or drops".into()),
+        [_, extra] | [_, extra, ..] => return Err(format!("show: '{extra}' is too much")),
+        [word] => {
+            let hint = did_you_mean(word, ["status", "log", "drops"]);
+            return Err(format!("show: '{word}' cannot be shown{hint}"));
+        }
+    };
+    Ok(Output::Text(text))
+}
+
+fn status(s: &Status) -> String {
+    let mut out = format!(
+        "Fugu {} on {}, up {}\n",
+        s.version,
+        s.hostname,
+        up(s.uptime_s)
+    );
+    let mut line = |name: &str, text: String| out += &format!("{name:<12} {text}\n");
+    line(
+        "forwarding",
+        if s.forwarding {
+            "yes".into()
+        } else {
+            "no".into()
+        },
+    );
+    let policy = match (&s.digest, s.generation) {
+        (_, 0) => "none: everything but management is blocked".to_string(),
+        (Some(digest), n) => format!("generation {n}, from {}, {digest}", s.origin),
+        (None, n) => format!("generation {n}, from {}", s.origin),
+    };
+    line("policy", policy);
+    line("states", format!("{} of {}", s.states, s.states_limit));
+    line(
+        "buffers",
+        format!("{} of {} in use", s.buffers_used, s.buffers_total),
+    );
+    for w in &s.workers {
+        let busy = if w.idle {
+            "asleep".to_string()
+        } else {
+            format!("{:.0}% busy", w.busy * 100.0)
+        };
+        let text = format!(
+            "cpu {}, {busy}, {} packets, generation {}",
+            w.cpu, w.packets, w.generation
+        );
+        line(&format!("worker {}", w.id), text);
+    }
+    line("uploads", format!("{} refused", s.uploads_refused));
+    if let Some(epitaph) = &s.epitaph {
+        line("last run", format!("died: {epitaph}"));
+    }
+    out
+}
+
+/// Every reason that has dropped something. `match` counts matches, not drops.
+fn drops(reasons: &[(String, u64)], json: bool) -> String {
+    let drops: Vec<(String, u64)> = reasons
+        .iter()
+        .filter(|(name, _)| name != "match")
+        .cloned()
+        .collect();
+    if json {
+        return json::map(&drops);
+    }
+    let lines: String = drops
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(name, n)| format!("{name:<25} {n:>14}\n"))
+        .collect();
+    if lines.is_empty() {
+        "Nothing was dropped for any of PF's reasons.\n".into()
+    } else {
+        lines
+    }
+}
+
+/// `1 day, 02:03:04`
+fn up(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day, {clock}"),
+        n => format!("{n} days, {clock}"),
+    }
+}
+
+fn version(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let (words, json) = without_json(words);
+    if let Some(word) = words.first() {
+        return Err(format!("version: '{word}' is too much"));
+    }
+    let version = api.status().version;
+    let text = if json {
+        json::text(&json!({ "version": version }))
+    } else {
+        format!("Fugu {version}\n")
+    };
+    Ok(Output::Text(text))
+}
+
+fn uptime(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let (words, json) = without_json(words);
+    if let Some(word) = words.first() {
+        return Err(format!("uptime: '{word}' is too much"));
+    }
+    let seconds = api.status().uptime_s;
+    let text = if json {
+        json::text(&json!({ "uptime_s": seconds }))
+    } else {
+        format!("up {}\n", up(seconds))
+    };
+    Ok(Output::Text(text))
+}
+
+fn management(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let named = |why: String| format!("management: {why}");
+    let (interface, addr, gateway) = match words {
+        [interface, addr] => (interface, addr, None),
+        [interface, addr, gateway] => (interface, addr, Some(gateway)),
+        [] | [_] => {
+            return Err(
+                "management: IF and ADDRESS/PREFIX are needed, as management vio0 192.0.2.1/24"
+                    .into(),
+            );
+        }
+        [_, _, _, extra, ..] => return Err(format!("management: '{extra}' is too much")),
+    };
+    let interfaces = api.interfaces();
+    if !interfaces.iter().any(|i| i.name == *interface) {
+        let hint = did_you_mean(interface, interfaces.iter().map(|i| i.name.as_str()));
+        return Err(format!(
+            "management: '{interface}': no such interface{hint}"
+        ));
+    }
+    let (addr, len) = address::with_prefix(addr).map_err(named)?;
+    let gateway = match gateway {
+        Some(text) => Some(address::gateway(text, addr, len).map_err(named)?),
+        None => None,
+    };
+    api.set_management(interface, addr, len, gateway)
+        .map_err(named)?;
+    Ok(Output::Text(format!(
+        "The box is managed at {addr} on {interface}.\n"
+    )))
+}
+
+fn token(words: &[String], _: &mut dyn Api) -> Result<Output, String> {
+    match words {
+        [word] if word == "set" => {
+            let dialog = Some(Dialog::Token(Token::default()));
+            Ok(Output::Ask(Next {
+                text: String::new(),
+                dialog,
+            }))
+        }
+        [word] if word == "clear" => Ok(confirm(Action::ClearToken)),
+        [] => Err("token: a word is missing; set or clear".into()),
+        // The word may be somebody's secret, so it is not shown again.
+        [word, _, ..] if word == "set" => {
+            Err("token: set: the token is asked for, not given in the command".into())
+        }
+        [word, ..] => Err(format!(
+            "token: '{word}' is not understood{}",
+            did_you_mean(word, ["set", "clear"])
+        )),
+    }
+}
+
+fn key(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["list"] => {
+            let keys = api.trusted_keys();
+            let lines: String = keys
+                .iter()
+                .map(|(id, comment)| format!("{id}  {comment}\n"))
+                .collect();
+            Ok(Output::Text(if lines.is_empty() {
+                "No key is trusted.\n".into()
+            } else {
+                lines
+            }))
+        }
+        ["add"] => {
+            let dialog = Some(Dialog::Key(Vec::new()));
+            Ok(Output::Ask(Next {
+                text: String::new(),
+                dialog,
+            }))
+        }
+        ["add", text] => Ok(Output::Text(trust(text, api))),
+        ["remove", id] => {
+            let keys = api.trusted_keys();
+            if !keys.iter().any(|(k, _)| k == id) {
+                let hint = did_you_mean(id, keys.iter().map(|(k, _)| k.as_str()));
+                return Err(format!("key: remove: '{id}' is not trusted anyway{hint}"));
+            }
+            Ok(confirm(Action::RemoveKey(id.to_string())))
+        }
+        ["remove"] => Err("key: remove: the id is missing; key list shows them".into()),
+        [] => Err("key: a word is missing; list, add or remove".into()),
+        ["list" | "add" | "remove", .., extra] => Err(format!("key: '{extra}' is too much")),
+        [word, ..] => Err(format!(
+            "key: '{word}' is not understood{}",
+            did_you_mean(word, ["list", "add", "remove"])
+        )),
+    }
+}
+
+fn pager(words: &[String], _: &mut dyn Api) -> Result<Output, String> {
+    match words {
+        [word] if word == "on" => Ok(Output::Pager(true)),
+        [word] if word == "off" => Ok(Output::Pager(false)),
+        [] => Err("pager: a word is missing; on or off".into()),
+        [word, ..] => Err(format!("pager: '{word}' is neither on nor off")),
+    }
+}
+
+fn resize(words: &[String], _: &mut dyn Api) -> Result<Output, String> {
+    let number = |word: &String, from: u16| match word.parse::<u16>() {
+        Ok(n) if (from..=500).contains(&n) => Ok(n),
+        _ => Err(format!(
+            "resize: '{word}' is not a number from {from} to 500"
+        )),
+    };
+    match words {
+        [] => Ok(Output::AskSize),
+        [rows, columns] => Ok(Output::Size(number(rows, 2)?, number(columns, 20)?)),
+        [_] => Err("resize: COLUMNS is missing".into()),
+        [_, _, extra, ..] => Err(format!("resize: '{extra}' is too much")),
+    }
+}
