@@ -400,7 +400,9 @@ fn option_meaning(kind: u8, data: &[u8]) -> Option<TcpOption<'_>> {
         (option::MSS, &[a, b]) => TcpOption::Mss(u16::from_be_bytes([a, b])),
         (option::WINDOW_SCALE, &[shift]) => TcpOption::WindowScale(shift),
         (option::SACK_PERMITTED, &[]) => TcpOption::SackPermitted,
-        (option::SACK, data) if data.len().is_multiple_of(8) => TcpOption::Sack(data),
+        (option::SACK, data) if !data.is_empty() && data.len().is_multiple_of(8) => {
+            TcpOption::Sack(data)
+        }
         (option::TIMESTAMPS, data) if data.len() == 8 => TcpOption::Timestamps {
             value: be32(data, 0..4),
             echo: be32(data, 4..8),
@@ -589,6 +591,7 @@ mod tests {
             &[2, 3, 5],
             &[2, 4, 5],
             &[3, 2],
+            &[5, 2],
             &[5, 9, 0, 0, 0, 0, 0, 0, 0],
             &[8, 9, 0, 0, 0, 0, 0, 0, 0],
             &[30],
