@@ -26,7 +26,7 @@ pub struct Counters {
     pub handed_out: Counter,
     /// Packets dropped; the reasons are in `filter`.
     pub dropped: Counter,
-    /// Packets waiting for a neighbor now.
+    /// Packets waiting now: for a neighbor, or made in this turn to go out in the next.
     pub waiting: Counter,
     /// Frames that the cards took.
     pub transmitted: Counter,

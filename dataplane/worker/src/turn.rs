@@ -149,6 +149,8 @@ impl<N: Nic> Worker<N> {
         }
         self.neighbor_timers(now_ms);
         work |= self.transmit();
+        // What was made at the end of this turn goes out in the next, which must not be slept away.
+        work |= !self.generated.is_empty();
         self.sweep(now_ms);
         self.close_books(work);
         work
@@ -192,7 +194,8 @@ impl<N: Nic> Worker<N> {
         counters.turns.add(1);
         counters.busy_turns.add(u64::from(work));
         counters.states.set(self.states.len() as u64);
-        counters.waiting.set(self.neighbors.held() as u64);
+        let waiting = self.neighbors.held() + self.generated.len();
+        counters.waiting.set(waiting as u64);
         debug_assert_eq!(
             counters.books().0,
             counters.books().1,
