@@ -4,4 +4,6 @@
 #[path = "../targets/net.rs"]
 mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    target::run(data);
+});

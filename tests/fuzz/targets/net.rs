@@ -10,8 +10,9 @@ use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
 use net::{neighbor, reset, ttl};
 use wire::{ipv4, ipv6};
 
-/// Runs everything over the bytes.
-pub(crate) fn run(data: &[u8]) {
+/// Runs everything over the bytes. Returns how many packets were sent because of them.
+pub(crate) fn run(data: &[u8]) -> usize {
+    let mut count = 0;
     let kinds = [
         ErrorKind::NetUnreachable,
         ErrorKind::HostUnreachable,
@@ -28,6 +29,7 @@ pub(crate) fn run(data: &[u8]) {
             let mut out = [0xaa; ERROR_LEN_MAX];
             if let Some(len) = icmp_error::build(&mut out, src, data, kind) {
                 sent(&out[..len]);
+                count += 1;
                 assert!(
                     !icmp_error::may_answer(&out[..len], kind),
                     "an error answered"
@@ -39,6 +41,7 @@ pub(crate) fn run(data: &[u8]) {
     for build in [reset::build4, reset::build6] {
         if let Some(len) = build(&mut out, data, 0) {
             sent(&out[..len]);
+            count += 1;
             let mut again = [0; reset::RESET_LEN_MAX];
             assert_eq!(build(&mut again, &out[..len], 0), None, "a reset answered");
         }
@@ -53,6 +56,7 @@ pub(crate) fn run(data: &[u8]) {
     if let Ok(mut packet) = ipv6::Packet::new_checked(&mut copy[..]) {
         black_box(ttl::decrement6(&mut packet).is_ok());
     }
+    count
 }
 
 /// What we send is what we would accept.
