@@ -1,6 +1,279 @@
 //! The pf.conf compiler: lex, parse, expand, resolve, check, lower, print. No side effects: interface names
 //! and files it needs come in as arguments.
+//!
+//! Read first: pf.conf(5) of OpenBSD. The way of a text: [`compile`] reads it statement by statement. `lex` makes
+//! tokens, `parse` a statement with its places, `build` takes the statement in: `resolve` turns its names into
+//! numbers, `expand` its lists into single rules, `check` looks for contradictions. At the end `print` writes the
+//! rules as `pfctl -sr` does, and `lower` makes the [`Ruleset`] of the dataplane. An error ends a statement, never
+//! the compilation: all errors of a text are found in one run.
 
 #![forbid(unsafe_code)]
 
+mod ast;
+mod build;
+mod check;
 pub mod diag;
+pub mod environment;
+mod expand;
+mod lex;
+mod limiters;
+mod lower;
+mod macros;
+mod md5;
+mod message;
+mod names;
+mod parse;
+pub mod pfctl;
+mod policy;
+mod pools;
+mod print;
+mod queues;
+mod resolve;
+mod rules;
+mod settings;
+mod source;
+mod tables;
+mod translation;
+mod words;
+
+use ruleset::Ruleset;
+
+pub use diag::Diagnostic;
+pub use environment::{EnvAddress, EnvInterface, Environment};
+
+use build::Builder;
+use environment::Known;
+use lex::Lexer;
+use lower::Lowering;
+use macros::Macros;
+use message::{Message, Messages};
+use parse::Parser;
+use source::{Sources, Span};
+
+/// Where included files, table files and anchors come from. Names are as the ruleset has them: `/etc/x`.
+pub trait Files {
+    /// The contents of a file; none if there is no such file.
+    fn read(&self, name: &str) -> Option<Vec<u8>>;
+}
+
+/// No files at all.
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _name: &str) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// What the caller chooses.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Macros that the text cannot change (`pfctl -D name=value`).
+    pub macros: Vec<(String, String)>,
+    /// Key of `source-hash` where the text gives none; random, from the caller.
+    pub random_key: [u32; 4],
+}
+
+/// A rule as `pfctl -sr` prints it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrintedRule {
+    /// The text without a line feed.
+    pub text: String,
+    /// The label, its macros expanded.
+    pub label: Option<String>,
+    /// File that the rule stands in.
+    pub file: String,
+    /// Line of that file, from 1.
+    pub line: u32,
+}
+
+/// What a table is besides its addresses, in the order of [`Ruleset::tables`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableInfo {
+    /// Name without the angle brackets.
+    pub name: String,
+    /// `const`: only a new ruleset changes it.
+    pub constant: bool,
+    /// `persist`: exists without a rule that names it.
+    pub persist: bool,
+    /// `counters`: counts per address.
+    pub counters: bool,
+    /// Neither braces nor a file were given: a reload keeps what the table holds.
+    pub keeps_contents: bool,
+}
+
+/// Options that concern the control core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ControlOptions {
+    /// `set loginterface`
+    pub log_interface: Option<String>,
+    /// `set debug`
+    pub debug: String,
+    /// `set hostid`; none is random.
+    pub host_id: Option<u32>,
+    /// `set reassemble yes no-df`
+    pub reassemble_no_df: bool,
+}
+
+/// What a compilation found out.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The policy; none if there is any error.
+    pub ruleset: Option<Ruleset>,
+    /// All messages in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Rules in the order of [`Ruleset::rules`].
+    pub rules: Vec<PrintedRule>,
+    /// Names of interfaces and groups; the index is the [`net::KifId`]. Empty where no name has the number.
+    pub kif_names: Vec<String>,
+    /// Tables in the order of [`Ruleset::tables`], those that lowering added excluded.
+    pub tables: Vec<TableInfo>,
+    /// Options that concern the control core.
+    pub control: ControlOptions,
+    /// Macros, options and tables as `pfctl -nv` prints them, one line each.
+    pub options_text: String,
+}
+
+/// Longest text that is compiled, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 256 << 20;
+
+/// Compiles a ruleset. `name` is how messages call the text.
+pub fn compile(
+    name: &str,
+    source: &[u8],
+    files: &dyn Files,
+    env: &Environment,
+    options: &Options,
+) -> Compiled {
+    let mut front = Front::read(name, source, files, env, options);
+    let known = Known::new(env);
+    let built = &front.built;
+    let mut lowering = Lowering::new(&known, &mut front.messages, &front.sources);
+    let ruleset = lowering.ruleset(&built.rules, &built.tables, &built.settings);
+    let kif_names = std::mem::take(&mut lowering.kif_names);
+    refuse_what_has_no_rule(built, &mut front.messages);
+    let printed = |rule: &policy::Rule| PrintedRule {
+        text: print::print_rule(rule, &known),
+        label: rule.label.clone(),
+        file: front.sources.name(rule.span.file).to_string(),
+        line: front.sources.line(rule.span),
+    };
+    let settings = &built.settings;
+    Compiled {
+        ruleset: (!front.messages.has_errors()).then_some(ruleset),
+        diagnostics: front.messages.diagnostics(&front.sources),
+        rules: built.rules.iter().map(printed).collect(),
+        kif_names,
+        tables: built.tables.iter().map(table_info).collect(),
+        control: ControlOptions {
+            log_interface: settings.log_interface.clone(),
+            debug: settings.debug.clone(),
+            host_id: settings.host_id,
+            reassemble_no_df: settings.reassemble_no_df,
+        },
+        options_text: built.output.clone(),
+    }
+}
+
+/// Options and definitions that the dataplane does not know yet.
+fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
+    if let Some(queue) = built.queues.list.first() {
+        let text = "queue is not supported yet";
+        messages.add(Message::error("unsupported", queue.span, text));
+    }
+    if let Some(span) = built.limiters.spans.first() {
+        let text = "limiter is not supported yet";
+        messages.add(Message::error("unsupported", *span, text));
+    }
+    if let Some((name, _)) = built.anchor_loads.first() {
+        let text = "load anchor is not supported yet";
+        messages.add(Message::error("unsupported", name.span, text));
+    }
+    if built.settings.syncookies != "never" {
+        let span = Span::default();
+        let text = "set syncookies is not supported yet";
+        messages.add(Message::error("unsupported", span, text));
+    }
+}
+
+fn table_info(table: &policy::Table) -> TableInfo {
+    TableInfo {
+        name: table.name.clone(),
+        constant: table.constant,
+        persist: table.persist,
+        counters: table.counters,
+        keeps_contents: table.keeps_contents,
+    }
+}
+
+/// What the statements of a text came to.
+struct Built {
+    rules: Vec<policy::Rule>,
+    tables: Vec<policy::Table>,
+    settings: settings::Settings,
+    queues: queues::Queues,
+    limiters: limiters::Limiters,
+    anchor_loads: Vec<(ast::Text, ast::Text)>,
+    output: String,
+}
+
+/// The half of the compiler that looks at text.
+struct Front {
+    sources: Sources,
+    messages: Messages,
+    built: Built,
+}
+
+impl Front {
+    fn read(
+        name: &str,
+        source: &[u8],
+        files: &dyn Files,
+        env: &Environment,
+        options: &Options,
+    ) -> Front {
+        let mut sources = Sources::default();
+        let mut messages = Messages::default();
+        let mut macros = Macros::default();
+        for (name, value) in &options.macros {
+            macros.fix(name, value);
+        }
+        let too_long = source.len() > SOURCE_BYTES_MAX;
+        let text = if too_long { &[][..] } else { source };
+        let file = sources.open(name, text.to_vec());
+        if too_long {
+            let text = format!("{name} is longer than {SOURCE_BYTES_MAX} bytes");
+            messages.add(Message::error("source-size", Span::default(), text));
+        }
+        let lexer = Lexer::new(file, sources.text(file));
+        let mut heard = Messages::default();
+        let mut builder = Builder::new(Known::new(env), &mut heard, files, options);
+        let mut parser = Parser::new(&mut sources, &mut messages, &mut macros, files, lexer);
+        while let Some(stmt) = parser.statement() {
+            // One list of messages, in the order of the text.
+            std::mem::swap(parser.messages, builder.messages);
+            builder.statement(&stmt);
+            std::mem::swap(parser.messages, builder.messages);
+        }
+        let built = builder.finish();
+        Front {
+            sources,
+            messages,
+            built,
+        }
+    }
+}
+
+impl Builder<'_> {
+    fn finish(mut self) -> Built {
+        Built {
+            rules: self.rulesets.pop().unwrap_or_default(),
+            tables: self.tables,
+            settings: self.settings,
+            queues: self.queues,
+            limiters: self.limiters,
+            anchor_loads: self.anchor_loads,
+            output: self.output,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Statements to policy, in the order of the file: options take effect on what stands below them, as in PF.
+
+use std::collections::HashMap;
+
+use crate::ast::{Node, StateOpt, Stmt};
+use crate::environment::Known;
+use crate::message::Messages;
+use crate::policy::{Rule, Table};
+use crate::settings::Settings;
+use crate::source::Span;
+use crate::{Files, Options};
+
+/// Most rules of a compilation, anchors included.
+pub(crate) const RULES_MAX: usize = 1_000_000;
+
+/// Most combinations of list items that a compilation tries.
+pub(crate) const COMBINATIONS_MAX: usize = 8_000_000;
+
+/// Everything that the statements have built so far.
+pub(crate) struct Builder<'a> {
+    pub(crate) known: Known<'a>,
+    pub(crate) messages: &'a mut Messages,
+    pub(crate) files: &'a dyn Files,
+    /// Line at which pfctl places errors of meaning of the current statement.
+    pub(crate) line: u32,
+    pub(crate) settings: Settings,
+    pub(crate) state_defaults: Option<Vec<StateOpt>>,
+    pub(crate) tables: Vec<Table>,
+    table_index: HashMap<String, usize>,
+    /// Rules of the main ruleset, and of each anchor that is being built.
+    pub(crate) rulesets: Vec<Vec<Rule>>,
+    pub(crate) rules_count: usize,
+    pub(crate) combinations: usize,
+    pub(crate) automatic_tables: usize,
+    pub(crate) queues: crate::queues::Queues,
+    pub(crate) limiters: crate::limiters::Limiters,
+    /// Loaded after the main ruleset.
+    pub(crate) anchor_loads: Vec<(crate::ast::Text, crate::ast::Text)>,
+    /// What `pfctl -v` prints while it reads: macros, options, tables.
+    pub(crate) output: String,
+    pub(crate) failed: bool,
+    /// A rule of the old dialect is being built: its lists of targets stay lists.
+    pub(crate) old_translation: bool,
+    /// Key of `source-hash` where the file gives none.
+    pub(crate) random_key: [u32; 4],
+}
+
+impl<'a> Builder<'a> {
+    pub(crate) fn new(
+        known: Known<'a>,
+        messages: &'a mut Messages,
+        files: &'a dyn Files,
+        options: &Options,
+    ) -> Self {
+        Builder {
+            known,
+            messages,
+            files,
+            line: 0,
+            settings: Settings::default(),
+            state_defaults: None,
+            tables: Vec::new(),
+            table_index: HashMap::new(),
+            rulesets: vec![Vec::new()],
+            rules_count: 0,
+            combinations: 0,
+            automatic_tables: 0,
+            queues: crate::queues::Queues::default(),
+            limiters: crate::limiters::Limiters::default(),
+            anchor_loads: Vec::new(),
+            output: String::new(),
+            failed: false,
+            old_translation: false,
+            random_key: options.random_key,
+        }
+    }
+
+    /// Takes in one statement. What is wrong has been said when this returns.
+    pub(crate) fn statement(&mut self, stmt: &Stmt) {
+        self.line = stmt.line;
+        // The error has been said; the statement is left out.
+        let _said: Result<(), crate::resolve::Reported> = match &stmt.node {
+            Node::Macro { name, value } => {
+                self.output += &format!("{} = \"{value}\"\n", name.text);
+                Ok(())
+            }
+            Node::Set(option) => self.set(option, stmt.span),
+            Node::Table(table) => self.table(table),
+            Node::Rule(rule) => self.rule(rule, stmt.span),
+            Node::Anchor(anchor) => self.anchor(anchor, stmt),
+            Node::LoadAnchor { name, file } => {
+                self.anchor_loads.push((name.clone(), file.clone()));
+                Ok(())
+            }
+            Node::Antispoof(antispoof) => self.antispoof(antispoof, stmt.span),
+            Node::Queue(queue) => self.queue(queue, stmt.span),
+            Node::StateLimiter(limiter) => self.state_limiter(limiter, stmt.span),
+            Node::SourceLimiter(limiter) => self.source_limiter(limiter, stmt.span),
+            Node::Translation(t) => self.translation(t, stmt.span),
+            Node::Scrub(scrub) => self.scrub_rule(scrub, stmt.span),
+            Node::Refused(word) => Err(self.refused(&word.text, word.span)),
+        };
+    }
+
+    fn refused(&mut self, word: &str, span: Span) -> crate::resolve::Reported {
+        let hint = match word {
+            "altq" => Some("OpenBSD's queues replace altq: queue name on if bandwidth n".into()),
+            _ => None,
+        };
+        let text = format!("{word} is not supported yet");
+        self.fail_hint(span, "unsupported", text, hint)
+    }
+
+    /// Appends a rule to the ruleset that is being built, and puts its number into its label and tags.
+    pub(crate) fn append(&mut self, mut rule: Rule) {
+        self.rules_count += 1;
+        let Some(rules) = self.rulesets.last_mut() else {
+            return;
+        };
+        let number = rules.len().to_string();
+        for text in [&mut rule.label, &mut rule.tag].into_iter().flatten() {
+            if text.contains("$nr") {
+                *text = text.replace("$nr", &number);
+            }
+        }
+        rule.label = rule.label.filter(|label| !label.is_empty());
+        rules.push(rule);
+    }
+
+    pub(crate) fn table_named(&self, name: &str) -> Option<&Table> {
+        self.tables.get(*self.table_index.get(name)?)
+    }
+
+    /// Adds a table or replaces the one of the same name.
+    pub(crate) fn put_table(&mut self, table: Table) {
+        match self.table_index.get(&table.name) {
+            Some(n) => self.tables[*n] = table,
+            None => {
+                self.table_index
+                    .insert(table.name.clone(), self.tables.len());
+                self.tables.push(table);
+            }
+        }
+    }
+}

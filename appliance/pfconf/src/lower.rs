@@ -1,0 +1,343 @@
+//! Policy to what the dataplane evaluates: names become numbers. What the dataplane cannot do yet is refused here,
+//! never left out in silence.
+
+use std::collections::HashMap;
+
+use net::{KIF_MAX, KifId};
+use ruleset::{
+    Action, AddrSpec, Af, BlockReply, Endpoint, Fragment, IcmpMatch, IfMatch, KeepState, Log,
+    Ruleset, StateOptions, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
+};
+
+use crate::ast::{ActionKind, KeepKind, LogSpec};
+use crate::environment::Known;
+use crate::message::{Message, Messages};
+use crate::policy::{
+    Addr, Dynamic, End, Host, IfItemKind, Reply, Rule, RuleKind, StateOpts, Table,
+};
+use crate::settings::Settings;
+use crate::source::{Sources, Span};
+
+/// Numbers of everything that a ruleset names.
+pub(crate) struct Lowering<'a> {
+    known: &'a Known<'a>,
+    messages: &'a mut Messages,
+    sources: &'a Sources,
+    kifs: HashMap<String, KifId>,
+    /// Index is the number.
+    pub(crate) kif_names: Vec<String>,
+    table_ids: HashMap<String, TableId>,
+    tables: Vec<ruleset::Table>,
+    tags: Vec<String>,
+    tag_ids: HashMap<String, TagId>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(
+        known: &'a Known<'a>,
+        messages: &'a mut Messages,
+        sources: &'a Sources,
+    ) -> Self {
+        let mut lowering = Lowering {
+            known,
+            messages,
+            sources,
+            kifs: HashMap::new(),
+            kif_names: Vec::new(),
+            table_ids: HashMap::new(),
+            tables: Vec::new(),
+            tags: Vec::new(),
+            tag_ids: HashMap::new(),
+        };
+        for interface in &known.env.interfaces {
+            lowering.number_kif(&interface.name, interface.kif);
+        }
+        for (name, kif) in &known.env.kifs {
+            lowering.number_kif(name, *kif);
+        }
+        lowering
+    }
+
+    fn number_kif(&mut self, name: &str, kif: KifId) {
+        let n = usize::from(kif.0);
+        if n >= KIF_MAX || self.kifs.contains_key(name) {
+            return;
+        }
+        if self.kif_names.len() <= n {
+            self.kif_names.resize(n + 1, String::new());
+        }
+        self.kif_names[n] = name.into();
+        self.kifs.insert(name.into(), kif);
+    }
+
+    /// The number of a name; a new name gets the next free one.
+    fn kif(&mut self, name: &str, span: Span) -> KifId {
+        if let Some(kif) = self.kifs.get(name) {
+            return *kif;
+        }
+        let n = self.kif_names.iter().position(String::is_empty);
+        let n = n.unwrap_or(self.kif_names.len());
+        if n >= KIF_MAX {
+            let text = format!("more than {KIF_MAX} names of interfaces and groups");
+            self.error(span, "interface-limit", text);
+            return KifId(u16::MAX);
+        }
+        let kif = KifId(n as u16);
+        self.number_kif(name, kif);
+        kif
+    }
+
+    fn error(&mut self, span: Span, code: &'static str, text: impl Into<String>) {
+        let message = Message::error(code, span, text);
+        self.messages
+            .add(message.to(crate::message::Audience::Person));
+    }
+
+    fn unsupported(&mut self, span: Span, what: &str) {
+        self.error(span, "unsupported", format!("{what} is not supported yet"));
+    }
+
+    pub(crate) fn ruleset(
+        &mut self,
+        rules: &[Rule],
+        tables: &[Table],
+        settings: &Settings,
+    ) -> Ruleset {
+        for table in tables {
+            self.table(table);
+        }
+        let rules = rules.iter().map(|rule| self.rule(rule)).collect();
+        let mut skip = net::KifSet::EMPTY;
+        for (name, span) in &settings.skip {
+            skip.insert(self.kif(name, *span));
+        }
+        Ruleset {
+            rules,
+            tables: std::mem::take(&mut self.tables),
+            tags: std::mem::take(&mut self.tags),
+            skip,
+            timeouts: settings.final_timeouts(),
+            limits: settings.limits,
+            reassemble: settings.reassemble,
+        }
+    }
+
+    fn table(&mut self, table: &Table) {
+        let entries = table.entries.iter().filter_map(table_entry);
+        let lowered = ruleset::Table::new(&table.name, entries);
+        let id = self.add_table(lowered, table.span);
+        self.table_ids.insert(table.name.clone(), id);
+    }
+
+    fn add_table(&mut self, table: ruleset::Table, span: Span) -> TableId {
+        let Ok(n) = u16::try_from(self.tables.len()) else {
+            self.error(span, "table-limit", "more than 65536 tables");
+            return TableId(u16::MAX);
+        };
+        self.tables.push(table);
+        TableId(n)
+    }
+
+    fn rule(&mut self, rule: &Rule) -> ruleset::Rule {
+        self.refuse_unsupported(rule);
+        let action = match rule.kind {
+            RuleKind::Filter(ActionKind::Pass) => Action::Pass,
+            RuleKind::Filter(ActionKind::Block) => Action::Block(reply(rule.reply)),
+            // The other kinds have been refused.
+            _ => Action::Match,
+        };
+        let mut lowered = ruleset::Rule::new(action);
+        lowered.line = self.sources.line(rule.span);
+        lowered.quick = rule.quick;
+        lowered.direction = rule.direction;
+        lowered.on = self.interface(rule.on.as_ref(), rule.span);
+        lowered.received_on = self.interface(rule.received_on.as_ref(), rule.span);
+        lowered.af = rule.af;
+        lowered.proto = rule.proto;
+        lowered.src = self.endpoint(&rule.src, rule);
+        lowered.dst = self.endpoint(&rule.dst, rule);
+        if let Some((set, mask)) = rule.flags {
+            lowered.flags = TcpFlagsMatch { set, mask };
+        }
+        lowered.icmp = rule
+            .icmp
+            .map(|(icmp_type, code, _)| IcmpMatch { icmp_type, code });
+        lowered.tos = rule.tos;
+        lowered.fragment = if rule.fragment {
+            Fragment::Yes
+        } else {
+            Fragment::No
+        };
+        lowered.probability = rule.probability;
+        lowered.tagged = rule.tagged.as_ref().map(|(name, not)| TagMatch {
+            tag: self.tag(name, rule.span),
+            negate: *not,
+        });
+        if let Some(name) = &rule.tag {
+            lowered.tag = self.tag(name, rule.span);
+        }
+        lowered.log = rule.log.as_ref().map(log).unwrap_or_default();
+        lowered.allow_opts = rule.allow_opts;
+        lowered.keep_state = match rule.keep {
+            KeepKind::No => KeepState::No,
+            KeepKind::Keep => KeepState::Keep,
+            KeepKind::Modulate => KeepState::Modulate,
+            KeepKind::Synproxy => KeepState::Synproxy,
+        };
+        lowered.state = state_options(&rule.state);
+        lowered
+    }
+
+    /// Everything that the dataplane would not do as asked.
+    fn refuse_unsupported(&mut self, rule: &Rule) {
+        let kind = match &rule.kind {
+            RuleKind::Filter(_) => None,
+            RuleKind::Anchor { .. } => Some("anchor"),
+            RuleKind::Translation { .. } => Some("translation in the old syntax"),
+            RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
+        };
+        let state = &rule.state;
+        let found = [
+            kind,
+            rule.os.is_some().then_some("os"),
+            (rule.user.is_some() || rule.group.is_some()).then_some("user and group"),
+            rule.prio.is_some().then_some("prio"),
+            rule.max_pkt_rate.is_some().then_some("max-pkt-rate"),
+            rule.set_prio.is_some().then_some("set prio"),
+            rule.set_tos.is_some().then_some("set tos"),
+            rule.delay.is_some().then_some("set delay"),
+            rule.queue.is_some().then_some("queue"),
+            rule.once.then_some("once"),
+            rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
+            rule.divert.is_some().then_some("divert"),
+            rule.naf.is_some().then_some("af-to"),
+            rule.nat.is_some().then_some("nat-to"),
+            rule.rdr.is_some().then_some("rdr-to"),
+            rule.route
+                .is_some()
+                .then_some("route-to, reply-to and dup-to"),
+            (rule.scrub != crate::ast::ScrubOpts::default()).then_some("scrub"),
+            (rule.keep == KeepKind::Modulate).then_some("modulate state"),
+            (rule.keep == KeepKind::Synproxy).then_some("synproxy state"),
+            rule.state_limiter.is_some().then_some("state limiter"),
+            rule.source_limiter.is_some().then_some("source limiter"),
+            state.source_track.is_some().then_some("source tracking"),
+            state.overload.is_some().then_some("overload"),
+            matches!(rule.on, Some((IfItemKind::Rdomain(_), _))).then_some("rdomain"),
+            matches!(rule.src.addr, Addr::RouteLabel(_)).then_some("route label"),
+            matches!(rule.dst.addr, Addr::RouteLabel(_)).then_some("route label"),
+        ];
+        for what in found.into_iter().flatten() {
+            self.unsupported(rule.span, what);
+        }
+    }
+
+    fn interface(&mut self, on: Option<&(IfItemKind, bool)>, span: Span) -> Option<IfMatch> {
+        let (kind, negate) = on?;
+        match kind {
+            IfItemKind::Any => Some(IfMatch::Any),
+            IfItemKind::Name(name) => Some(IfMatch::Kif {
+                kif: self.kif(name, span),
+                negate: *negate,
+            }),
+            IfItemKind::Rdomain(_) => None,
+        }
+    }
+
+    fn endpoint(&mut self, end: &End, rule: &Rule) -> Endpoint {
+        let addr = match &end.addr {
+            Addr::Any | Addr::RouteLabel(_) => AddrSpec::Any,
+            Addr::Masked { af, addr, bits } => AddrSpec::Masked {
+                af: *af,
+                addr: *addr,
+                mask: ruleset::table::prefix_mask(*af, *bits),
+            },
+            Addr::Range { af, low, high } => AddrSpec::Range {
+                af: *af,
+                low: *low,
+                high: *high,
+            },
+            Addr::Table(name) => match self.table_ids.get(name) {
+                Some(id) => AddrSpec::Table(*id),
+                None => AddrSpec::Never,
+            },
+            Addr::NoRoute => AddrSpec::NoRoute,
+            Addr::UrpfFailed => AddrSpec::UrpfFailed,
+            Addr::Dynamic(dynamic) => self.dynamic(dynamic, rule.af, rule.span),
+        };
+        Endpoint {
+            addr,
+            negate: end.not,
+            port: end.port,
+        }
+    }
+
+    /// `(em0)` stands for the addresses of this moment; the control core compiles again when they change.
+    fn dynamic(&mut self, dynamic: &Dynamic, af: Option<Af>, span: Span) -> AddrSpec {
+        let entries = crate::resolve::dynamic_entries(dynamic, self.known, af);
+        match entries.as_slice() {
+            [] => AddrSpec::Never,
+            [one] => AddrSpec::Masked {
+                af: one.af,
+                addr: one.addr,
+                mask: ruleset::table::prefix_mask(one.af, one.prefix_len),
+            },
+            _ => {
+                let name = format!("__dynamic_{}_{}", dynamic.name, self.tables.len());
+                let table = ruleset::Table::new(&name, entries);
+                AddrSpec::Table(self.add_table(table, span))
+            }
+        }
+    }
+
+    fn tag(&mut self, name: &str, span: Span) -> TagId {
+        if let Some(id) = self.tag_ids.get(name) {
+            return *id;
+        }
+        let Ok(n) = u16::try_from(self.tags.len() + 1) else {
+            self.error(span, "tag-limit", "more than 65535 tags");
+            return TagId(u16::MAX);
+        };
+        let id = TagId(n);
+        self.tags.push(name.into());
+        self.tag_ids.insert(name.into(), id);
+        id
+    }
+}
+
+fn table_entry(host: &Host) -> Option<TableEntry> {
+    match host.addr {
+        Addr::Masked { af, addr, bits } => Some(TableEntry::new(af, addr, bits, host.not)),
+        _ => None,
+    }
+}
+
+fn reply(reply: Reply) -> BlockReply {
+    match reply {
+        Reply::Drop => BlockReply::Drop,
+        Reply::Return => BlockReply::Return,
+        Reply::Rst { ttl } => BlockReply::ReturnRst { ttl },
+        Reply::Icmp { v4, v6 } => BlockReply::ReturnIcmp { v4, v6 },
+    }
+}
+
+fn log(log: &LogSpec) -> Log {
+    let mut bits = Log::ON;
+    bits.set(Log::ALL, log.all);
+    bits.set(Log::MATCHES, log.matches);
+    bits.set(Log::USER, log.user);
+    bits
+}
+
+fn state_options(state: &StateOpts) -> StateOptions {
+    let set = |class: &Timeout| state.timeouts[*class as usize] != 0;
+    let classes = Timeout::ALL.into_iter().filter(set);
+    StateOptions {
+        if_bound: state.if_bound,
+        sloppy: state.sloppy,
+        no_sync: state.no_sync,
+        pflow: state.pflow,
+        max: state.max,
+        timeouts: classes.map(|c| (c, state.timeouts[c as usize])).collect(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Messages on their way out. Each is meant for a person (place, text, hint: a [`Diagnostic`]), for the reader of
+//! `pfctl`'s standard error (`file:line: text`), or for both. pfctl says three things about one bad rule; a person
+//! is told once.
+
+use crate::diag::{Diagnostic, Severity};
+use crate::source::{Sources, Span};
+
+/// Who hears a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Audience {
+    Both,
+    Person,
+    Pfctl,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) severity: Severity,
+    pub(crate) code: &'static str,
+    pub(crate) span: Span,
+    /// Where pfctl places it: the line feed that ended the statement, or the token it stumbled over.
+    pub(crate) pfctl_line: u32,
+    pub(crate) text: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) audience: Audience,
+    /// pfctl prints the text without file and line.
+    pub(crate) bare: bool,
+}
+
+impl Message {
+    pub(crate) fn error(code: &'static str, span: Span, text: impl Into<String>) -> Self {
+        Message {
+            severity: Severity::Error,
+            code,
+            span,
+            pfctl_line: 0,
+            text: text.into(),
+            hint: None,
+            audience: Audience::Both,
+            bare: false,
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    pub(crate) fn to(mut self, audience: Audience) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    pub(crate) fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    pub(crate) fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    pub(crate) fn pfctl_line(mut self, line: u32) -> Self {
+        self.pfctl_line = line;
+        self
+    }
+}
+
+/// All messages of a compilation, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    pub(crate) list: Vec<Message>,
+    /// pfctl has lost this line while it recovered from an error in the line before: only a person hears of it.
+    pub(crate) deaf: bool,
+}
+
+impl Messages {
+    /// Most messages kept; a file with more errors than this is not a configuration.
+    const MAX: usize = 10_000;
+
+    pub(crate) fn add(&mut self, mut message: Message) {
+        if self.deaf {
+            match message.audience {
+                Audience::Pfctl => return,
+                _ => message.audience = Audience::Person,
+            }
+        }
+        if self.list.len() < Self::MAX {
+            self.list.push(message);
+        }
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.iter().any(|m| m.severity == Severity::Error)
+    }
+
+    pub(crate) fn error_count(&self) -> usize {
+        let errors = self.list.iter();
+        errors.filter(|m| m.severity == Severity::Error).count()
+    }
+
+    /// What a person reads.
+    pub(crate) fn diagnostics(&self, sources: &Sources) -> Vec<Diagnostic> {
+        let heard = self.list.iter().filter(|m| m.audience != Audience::Pfctl);
+        let mut all: Vec<Diagnostic> = Vec::new();
+        for m in heard {
+            let d = diagnostic(m, sources);
+            // One list expands to many rules with the same mistake.
+            if all.last() != Some(&d) {
+                all.push(d);
+            }
+        }
+        all
+    }
+
+    /// What pfctl writes to standard error.
+    pub(crate) fn pfctl(&self, sources: &Sources) -> String {
+        let heard = self.list.iter().filter(|m| m.audience != Audience::Person);
+        heard.map(|m| pfctl_line(m, sources)).collect()
+    }
+}
+
+fn pfctl_line(m: &Message, sources: &Sources) -> String {
+    if m.bare {
+        return format!("{}\n", m.text);
+    }
+    let line = match m.pfctl_line {
+        0 => sources.line(m.span),
+        line => line,
+    };
+    format!("{}:{}: {}\n", sources.name(m.span.file), line, m.text)
+}
+
+fn diagnostic(m: &Message, sources: &Sources) -> Diagnostic {
+    let place = sources.position(m.span);
+    Diagnostic {
+        severity: m.severity,
+        code: m.code,
+        file: sources.name(m.span.file).to_string(),
+        line: place.line,
+        column: place.column,
+        length: place.length,
+        text: m.text.clone(),
+        hint: m.hint.clone(),
+        source: sources.line_text(m.span),
+    }
+}

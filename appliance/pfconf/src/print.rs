@@ -1,0 +1,746 @@
+//! Rules as `pfctl -s rules` prints them. What is printed here is parsed again to the same rules.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ruleset::{Af, Direction, PortOp, PortRange, Timeout};
+
+use crate::ast::{
+    ActionKind, AnchorKind, KeepKind, LimiterRef, LimiterUse, LogSpec, PoolKind, RouteKind,
+    TranslationKind,
+};
+use crate::environment::Known;
+use crate::names;
+use crate::policy::{
+    Addr, Divert, Dynamic, End, Host, IdRange, IfItemKind, Pool, Reply, Rule, RuleKind,
+};
+use crate::pools::{NAT_PORTS, PoolUse};
+use crate::resolve::ID_UNKNOWN;
+
+/// The rule without the body of an anchor.
+pub(crate) fn print_rule(rule: &Rule, known: &Known<'_>) -> String {
+    let mut out = String::new();
+    print_action(&mut out, rule);
+    print_head(&mut out, rule, known);
+    match &rule.kind {
+        RuleKind::Translation { .. } => print_translation(&mut out, rule),
+        RuleKind::Scrub { fragment, .. } => print_old_scrub(&mut out, rule, fragment),
+        _ => print_options(&mut out, rule),
+    }
+    out
+}
+
+/// Rules one per line, bodies of anchors indented by two blanks.
+pub(crate) fn print_rules(rules: &[Rule], known: &Known<'_>) -> String {
+    let mut out = String::new();
+    print_indented(&mut out, rules, known, 0);
+    out
+}
+
+fn print_indented(out: &mut String, rules: &[Rule], known: &Known<'_>, depth: usize) {
+    for rule in rules {
+        let indent = "  ".repeat(depth);
+        let text = print_rule(rule, known);
+        match &rule.body {
+            Some(body) => {
+                *out += &format!("{indent}{text} {{\n");
+                print_indented(out, body, known, depth + 1);
+                *out += &format!("{indent}}}\n");
+            }
+            None => *out += &format!("{indent}{text}\n"),
+        }
+    }
+}
+
+/// Appends; writing to a `String` cannot fail.
+macro_rules! put {
+    ($out:expr, $($arg:tt)*) => {{
+        let _infallible = write!($out, $($arg)*);
+    }};
+}
+
+fn print_action(out: &mut String, rule: &Rule) {
+    match &rule.kind {
+        RuleKind::Filter(ActionKind::Pass) => *out += "pass",
+        RuleKind::Filter(ActionKind::Match) => *out += "match",
+        RuleKind::Filter(ActionKind::Block) => {
+            *out += "block";
+            print_reply(out, rule);
+        }
+        RuleKind::Anchor { name, kind } => {
+            *out += match kind {
+                AnchorKind::Filter => "anchor",
+                AnchorKind::Nat => "nat-anchor",
+                AnchorKind::Rdr => "rdr-anchor",
+                AnchorKind::Binat => "binat-anchor",
+                AnchorKind::Scrub => "scrub-anchor",
+            };
+            if let Some(name) = name {
+                put!(out, " \"{name}\"");
+            }
+        }
+        RuleKind::Translation { kind, no, pass } => {
+            *out += if *no { "no " } else { "" };
+            *out += match kind {
+                TranslationKind::Nat => "nat",
+                TranslationKind::Rdr => "rdr",
+                TranslationKind::Binat => "binat",
+            };
+            *out += if *pass { " pass" } else { "" };
+        }
+        RuleKind::Scrub { no, .. } => *out += if *no { "no scrub" } else { "scrub" },
+    }
+}
+
+fn print_reply(out: &mut String, rule: &Rule) {
+    match rule.reply {
+        Reply::Drop => *out += " drop",
+        Reply::Return => *out += " return",
+        Reply::Rst { ttl: 0 } => *out += " return-rst",
+        Reply::Rst { ttl } => put!(out, " return-rst(ttl {ttl})"),
+        Reply::Icmp { v4, v6 } => {
+            let (v4, v6) = (code_text(Af::Inet, v4), code_text(Af::Inet6, v6));
+            match rule.af {
+                Some(Af::Inet) => put!(out, " return-icmp({v4})"),
+                Some(Af::Inet6) => put!(out, " return-icmp6({v6})"),
+                None => put!(out, " return-icmp({v4}, {v6})"),
+            }
+        }
+    }
+}
+
+fn code_text(af: Af, (icmp_type, code): (u8, u8)) -> String {
+    match names::icmp_code_name(af, icmp_type, code) {
+        Some(name) => name.into(),
+        None => code.to_string(),
+    }
+}
+
+/// Direction to addresses.
+fn print_head(out: &mut String, rule: &Rule, known: &Known<'_>) {
+    match rule.direction {
+        Some(Direction::In) => *out += " in",
+        Some(Direction::Out) => *out += " out",
+        None => {}
+    }
+    if let Some(log) = &rule.log {
+        print_log(out, log);
+    }
+    if rule.quick {
+        *out += " quick";
+    }
+    if let Some((kind, not)) = &rule.on {
+        put!(out, " on {}{}", if *not { "! " } else { "" }, if_text(kind));
+    }
+    if has_early_route(rule) {
+        print_route(out, rule);
+    }
+    if let Some(af) = rule.af {
+        put!(out, " {}", af_text(af));
+    }
+    if let Some(proto) = rule.proto {
+        match known.protocol_name(proto) {
+            Some(name) => put!(out, " proto {name}"),
+            None => put!(out, " proto {proto}"),
+        }
+    }
+    print_from_to(out, rule);
+}
+
+fn print_log(out: &mut String, log: &LogSpec) {
+    *out += " log";
+    let mut words: Vec<String> = Vec::new();
+    for (set, word) in [
+        (log.all, "all"),
+        (log.matches, "matches"),
+        (log.user, "user"),
+    ] {
+        words.extend(set.then(|| word.into()));
+    }
+    if log.to != 0 {
+        words.push(format!("to pflog{}", log.to));
+    }
+    if !words.is_empty() {
+        put!(out, " ({})", words.join(", "));
+    }
+}
+
+fn if_text(kind: &IfItemKind) -> String {
+    match kind {
+        IfItemKind::Name(name) => name.clone(),
+        IfItemKind::Any => "any".into(),
+        IfItemKind::Rdomain(n) => format!("rdomain {n}"),
+    }
+}
+
+pub(crate) fn af_text(af: Af) -> &'static str {
+    match af {
+        Af::Inet => "inet",
+        Af::Inet6 => "inet6",
+    }
+}
+
+fn print_from_to(out: &mut String, rule: &Rule) {
+    let free = |end: &End| {
+        end.addr == Addr::Any
+            || matches!(
+                end.addr,
+                Addr::Masked {
+                    addr: 0,
+                    bits: 0,
+                    ..
+                }
+            )
+    };
+    let open = |end: &End| free(end) && !end.not && end.port.is_none();
+    if open(&rule.src) && open(&rule.dst) && rule.os.is_none() {
+        *out += " all";
+        return;
+    }
+    *out += " from ";
+    print_end(out, &rule.src, rule.af);
+    if let Some(os) = &rule.os {
+        put!(out, " os \"{os}\"");
+    }
+    *out += " to ";
+    print_end(out, &rule.dst, rule.af);
+}
+
+fn print_end(out: &mut String, end: &End, af: Option<Af>) {
+    if end.not {
+        *out += "! ";
+    }
+    print_addr(out, &end.addr, af);
+    if let Some(port) = end.port {
+        put!(out, " port {}", port_text(port));
+    }
+}
+
+/// An address; prefixes as long as the family's addresses are not shown.
+pub(crate) fn print_addr(out: &mut String, addr: &Addr, rule_af: Option<Af>) {
+    match addr {
+        Addr::Any => *out += "any",
+        Addr::Masked {
+            addr: 0, bits: 0, ..
+        } => *out += "any",
+        Addr::Masked { af, addr, bits } => {
+            *out += &ip_text(*af, *addr);
+            if *bits < af.bits() {
+                put!(out, "/{bits}");
+            }
+        }
+        Addr::Range { af, low, high } => {
+            put!(out, "{} - {}", ip_text(*af, *low), ip_text(*af, *high));
+        }
+        Addr::Dynamic(dynamic) => print_dynamic(out, dynamic, rule_af),
+        Addr::Table(name) => put!(out, "<{name}>"),
+        Addr::NoRoute => *out += "no-route",
+        Addr::UrpfFailed => *out += "urpf-failed",
+        Addr::RouteLabel(label) => put!(out, "route \"{label}\""),
+    }
+}
+
+fn print_dynamic(out: &mut String, dynamic: &Dynamic, af: Option<Af>) {
+    put!(out, "({}", dynamic.name);
+    let mods = dynamic.mods;
+    for (set, word) in [
+        (mods.network, ":network"),
+        (mods.broadcast, ":broadcast"),
+        (mods.peer, ":peer"),
+        (mods.no_alias, ":0"),
+    ] {
+        *out += if set { word } else { "" };
+    }
+    *out += ")";
+    if af.is_some_and(|af| dynamic.bits < af.bits()) {
+        put!(out, "/{}", dynamic.bits);
+    }
+}
+
+pub(crate) fn ip_text(af: Af, addr: u128) -> String {
+    match af {
+        Af::Inet => Ipv4Addr::from(addr as u32).to_string(),
+        Af::Inet6 => Ipv6Addr::from(addr).to_string(),
+    }
+}
+
+/// ` 10.0.0.1` or ` !10.0.0.1`, as table definitions are printed.
+pub(crate) fn print_table_entry(host: &Host) -> String {
+    let mut out = String::from(if host.not { " !" } else { " " });
+    print_addr(&mut out, &host.addr, host.af());
+    out
+}
+
+fn port_text(port: PortRange) -> String {
+    let (a, b) = (port.a, port.b);
+    match port.op {
+        PortOp::Eq => format!("= {a}"),
+        PortOp::Ne => format!("!= {a}"),
+        PortOp::Lt => format!("< {a}"),
+        PortOp::Le => format!("<= {a}"),
+        PortOp::Gt => format!("> {a}"),
+        PortOp::Ge => format!(">= {a}"),
+        PortOp::Range => format!("{a}:{b}"),
+        PortOp::Inside => format!("{a} >< {b}"),
+        PortOp::Outside => format!("{a} <> {b}"),
+    }
+}
+
+fn print_options(out: &mut String, rule: &Rule) {
+    if let Some((kind, not)) = &rule.received_on {
+        let not = if *not { "! " } else { "" };
+        put!(out, " {not}received-on {}", if_text(kind));
+    }
+    print_id(out, "user", rule.user);
+    print_id(out, "group", rule.group);
+    print_flags(out, rule);
+    print_icmp(out, rule);
+    if let Some(tos) = rule.tos {
+        put!(out, " tos 0x{tos:02x}");
+    }
+    if let Some(prio) = rule.prio {
+        put!(out, " prio {prio}");
+    }
+    if let Some((limit, seconds)) = rule.max_pkt_rate {
+        put!(out, " max-pkt-rate {limit}/{seconds}");
+    }
+    print_set(out, rule);
+    print_state(out, rule);
+    if rule.fragment {
+        *out += " fragment";
+    }
+    print_scrub(out, rule);
+    if rule.allow_opts {
+        *out += " allow-opts";
+    }
+    if let Some(label) = &rule.label {
+        put!(out, " label \"{label}\"");
+    }
+    if let Some(id) = rule.ridentifier {
+        put!(out, " ridentifier {id}");
+    }
+    if rule.once {
+        *out += " once";
+    }
+    print_tags(out, rule);
+    if let Some(rtable) = rule.rtable {
+        put!(out, " rtable {rtable}");
+    }
+    print_divert(out, rule);
+    print_translations(out, rule);
+    if !has_early_route(rule) {
+        print_route(out, rule);
+    }
+}
+
+fn print_tags(out: &mut String, rule: &Rule) {
+    if let Some(tag) = &rule.tag {
+        put!(out, " tag {tag}");
+    }
+    if let Some((tag, not)) = &rule.tagged {
+        put!(out, "{} tagged {tag}", if *not { " !" } else { "" });
+    }
+}
+
+fn print_id(out: &mut String, word: &str, id: Option<IdRange>) {
+    let Some(id) = id else {
+        return;
+    };
+    let number = |n: u32| match n {
+        ID_UNKNOWN => "unknown".to_string(),
+        n => n.to_string(),
+    };
+    let (a, b) = (number(id.a), number(id.b));
+    match id.op {
+        PortOp::Eq => put!(out, " {word} = {a}"),
+        PortOp::Ne => put!(out, " {word} != {a}"),
+        PortOp::Lt => put!(out, " {word} < {a}"),
+        PortOp::Le => put!(out, " {word} <= {a}"),
+        PortOp::Gt => put!(out, " {word} > {a}"),
+        PortOp::Ge => put!(out, " {word} >= {a}"),
+        PortOp::Range => put!(out, " {word} {a}:{b}"),
+        PortOp::Inside => put!(out, " {word} {a} >< {b}"),
+        PortOp::Outside => put!(out, " {word} {a} <> {b}"),
+    }
+}
+
+/// A stateful rule that could match TCP and looks at no flags says so.
+fn print_flags(out: &mut String, rule: &Rule) {
+    match rule.flags {
+        Some((set, mask)) => {
+            let (set, mask) = (names::tcp_flags_text(set), names::tcp_flags_text(mask));
+            put!(out, " flags {set}/{mask}");
+        }
+        None if rule.proto.is_none_or(|p| p == 6) && !rule.fragment && rule.keeps_state() => {
+            *out += " flags any";
+        }
+        None => {}
+    }
+}
+
+fn print_icmp(out: &mut String, rule: &Rule) {
+    let Some((icmp_type, code, _)) = rule.icmp else {
+        return;
+    };
+    let (af, word) = match rule.af {
+        Some(Af::Inet6) => (Af::Inet6, "icmp6-type"),
+        _ => (Af::Inet, "icmp-type"),
+    };
+    match names::icmp_type_name(af, icmp_type) {
+        Some(name) => put!(out, " {word} {name}"),
+        None => put!(out, " {word} {icmp_type}"),
+    }
+    if let Some(code) = code {
+        put!(out, " code {}", code_text(af, (icmp_type, code)));
+    }
+}
+
+fn print_set(out: &mut String, rule: &Rule) {
+    let mut items = Vec::new();
+    match rule.set_prio {
+        Some((a, b)) if a == b => items.push(format!("prio {a}")),
+        Some((a, b)) => items.push(format!("prio({a}, {b})")),
+        None => {}
+    }
+    match &rule.queue {
+        Some((name, None)) => items.push(format!("queue {name}")),
+        Some((name, Some(priority))) => items.push(format!("queue({name}, {priority})")),
+        None => {}
+    }
+    items.extend(rule.set_tos.map(|tos| format!("tos 0x{tos:02x}")));
+    items.extend(rule.delay.map(|delay| format!("delay {delay}")));
+    if !items.is_empty() {
+        put!(out, " set ({})", items.join(", "));
+    }
+}
+
+fn print_state(out: &mut String, rule: &Rule) {
+    let opts = state_opts_text(rule);
+    match rule.keep {
+        KeepKind::No if rule.action() == Some(ActionKind::Pass) => *out += " no state",
+        KeepKind::Keep if !opts.is_empty() => *out += " keep state",
+        KeepKind::Modulate => *out += " modulate state",
+        KeepKind::Synproxy => *out += " synproxy state",
+        _ => {}
+    }
+    if let Some(share) = rule.probability {
+        put!(out, " probability {}%", percent_text(share));
+    }
+    if !opts.is_empty() {
+        put!(out, " ({})", opts.join(", "));
+    }
+    for (word, used) in [
+        ("state", &rule.state_limiter),
+        ("source", &rule.source_limiter),
+    ] {
+        if let Some(used) = used {
+            print_limiter(out, word, used);
+        }
+    }
+}
+
+fn print_limiter(out: &mut String, word: &str, used: &LimiterUse) {
+    let LimiterRef::Id(id) = used.name else {
+        return;
+    };
+    let action = match used.no_match {
+        Some(false) => "block",
+        _ => "no-match",
+    };
+    put!(out, " {word} limiter id {id} ({action})");
+}
+
+/// Six decimals without trailing zeros.
+fn percent_text(share: u32) -> String {
+    let text = format!("{:.6}", f64::from(share) * 100.0 / 4_294_967_296.0);
+    let text = text.trim_end_matches('0');
+    text.strip_suffix('.').unwrap_or(text).to_string()
+}
+
+fn state_opts_text(rule: &Rule) -> Vec<String> {
+    let state = &rule.state;
+    let mut opts = Vec::new();
+    let mut number = |word: &str, n: u32| opts.extend((n != 0).then(|| format!("{word} {n}")));
+    number("max", state.max);
+    opts.extend(state.no_sync.then(|| "no-sync".into()));
+    if let Some(rule) = state.source_track {
+        opts.push(format!(
+            "source-track {}",
+            if rule { "rule" } else { "global" }
+        ));
+    }
+    let mut number = |word: &str, n: u32| opts.extend((n != 0).then(|| format!("{word} {n}")));
+    number("max-src-states", state.max_src_states);
+    number("max-src-conn", state.max_src_conn);
+    if let Some((limit, seconds)) = state.max_src_conn_rate {
+        opts.push(format!("max-src-conn-rate {limit}/{seconds}"));
+    }
+    let mut number = |word: &str, n: u32| opts.extend((n != 0).then(|| format!("{word} {n}")));
+    number("max-src-nodes", state.max_src_nodes);
+    if let Some((table, flush, global)) = &state.overload {
+        let flush = if *flush { " flush" } else { "" };
+        let global = if *global { " global" } else { "" };
+        opts.push(format!("overload <{table}>{flush}{global}"));
+    }
+    for (set, word) in [
+        (state.if_bound, "if-bound"),
+        (state.sloppy, "sloppy"),
+        (state.pflow, "pflow"),
+    ] {
+        opts.extend(set.then(|| word.into()));
+    }
+    for class in Timeout::ALL {
+        let n = state.timeouts[class as usize];
+        opts.extend((n != 0).then(|| format!("{} {n}", class.name())));
+    }
+    opts
+}
+
+fn print_scrub(out: &mut String, rule: &Rule) {
+    let scrub = &rule.scrub;
+    let mut words: Vec<String> = Vec::new();
+    words.extend(scrub.no_df.then(|| "no-df".into()));
+    words.extend(scrub.random_id.then(|| "random-id".into()));
+    words.extend((scrub.min_ttl != 0).then(|| format!("min-ttl {}", scrub.min_ttl)));
+    words.extend((scrub.max_mss != 0).then(|| format!("max-mss {}", scrub.max_mss)));
+    words.extend(scrub.reassemble_tcp.then(|| "reassemble tcp".into()));
+    if !words.is_empty() {
+        put!(out, " scrub ({})", words.join(" "));
+    }
+}
+
+/// `scrub` of the old dialect puts its options one after the other.
+fn print_old_scrub(out: &mut String, rule: &Rule, fragment: &str) {
+    let scrub = &rule.scrub;
+    if scrub.no_df {
+        *out += " no-df";
+    }
+    if scrub.random_id {
+        *out += " random-id";
+    }
+    if scrub.min_ttl != 0 {
+        put!(out, " min-ttl {}", scrub.min_ttl);
+    }
+    if scrub.max_mss != 0 {
+        put!(out, " max-mss {}", scrub.max_mss);
+    }
+    if let Some(tos) = rule.set_tos {
+        put!(out, " set-tos 0x{tos:02x}");
+    }
+    if scrub.reassemble_tcp {
+        *out += " reassemble tcp";
+    }
+    if !matches!(rule.kind, RuleKind::Scrub { no: true, .. }) {
+        *out += match fragment {
+            "no reassemble" => " fragment no reassemble",
+            _ => " fragment reassemble",
+        };
+    }
+    print_tags(out, rule);
+}
+
+fn print_divert(out: &mut String, rule: &Rule) {
+    match &rule.divert {
+        Some(Divert::To { addr, af, port }) => {
+            put!(out, " divert-to {} port {port}", ip_text(*af, *addr));
+        }
+        Some(Divert::Reply) => *out += " divert-reply",
+        Some(Divert::Packet { port }) => put!(out, " divert-packet port {port}"),
+        None => {}
+    }
+}
+
+fn print_translations(out: &mut String, rule: &Rule) {
+    let af = rule.naf.or(rule.af);
+    if let (Some(naf), Some(nat)) = (rule.naf, &rule.nat) {
+        put!(out, " af-to {} from ", af_text(naf));
+        print_pool(out, nat, af, PoolUse::Nat);
+        if let Some(rdr) = &rule.rdr {
+            *out += " to ";
+            print_pool(out, rdr, af, PoolUse::Rdr);
+        }
+        return;
+    }
+    if let Some(nat) = &rule.nat {
+        *out += " nat-to ";
+        print_pool(out, nat, af, PoolUse::Nat);
+    }
+    if let Some(rdr) = &rule.rdr {
+        *out += " rdr-to ";
+        print_pool(out, rdr, af, PoolUse::Rdr);
+    }
+}
+
+/// The right side of `nat`, `rdr`, `binat` of the old dialect.
+fn print_translation(out: &mut String, rule: &Rule) {
+    print_tags(out, rule);
+    if let Some(rtable) = rule.rtable {
+        put!(out, " rtable {rtable}");
+    }
+    let pool = rule.nat.as_ref().map(|p| (p, PoolUse::Nat));
+    if let Some((pool, usage)) = pool.or(rule.rdr.as_ref().map(|p| (p, PoolUse::Rdr))) {
+        *out += " -> ";
+        let binat = matches!(
+            rule.kind,
+            RuleKind::Translation {
+                kind: TranslationKind::Binat,
+                ..
+            }
+        );
+        let usage = if binat { PoolUse::Route } else { usage };
+        print_pool(out, pool, rule.af, usage);
+    }
+}
+
+/// True for `(if gw)`, which stands before the family.
+fn has_early_route(rule: &Rule) -> bool {
+    let pool = rule.route.as_ref().map(|(_, pool)| pool);
+    pool.is_some_and(|p| p.hosts.iter().any(|h| h.via.is_some()))
+}
+
+fn print_route(out: &mut String, rule: &Rule) {
+    let Some((kind, pool)) = &rule.route else {
+        return;
+    };
+    *out += match kind {
+        RouteKind::Route => " route-to ",
+        RouteKind::Reply => " reply-to ",
+        RouteKind::Dup => " dup-to ",
+    };
+    print_pool(out, pool, rule.af, PoolUse::Route);
+    if rule.prefer_ipv6_nexthop {
+        *out += " prefer-ipv6-nexthop";
+    }
+}
+
+fn print_pool(out: &mut String, pool: &Pool, af: Option<Af>, usage: PoolUse) {
+    match (&pool.table, pool.hosts.as_slice()) {
+        (Some(table), _) => put!(out, "<{table}>"),
+        (None, [one]) => print_target(out, one, af),
+        (None, several) => {
+            *out += "{ ";
+            for (n, host) in several.iter().enumerate() {
+                *out += if n > 0 { ", " } else { "" };
+                print_target(out, host, af);
+            }
+            *out += " }";
+        }
+    }
+    let (low, high) = pool.ports;
+    match usage {
+        PoolUse::Nat if pool.ports != NAT_PORTS && pool.ports != (0, 0) => match low == high {
+            true => put!(out, " port {low}"),
+            false => put!(out, " port {low}:{high}"),
+        },
+        PoolUse::Rdr if low != 0 => {
+            put!(out, " port {low}");
+            if high != 0 && high != low {
+                put!(out, ":{high}");
+            }
+        }
+        _ => {}
+    }
+    print_pool_opts(out, pool, usage);
+}
+
+fn print_target(out: &mut String, host: &Host, af: Option<Af>) {
+    match &host.via {
+        Some(interface) => {
+            put!(out, "({interface}");
+            if host.addr != Addr::Any {
+                *out += " ";
+                print_addr(out, &host.addr, af);
+            }
+            *out += ")";
+        }
+        None => print_addr(out, &host.addr, af),
+    }
+}
+
+fn print_pool_opts(out: &mut String, pool: &Pool, usage: PoolUse) {
+    match pool.kind {
+        PoolKind::None => {}
+        PoolKind::Bitmask => *out += " bitmask",
+        PoolKind::Random => *out += " random",
+        PoolKind::SourceHash => {
+            let [a, b, c, d] = pool.key.unwrap_or_default();
+            put!(out, " source-hash 0x{a:08x}{b:08x}{c:08x}{d:08x}");
+        }
+        PoolKind::RoundRobin => *out += " round-robin",
+        PoolKind::LeastStates => *out += " least-states",
+    }
+    if pool.sticky {
+        *out += " sticky-address";
+    }
+    if pool.endpoint_independent {
+        *out += " endpoint-independent";
+    }
+    if usage == PoolUse::Nat && pool.ports == (0, 0) {
+        *out += " static-port";
+    }
+    if let Some((offset, length, id)) = pool.map_e {
+        put!(out, " map-e-portset {offset}/{length}/{id}");
+    }
+}
+
+/// The macros of labels and tags with their values; `$nr` is known later.
+pub(crate) fn label_macros(rule: &Rule, known: &Known<'_>) -> Vec<(&'static str, String)> {
+    let interface = match &rule.on {
+        Some((kind, _)) => if_text(kind),
+        None => "any".into(),
+    };
+    let number = rule.proto.unwrap_or(0);
+    let proto = match known.protocol_name(number) {
+        Some(name) => name.to_string(),
+        None => number.to_string(),
+    };
+    vec![
+        ("$if", interface),
+        ("$srcaddr", label_addr(&rule.src, rule.af)),
+        ("$dstaddr", label_addr(&rule.dst, rule.af)),
+        ("$srcport", label_port(rule.src.port)),
+        ("$dstport", label_port(rule.dst.port)),
+        ("$proto", proto),
+    ]
+}
+
+fn label_addr(end: &End, af: Option<Af>) -> String {
+    let mut out = String::from(if end.not { "! " } else { "" });
+    match (&end.addr, af) {
+        (Addr::Masked { .. }, None) => out += "any",
+        (Addr::Range { .. } | Addr::RouteLabel(_), _) => out += "?",
+        (Addr::Dynamic(dynamic), _) => put!(out, "({})", dynamic.name),
+        (addr, af) => print_addr(&mut out, addr, af),
+    }
+    out
+}
+
+/// A range `a:b` gives nothing, as in PF.
+fn label_port(port: Option<PortRange>) -> String {
+    let Some(port) = port else {
+        return String::new();
+    };
+    let (a, b) = (port.a, port.b);
+    match port.op {
+        PortOp::Eq => a.to_string(),
+        PortOp::Ne => format!("!={a}"),
+        PortOp::Lt => format!("<{a}"),
+        PortOp::Le => format!("<={a}"),
+        PortOp::Gt => format!(">{a}"),
+        PortOp::Ge => format!(">={a}"),
+        PortOp::Range => String::new(),
+        PortOp::Inside => format!("{a}><{b}"),
+        PortOp::Outside => format!("{a}<>{b}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_lose_their_trailing_zeros() {
+        assert_eq!(percent_text((0.2 * f64::from(u32::MAX) + 0.5) as u32), "20");
+        assert_eq!(percent_text(u32::MAX / 8), "12.5");
+    }
+}

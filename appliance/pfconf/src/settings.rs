@@ -1,0 +1,219 @@
+//! `set …`: what the options of a ruleset are after the whole file was read. Read first: pf.conf(5), OPTIONS.
+
+use ruleset::{Limits, Timeout, Timeouts};
+
+use crate::ast::{IfKind, Num, SetOption, Text};
+use crate::build::Builder;
+use crate::resolve::Resolved;
+use crate::source::Span;
+
+/// The options of a ruleset; the defaults are PF's.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) block_returns: bool,
+    pub(crate) if_bound: bool,
+    pub(crate) timeouts: Timeouts,
+    adaptive_set: bool,
+    pub(crate) limits: Limits,
+    /// Names with the places they were written at.
+    pub(crate) skip: Vec<(String, Span)>,
+    pub(crate) reassemble: bool,
+    pub(crate) reassemble_no_df: bool,
+    pub(crate) log_interface: Option<String>,
+    pub(crate) debug: String,
+    pub(crate) host_id: Option<u32>,
+    pub(crate) ruleset_optimization: Option<String>,
+    pub(crate) syncookies: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            block_returns: false,
+            if_bound: false,
+            timeouts: Timeouts::default(),
+            adaptive_set: false,
+            limits: Limits::default(),
+            skip: Vec::new(),
+            reassemble: true,
+            reassemble_no_df: false,
+            log_interface: None,
+            debug: "err".into(),
+            host_id: None,
+            ruleset_optimization: None,
+            syncookies: "never".into(),
+        }
+    }
+}
+
+/// Seconds of the seven TCP timeouts, first to tsdiff, under each optimization.
+const OPTIMIZATIONS: [(&str, [u32; 7]); 5] = [
+    ("normal", [120, 30, 86400, 900, 45, 90, 30]),
+    ("satellite", [180, 35, 86400, 905, 50, 95, 60]),
+    ("high-latency", [180, 35, 86400, 905, 50, 95, 60]),
+    ("conservative", [3600, 900, 432_000, 3600, 600, 180, 60]),
+    ("aggressive", [30, 5, 18000, 60, 30, 30, 10]),
+];
+
+impl Settings {
+    fn optimize(&mut self, name: &str) {
+        let mut all = OPTIMIZATIONS.iter();
+        if let Some((_, seconds)) = all.find(|o| o.0.eq_ignore_ascii_case(name)) {
+            for (class, seconds) in Timeout::ALL.into_iter().zip(seconds) {
+                self.timeouts.set(class, *seconds);
+            }
+        }
+    }
+
+    fn set_timeout(&mut self, name: &str, seconds: u32) {
+        if let Some(class) = Timeout::ALL.into_iter().find(|t| t.name() == name) {
+            let adaptive = [Timeout::AdaptiveStart, Timeout::AdaptiveEnd];
+            self.adaptive_set |= adaptive.contains(&class);
+            self.timeouts.set(class, seconds);
+        }
+    }
+
+    fn set_limit(&mut self, name: &str, value: u32) {
+        let limits = &mut self.limits;
+        let slot = match name.to_ascii_lowercase().as_str() {
+            "states" => &mut limits.states,
+            "src-nodes" => &mut limits.src_nodes,
+            "frags" => &mut limits.frags,
+            "tables" => &mut limits.tables,
+            "table-entries" => &mut limits.table_entries,
+            "pktdelay-pkts" => &mut limits.pktdelay_pkts,
+            "anchors" => &mut limits.anchors,
+            _ => return,
+        };
+        *slot = value;
+    }
+
+    /// The timeouts of the ruleset: unless set, the adaptive ones follow the limit of states (60 % and 120 %).
+    pub(crate) fn final_timeouts(&self) -> Timeouts {
+        let mut timeouts = self.timeouts;
+        if !self.adaptive_set {
+            let tenth = self.limits.states / 10;
+            timeouts.set(Timeout::AdaptiveStart, tenth.saturating_mul(6));
+            timeouts.set(Timeout::AdaptiveEnd, tenth.saturating_mul(12));
+        }
+        timeouts
+    }
+}
+
+impl Builder<'_> {
+    pub(crate) fn set(&mut self, option: &SetOption, span: Span) -> Resolved<()> {
+        let text = match option {
+            SetOption::BlockPolicy { returns } => {
+                self.settings.block_returns = *returns;
+                format!("block-policy {}", drop_or_return(*returns))
+            }
+            SetOption::FailPolicy { returns } => {
+                format!("fail-policy {}", drop_or_return(*returns))
+            }
+            SetOption::KeepCounters => "keepcounters".into(),
+            SetOption::Debug(level) => {
+                self.settings.debug.clone_from(&level.text);
+                format!("debug {}", level.text)
+            }
+            SetOption::Fingerprints(file) => self.fingerprints(file)?,
+            SetOption::HostId(id) => {
+                self.settings.host_id = Some(*id);
+                format!("hostid 0x{id:08x}")
+            }
+            SetOption::Limits(limits) => return self.limits(limits),
+            SetOption::LogInterface(name) => {
+                let none = name.text == "none";
+                self.settings.log_interface = (!none).then(|| name.text.clone());
+                format!("loginterface {}", name.text)
+            }
+            SetOption::Optimization(name) => {
+                self.settings.optimize(&name.text);
+                format!("optimization {}", name.text)
+            }
+            SetOption::Reassemble { on, no_df } => {
+                self.settings.reassemble = *on;
+                self.settings.reassemble_no_df = *no_df;
+                // pfctl leaves a blank at the end of the line without no-df.
+                let (on, no_df) = (yes_or_no(*on), if *no_df { "no-df" } else { "" });
+                format!("reassemble {on} {no_df}")
+            }
+            SetOption::RequireOrder => return Ok(()),
+            SetOption::RulesetOptimization(how) => {
+                // The first one counts.
+                let slot = &mut self.settings.ruleset_optimization;
+                slot.get_or_insert_with(|| how.text.clone());
+                return Ok(());
+            }
+            SetOption::SkipOn(items) => {
+                for item in items {
+                    self.skip_on(&item.kind, item.span);
+                }
+                return Ok(());
+            }
+            SetOption::StateDefaults(opts) => {
+                if self.state_defaults.is_some() {
+                    let text = "cannot redefine state-defaults";
+                    return Err(self.fail(span, "respecified", text));
+                }
+                self.state_defaults = Some(opts.clone());
+                return Ok(());
+            }
+            SetOption::StatePolicy { if_bound } => {
+                self.settings.if_bound = *if_bound;
+                let word = if *if_bound { "if-bound" } else { "floating" };
+                format!("state-policy {word}")
+            }
+            SetOption::Syncookies { mode, watermarks } => {
+                self.settings.syncookies.clone_from(&mode.text);
+                syncookies_text(mode, *watermarks)
+            }
+            SetOption::Timeouts(timeouts) => {
+                for (name, number) in timeouts {
+                    self.settings.set_timeout(&name.text, number.n as u32);
+                    self.output += &format!("set timeout {} {}\n", name.text, number.n);
+                }
+                return Ok(());
+            }
+        };
+        self.output += &format!("set {text}\n");
+        Ok(())
+    }
+
+    fn limits(&mut self, limits: &[(Text, Num)]) -> Resolved<()> {
+        for (name, number) in limits {
+            self.settings.set_limit(&name.text, number.n as u32);
+            self.output += &format!("set limit {} {}\n", name.text, number.n);
+        }
+        Ok(())
+    }
+
+    fn fingerprints(&mut self, file: &Text) -> Resolved<String> {
+        Ok(format!("fingerprints \"{}\"", file.text))
+    }
+
+    fn skip_on(&mut self, kind: &IfKind, span: Span) {
+        if let IfKind::Name(name) = kind {
+            self.mention_interface(name, span);
+            self.settings.skip.push((name.clone(), span));
+            self.output += &format!("set skip on {name}\n");
+        }
+    }
+}
+
+fn drop_or_return(returns: bool) -> &'static str {
+    if returns { "return" } else { "drop" }
+}
+
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+fn syncookies_text(mode: &Text, watermarks: Option<(Num, Num)>) -> String {
+    match watermarks {
+        Some((start, end)) => format!(
+            "syncookies {} (start {}%, end {}%)",
+            mode.text, start.n, end.n
+        ),
+        None => format!("syncookies {}", mode.text),
+    }
+}

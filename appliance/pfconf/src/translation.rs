@@ -1,0 +1,91 @@
+//! Rules of the old dialect: `nat`, `rdr`, `binat`, `scrub`.
+
+use crate::ast::{ScrubStmt, Translation, TranslationKind};
+use crate::build::Builder;
+use crate::expand::{Lists, Targets};
+use crate::policy::{Rule, RuleKind};
+use crate::resolve::Resolved;
+use crate::source::Span;
+
+impl Builder<'_> {
+    pub(crate) fn translation(&mut self, stmt: &Translation, span: Span) -> Resolved<()> {
+        let kind = RuleKind::Translation {
+            kind: stmt.kind,
+            no: stmt.no,
+            pass: stmt.pass,
+        };
+        let mut base = Rule::new(kind, span);
+        let mut lists = self.head(&mut base, &stmt.head)?;
+        base.tag = stmt.tag.as_ref().map(|t| t.text.clone());
+        base.tagged = stmt.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
+        base.rtable = stmt.rtable.map(|r| r.n as u32);
+        self.check_target(stmt, span)?;
+        if let Some(target) = &stmt.target {
+            let target = Some(self.target(target)?);
+            lists.targets = match stmt.kind {
+                TranslationKind::Rdr => Targets {
+                    rdr: target,
+                    ..Targets::default()
+                },
+                _ => Targets {
+                    nat: target,
+                    ..Targets::default()
+                },
+            };
+        }
+        if stmt.kind == TranslationKind::Binat {
+            self.check_binat_lists(&lists, span)?;
+        }
+        self.choose_family(&mut base, &lists);
+        self.old_translation = true;
+        let rules = self.expand(&base, &lists);
+        self.old_translation = false;
+        for rule in rules? {
+            self.append(rule);
+        }
+        Ok(())
+    }
+
+    fn check_target(&mut self, stmt: &Translation, span: Span) -> Resolved<()> {
+        if stmt.no && stmt.target.is_some() {
+            let text = "translation rule with 'no' needs no '->'";
+            return Err(self.fail(span, "translation", text));
+        }
+        if !stmt.no && stmt.target.is_none() {
+            let word = match stmt.kind {
+                TranslationKind::Nat => "nat",
+                TranslationKind::Rdr => "rdr",
+                TranslationKind::Binat => "binat",
+            };
+            let text = format!("{word} rule requires '->'");
+            return Err(self.fail(span, "translation", text));
+        }
+        Ok(())
+    }
+
+    fn check_binat_lists(&mut self, lists: &Lists, span: Span) -> Resolved<()> {
+        if lists.src_port.is_empty() && lists.dst_port.is_empty() {
+            return Ok(());
+        }
+        let text = "port is not supported by binat rules";
+        Err(self.fail(span, "translation", text))
+    }
+
+    pub(crate) fn scrub_rule(&mut self, stmt: &ScrubStmt, span: Span) -> Resolved<()> {
+        let kind = RuleKind::Scrub {
+            no: stmt.no,
+            fragment: stmt.fragment.unwrap_or("reassemble"),
+        };
+        let mut base = Rule::new(kind, span);
+        let lists = self.head(&mut base, &stmt.head)?;
+        base.scrub = stmt.opts.clone();
+        base.set_tos = stmt.set_tos;
+        base.tag = stmt.tag.as_ref().map(|t| t.text.clone());
+        base.tagged = stmt.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
+        self.choose_family(&mut base, &lists);
+        for rule in self.expand(&base, &lists)? {
+            self.append(rule);
+        }
+        Ok(())
+    }
+}

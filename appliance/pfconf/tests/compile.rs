@@ -1,0 +1,401 @@
+//! Text in, policy and messages out: the compiler through its public face.
+
+use net::KifId;
+use pfconf::{
+    Compiled, EnvAddress, EnvInterface, Environment, Files, NoFiles, Options, compile, diag,
+};
+use ruleset::{Action, AddrSpec, Af, BlockReply, IfMatch, KeepState, PortOp, Timeout};
+
+fn interface(name: &str, kif: u16, addresses: &[(&str, u8)], groups: &[&str]) -> EnvInterface {
+    EnvInterface {
+        name: name.into(),
+        kif: KifId(kif),
+        groups: groups.iter().map(|g| g.to_string()).collect(),
+        addresses: addresses
+            .iter()
+            .map(|(a, bits)| EnvAddress::new(a.parse().unwrap(), *bits))
+            .collect(),
+        loopback: name.starts_with("lo"),
+    }
+}
+
+fn environment() -> Environment {
+    let mut env = Environment::minimal();
+    env.interfaces = vec![
+        interface("lo0", 0, &[("127.0.0.1", 8), ("::1", 128)], &["lo"]),
+        interface(
+            "em0",
+            1,
+            &[("192.0.2.1", 24), ("2001:db8::1", 64)],
+            &["egress"],
+        ),
+        interface("em1", 2, &[("10.0.0.1", 24)], &[]),
+    ];
+    env.kifs = vec![("lo".into(), KifId(3)), ("egress".into(), KifId(4))];
+    env
+}
+
+struct OneFile(&'static str, &'static str);
+
+impl Files for OneFile {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        (name == self.0).then(|| self.1.into())
+    }
+}
+
+fn run(source: &str) -> Compiled {
+    compile(
+        "pf.conf",
+        source.as_bytes(),
+        &NoFiles,
+        &environment(),
+        &Options::default(),
+    )
+}
+
+fn printed(source: &str) -> Vec<String> {
+    let compiled = run(source);
+    assert_eq!(compiled.diagnostics, [], "{source}");
+    compiled.rules.into_iter().map(|r| r.text).collect()
+}
+
+/// `line:col: text | hint` of every message.
+fn said(source: &str) -> Vec<String> {
+    let compiled = run(source);
+    let errors = diag::has_errors(&compiled.diagnostics);
+    assert_eq!(compiled.ruleset.is_none(), errors, "{source}");
+    let line = |d: &pfconf::Diagnostic| {
+        let hint = d.hint.as_deref().unwrap_or("");
+        format!("{}:{}: {} | {hint}", d.line, d.column, d.text)
+    };
+    compiled.diagnostics.iter().map(line).collect()
+}
+
+#[test]
+fn rules_are_printed_as_pfctl_prints_them() {
+    for (source, expect) in [
+        ("pass", "pass all flags S/SA"),
+        ("block in", "block drop in all"),
+        (
+            "pass in on em0 inet proto tcp to 10.0.0.1 port www keep state",
+            "pass in on em0 inet proto tcp from any to 10.0.0.1 port = 80 flags S/SA",
+        ),
+        (
+            "pass in proto udp from any to em1 port { domain }",
+            "pass in inet proto udp from any to 10.0.0.1 port = 53",
+        ),
+        (
+            "pass out inet from em1:network",
+            "pass out inet from 10.0.0.0/24 to any flags S/SA",
+        ),
+        (
+            "pass from 10.0.0.1 - 10.0.0.9",
+            "pass inet from 10.0.0.1 - 10.0.0.9 to any flags S/SA",
+        ),
+        ("pass proto tcp flags any", "pass proto tcp all flags any"),
+        ("pass no state", "pass all no state"),
+        ("block return in on ! em0", "block return in on ! em0 all"),
+        (
+            "block return-icmp (host-unr)",
+            "block return-icmp(host-unr, 3) all",
+        ),
+        ("match in on em0 tag WAN", "match in on em0 all tag WAN"),
+        (
+            "pass out on egress ! tagged WAN",
+            "pass out on egress all flags S/SA ! tagged WAN",
+        ),
+        ("pass quick proto icmp6 icmp6-type neighbrsol inet6", ""),
+        (
+            "pass inet6 proto icmp6 icmp6-type { neighbrsol }",
+            "pass inet6 proto ipv6-icmp all icmp6-type neighbrsol",
+        ),
+        (
+            "pass in probability 20%",
+            "pass in all flags S/SA probability 20%",
+        ),
+        (
+            "pass in on em0 from (em0:network) to (em0)",
+            "pass in on em0 from (em0:network) to (em0) flags S/SA",
+        ),
+        (
+            "pass keep state (max 100, if-bound, tcp.established 60)",
+            "pass all flags S/SA keep state (max 100, if-bound, tcp.established 60, adaptive.start 60, adaptive.end 120)",
+        ),
+        (
+            "block log (all) quick from urpf-failed to any",
+            "block drop log (all) quick from urpf-failed to any",
+        ),
+        (
+            "pass in received-on em1 label \"$if:$dstaddr:$nr\"",
+            "pass in all received-on em1 flags S/SA label \"any:any:0\"",
+        ),
+    ] {
+        if expect.is_empty() {
+            assert!(!said(source).is_empty(), "{source}");
+        } else {
+            assert_eq!(printed(source), [expect], "{source}");
+        }
+    }
+}
+
+#[test]
+fn the_print_of_a_ruleset_prints_itself() {
+    let source = "
+        table <t> const { 10.0.0.0/8, !10.1.0.0/16 }
+        block return
+        pass in on { em0 em1 } inet proto { tcp udp } from <t> to (em1) port { 22, 80:90 } tos ef
+        pass out inet6 proto icmp6 icmp6-type echoreq code 0
+        antispoof quick for em1 label spoof
+        match in proto tcp from any os \"OpenBSD\" to any port != 22 tag \"a b\"
+        pass from any port 1 >< 9 to any port 5 <> 8 proto tcp
+    ";
+    let source = &source.replace(
+        "from any port 1 >< 9 to any port 5 <> 8 proto tcp",
+        "proto tcp from any port 1 >< 9 to any port 5 <> 8",
+    );
+    let source = &source.replace("from any os \"OpenBSD\" to", "from any to");
+    let first = run(source);
+    let text: Vec<String> = first.rules.iter().map(|r| r.text.clone()).collect();
+    assert_eq!(first.diagnostics, []);
+    let again = format!("{}{}\n", first.options_text, text.join("\n"));
+    let second = run(&again);
+    assert_eq!(second.diagnostics, []);
+    assert_eq!(
+        second.rules.into_iter().map(|r| r.text).collect::<Vec<_>>(),
+        text
+    );
+}
+
+#[test]
+fn names_become_numbers_for_the_dataplane() {
+    let compiled = run("
+        set skip on lo
+        set timeout tcp.established 3600
+        set limit states 1000
+        table <t> persist { 10.0.0.0/8 }
+        block return in
+        pass in quick on em1 inet proto tcp from <t> to any port 80:90 tag LAN
+        pass out on wan9 tagged LAN no state
+        pass in on em0 from any to (em0)
+        pass in on em0 inet from any to (em1)
+    ");
+    let ruleset = compiled.ruleset.unwrap();
+    assert_eq!(compiled.rules.len(), ruleset.rules.len());
+    assert_eq!(
+        compiled.kif_names,
+        ["lo0", "em0", "em1", "lo", "egress", "wan9"]
+    );
+    assert!(ruleset.skip.contains(KifId(3)));
+    assert_eq!(ruleset.timeouts.get(Timeout::TcpEstablished), 3600);
+    assert_eq!(ruleset.timeouts.get(Timeout::AdaptiveEnd), 1200);
+    let [block, pass, out, dynamic, single] = ruleset.rules.as_slice() else {
+        panic!("{:?}", ruleset.rules)
+    };
+    assert_eq!(block.action, Action::Block(BlockReply::Return));
+    assert_eq!((block.keep_state, block.line), (KeepState::No, 6));
+    assert_eq!(
+        pass.on,
+        Some(IfMatch::Kif {
+            kif: KifId(2),
+            negate: false
+        })
+    );
+    assert_eq!(
+        pass.dst.port.map(|p| (p.op, p.a, p.b)),
+        Some((PortOp::Range, 80, 90))
+    );
+    assert_eq!((pass.flags.set, pass.flags.mask), (0x02, 0x12));
+    assert_eq!(pass.keep_state, KeepState::Keep);
+    assert!(matches!(pass.src.addr, AddrSpec::Table(id) if ruleset.table(id).unwrap().name == "t"));
+    assert_eq!(out.tagged.map(|t| t.tag), Some(pass.tag));
+    assert_eq!(
+        out.on,
+        Some(IfMatch::Kif {
+            kif: KifId(5),
+            negate: false
+        })
+    );
+    let AddrSpec::Table(id) = dynamic.dst.addr else {
+        panic!("{:?}", dynamic.dst)
+    };
+    assert!(ruleset.table(id).unwrap().contains(Af::Inet, 0xc000_0201));
+    assert_eq!(
+        single.dst.addr,
+        AddrSpec::Masked {
+            af: Af::Inet,
+            addr: 0x0a00_0001,
+            mask: 0xffff_ffff
+        }
+    );
+}
+
+#[test]
+fn every_error_of_a_text_is_said_once_with_its_place_and_a_hint() {
+    let messages = said(
+        "
+pas in all
+pass in quik on em0
+pass in proto { tcp, udp from any
+pass in on em0 proto tcp to port 70000
+block in on em0 proto tpc
+pass in to $wan
+pass inet proto icmp6
+set skipp on lo
+set limit statez 3
+pass in all
+",
+    );
+    let expect = [
+        "2:1: syntax error at 'pas' | did you mean 'pass'?",
+        "3:9: syntax error at 'quik' | did you mean 'quick'?",
+        "4:26: syntax error at 'from' | expected a protocol",
+        "5:34: illegal port value 70000 | 0 to 65535 are possible",
+        "6:23: unknown protocol tpc | did you mean 'tcp'?",
+        "7:12: macro 'wan' not defined | ",
+        "8:1: proto icmp6 doesn't match address family inet | ",
+        "9:5: syntax error at 'skipp' | did you mean 'skip'?",
+        "10:11: unable to set limit statez | did you mean 'states'?",
+    ];
+    assert_eq!(messages, expect);
+}
+
+#[test]
+fn what_the_dataplane_cannot_do_is_refused_and_named() {
+    for (source, what) in [
+        ("match out on em0 nat-to (em0)", "nat-to"),
+        ("pass in rdr-to 10.0.0.9", "rdr-to"),
+        ("pass in route-to 10.0.0.9", "route-to, reply-to and dup-to"),
+        ("pass proto tcp modulate state", "modulate state"),
+        ("anchor \"ftp-proxy/*\"", "anchor"),
+        ("pass once", "once"),
+        (
+            "nat on em0 from any to any -> (em0)",
+            "translation in the old syntax",
+        ),
+        ("queue q on em0 bandwidth 1M default", "queue"),
+        (
+            "pass proto tcp keep state (max-src-conn 9)",
+            "source tracking",
+        ),
+    ] {
+        let messages = said(source);
+        let text = format!("1:1: {what} is not supported yet | ");
+        assert!(messages.contains(&text), "{source}: {messages:?}");
+    }
+}
+
+#[test]
+fn includes_macros_and_table_files_come_from_the_caller() {
+    let files = OneFile("/etc/more.conf", "if = em1\npass in on $if");
+    let source = b"include \"/etc/more.conf\"\nblock in on $if\n";
+    let compiled = compile(
+        "pf.conf",
+        source,
+        &files,
+        &environment(),
+        &Options::default(),
+    );
+    let rules: Vec<(&str, &str, u32)> = compiled
+        .rules
+        .iter()
+        .map(|r| (r.text.as_str(), r.file.as_str(), r.line))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            ("pass in on em1 all flags S/SA", "/etc/more.conf", 2),
+            ("block drop in on em1 all", "pf.conf", 2),
+        ]
+    );
+    let files = OneFile(
+        "/etc/bad",
+        "10.0.0.1 # one\n!10.1/16\n2001:db8::/32 em1:network",
+    );
+    let source = b"table <bad> persist file \"/etc/bad\"\nblock in from <bad>\n";
+    let compiled = compile(
+        "pf.conf",
+        source,
+        &files,
+        &environment(),
+        &Options::default(),
+    );
+    assert_eq!(compiled.diagnostics, []);
+    assert_eq!(compiled.ruleset.unwrap().tables[0].entries().len(), 4);
+    assert!(compiled.tables[0].persist && !compiled.tables[0].keeps_contents);
+}
+
+#[test]
+fn a_file_that_includes_itself_ends() {
+    let files = OneFile("a", "include \"a\"\n");
+    let compiled = compile(
+        "pf.conf",
+        b"include \"a\"",
+        &files,
+        &environment(),
+        &Options::default(),
+    );
+    assert_eq!(compiled.diagnostics.len(), 1);
+    assert_eq!(compiled.diagnostics[0].code, "include-depth");
+}
+
+#[test]
+fn macros_of_the_caller_win() {
+    let options = Options {
+        macros: vec![("if".into(), "em1".into())],
+        ..Options::default()
+    };
+    let source = b"if = em0\npass on $if";
+    let compiled = compile("pf.conf", source, &NoFiles, &environment(), &options);
+    assert_eq!(compiled.rules[0].text, "pass on em1 all flags S/SA");
+}
+
+#[test]
+fn a_macro_can_switch_lines_off() {
+    assert_eq!(
+        printed("off = \"#\"\n$off pass in\npass out"),
+        ["pass out all flags S/SA"]
+    );
+    assert_eq!(
+        printed("with = \"\"\n$with pass in"),
+        ["pass in all flags S/SA"]
+    );
+}
+
+#[test]
+fn an_interface_nobody_knows_is_worth_a_warning() {
+    let messages = said("pass in on em9");
+    assert_eq!(
+        messages,
+        ["1:12: unknown interface or group 'em9' | did you mean 'em0'?"]
+    );
+}
+
+#[test]
+fn lists_that_explode_are_refused() {
+    let list: String = (0..3000)
+        .map(|n| format!("10.0.{}.{} ", n / 250, n % 250))
+        .collect();
+    let source = format!("pass proto tcp from {{ {list} }} to {{ {list} }} port {{ 1 2 3 4 }}");
+    let messages = said(&source);
+    assert!(messages[0].contains("more than"), "{}", messages[0]);
+}
+
+#[test]
+fn braces_nest_up_to_a_limit() {
+    let deep = format!(
+        "pass from {}any{}",
+        "{".repeat(100_000),
+        "}".repeat(100_000)
+    );
+    assert!(said(&deep)[0].contains("levels of braces"));
+    let anchors = "anchor {\n".repeat(100_000);
+    assert!(!said(&anchors).is_empty());
+}
+
+#[test]
+fn block_policy_acts_on_what_stands_below() {
+    assert_eq!(
+        printed("block\nset block-policy return\nblock\nblock drop"),
+        ["block drop all", "block return all", "block drop all"]
+    );
+}
