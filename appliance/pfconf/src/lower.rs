@@ -117,6 +117,8 @@ impl<'a> Lowering<'a> {
             tags: std::mem::take(&mut self.tags),
             skip,
             timeouts: settings.final_timeouts(),
+            // Slots are given by the control core, which knows what the rules before these had.
+            rule_timeouts: Vec::new(),
             limits: settings.limits,
             reassemble: settings.reassemble,
         }
