@@ -9,7 +9,8 @@ use netconf::near;
 pub(crate) const HELP: &str = "\
 usage: fuguctl COMMAND ...
 
-  check [--json] DIR|BUNDLE           check a configuration as the appliance would
+  check [-v] [--json] DIR|BUNDLE      check a configuration as the appliance would;
+                                      -v prints the rules as pfctl -nvf does
   bundle build DIR -o FILE            pack an etc tree
   bundle sign -s SECKEY FILE [-o TO]  sign as signify -S -z does
   bundle verify -p PUBKEY FILE        check the signature; -p may be repeated
@@ -31,6 +32,15 @@ or connection that does not work, 3 not authorized
 const COMMANDS: [&str; 5] = ["check", "bundle", "keygen", "push", "status"];
 const BUNDLE_COMMANDS: [&str; 4] = ["build", "sign", "verify", "show"];
 
+/// How `check` shows what it found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Shown {
+    /// As one JSON document.
+    pub(crate) json: bool,
+    /// With the rules.
+    pub(crate) rules: bool,
+}
+
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
@@ -38,7 +48,7 @@ pub(crate) enum Command {
     Version,
     Check {
         tree: PathBuf,
-        json: bool,
+        how: Shown,
     },
     Build {
         tree: PathBuf,
@@ -87,10 +97,14 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
     match first.to_str().unwrap_or_default() {
         "-V" | "--version" | "version" => Ok(Command::Version),
         "check" => {
-            let mut words = Words::read("check", rest, &["--json"], &[], &["DIR|BUNDLE"])?;
+            let switches = ["--json", "-v"];
+            let mut words = Words::read("check", rest, &switches, &[], &["DIR|BUNDLE"])?;
             Ok(Command::Check {
                 tree: words.positional(),
-                json: words.switch("--json"),
+                how: Shown {
+                    json: words.switch("--json"),
+                    rules: words.switch("-v"),
+                },
             })
         }
         "bundle" => bundle(rest),
@@ -295,7 +309,10 @@ mod tests {
                 "check etc --json",
                 Command::Check {
                     tree: "etc".into(),
-                    json: true,
+                    how: Shown {
+                        json: true,
+                        rules: false,
+                    },
                 },
             ),
             (

@@ -11,6 +11,7 @@ mod check;
 mod files;
 mod http;
 mod keys;
+mod policy;
 mod print;
 mod remote;
 
@@ -112,7 +113,7 @@ fn execute(
             "fuguctl {}",
             env!("CARGO_PKG_VERSION")
         )?),
-        Command::Check { tree, json } => check::command(&tree, json, output),
+        Command::Check { tree, how } => check::command(&tree, how, output),
         Command::Build { tree, file } => bundles::build(&tree, &file, output),
         Command::Sign { key, file, to } => bundles::sign(&key, &file, &to, environment.now, output),
         Command::Verify { keys, file } => bundles::verify(&keys, &file, output),

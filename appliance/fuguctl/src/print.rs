@@ -42,16 +42,21 @@ pub(crate) fn diagnostics(list: &[Diagnostic], to: &mut dyn Write) -> io::Result
 
 /// `2 errors, 1 warning`; empty if there is nothing to count.
 pub(crate) fn summary(list: &[Diagnostic]) -> String {
-    let counted = [Severity::Error, Severity::Warning, Severity::Notice].map(|severity| {
+    let found = [Severity::Error, Severity::Warning, Severity::Notice].map(|severity| {
         let n = list.iter().filter(|d| d.severity == severity).count();
         (n, severity)
     });
-    let parts: Vec<String> = counted
+    let parts: Vec<String> = found
         .iter()
         .filter(|(n, _)| *n > 0)
-        .map(|(n, severity)| format!("{n} {severity}{}", if *n == 1 { "" } else { "s" }))
+        .map(|(n, severity)| counted(*n, &severity.to_string()))
         .collect();
     parts.join(", ")
+}
+
+/// `1 rule`, `2 rules`
+pub(crate) fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The form the appliance answers with.

@@ -87,7 +87,7 @@ fn a_good_tree_passes_as_a_directory_and_as_a_bundle() {
     let (etc, file) = (dir.path("etc"), dir.path("b.tgz"));
     let checked = fuguctl(&["check", &etc]);
     assert_eq!((checked.status, checked.err.as_str()), (0, ""));
-    assert_eq!(checked.out, format!("{etc}: ok\n"));
+    assert_eq!(checked.out, format!("{etc}: ok, 1 interface, 2 rules\n"));
     let built = fuguctl(&["bundle", "build", &etc, "-o", &file]);
     assert_eq!(built.status, 0, "{}", built.err);
     assert!(built.out.contains(": 2 files, "), "{}", built.out);
@@ -123,6 +123,59 @@ fn a_bad_tree_is_refused_with_every_place() {
     assert_eq!((json.status, json.err.as_str()), (1, ""));
     assert!(json.out.contains("\"result\": \"refused\""));
     assert!(json.out.contains("\"column\": 15"));
+}
+
+#[test]
+fn rules_are_compiled_against_the_tree_s_own_names() {
+    let dir = Scratch::new("rules");
+    dir.write("etc/mygate", "192.0.2.254\n");
+    dir.write("etc/bad", "198.51.100.0/24\n");
+    dir.write("etc/hosts", "192.0.2.7 mail\n");
+    dir.write(
+        "etc/pf.conf",
+        "set skip on lo\ntable <bad> persist file \"/etc/bad\"\nblock in on egress from <bad>\n\
+         pass in on em0 proto tcp to mail port { smtp, submission }\npass out from em0:network\n",
+    );
+    let etc = dir.path("etc");
+    let checked = fuguctl(&["check", "-v", &etc]);
+    assert_eq!((checked.status, checked.err.as_str()), (0, ""));
+    assert!(
+        checked.out.contains("to 192.0.2.7 port = 587 "),
+        "{}",
+        checked.out
+    );
+    assert!(
+        checked.out.contains("from 192.0.2.0/24 "),
+        "{}",
+        checked.out
+    );
+    assert!(
+        checked.out.ends_with(": ok, 1 interface, 4 rules\n"),
+        "{}",
+        checked.out
+    );
+
+    dir.write(
+        "etc/pf.conf",
+        "block in on em1\npass in on em0 port smtpp\nblok\n",
+    );
+    let checked = fuguctl(&["check", &etc]);
+    assert_eq!(checked.status, 1);
+    let places = ["pf.conf:1:", "pf.conf:2:", "pf.conf:3:1: error: "];
+    for place in places {
+        assert!(checked.err.contains(place), "{place}: {}", checked.err);
+    }
+
+    fs::remove_file(dir.0.join("etc/pf.conf")).unwrap();
+    let checked = fuguctl(&["check", &etc]);
+    assert_eq!(checked.status, 1);
+    assert!(
+        checked
+            .err
+            .starts_with("pf.conf: error: there is no pf.conf"),
+        "{}",
+        checked.err
+    );
 }
 
 #[test]
