@@ -1,3 +1,0 @@
-//! Cycles per packet on a replay device.
-
-#![forbid(unsafe_code)]

@@ -1,0 +1,142 @@
+//! `bench [--quick] [--json FILE] [--only WORD]`: what a packet costs the worker.
+//!
+//! The device is `simnic::replay`: frames lie ready in a slab far larger than the caches, in random order, each header
+//! as cold as one that a card has just written; receiving and sending move 16-byte handles. The generator writes the
+//! frames before the clock starts, so its work is not in the figures; the cost of the device itself (`device only`
+//! row) is. One thread, one worker, random flow order.
+//!
+//! The host's speed changes within seconds. Beside every sample stands a calibration of the same moment: a chain of
+//! dependent additions, one per core cycle. *cycles* are core cycles by that calibration, *ns* is the clock on the
+//! wall. Figures are the median of the runs, with the smallest and the largest.
+
+#![forbid(unsafe_code)]
+
+mod calibrate;
+mod rig;
+mod scenario;
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    scenario: String,
+    flows: usize,
+    rules: usize,
+    bytes: usize,
+    packets_per_run: u64,
+    cycles: Spread,
+    ns: Spread,
+    core_ghz: Spread,
+}
+
+/// Smallest, middle and largest of the runs.
+#[derive(Serialize, Clone, Copy)]
+struct Spread {
+    min: f64,
+    median: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |n: usize| values.get(n).copied().unwrap_or(0.0);
+        Spread {
+            min: at(0),
+            median: at(values.len() / 2),
+            max: at(values.len().saturating_sub(1)),
+        }
+    }
+}
+
+struct Options {
+    quick: bool,
+    json: Option<String>,
+    only: Option<String>,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        quick: false,
+        json: None,
+        only: None,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--quick" => options.quick = true,
+            "--json" => options.json = Some(args.next().ok_or("--json needs a file")?),
+            "--only" => options.only = Some(args.next().ok_or("--only needs a word")?),
+            other => return Err(format!("unknown argument '{other}'")),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(text) => {
+            eprintln!("bench: {text}\nusage: bench [--quick] [--json FILE] [--only WORD]");
+            return ExitCode::from(2);
+        }
+    };
+    println!(
+        "{:<28} {:>9} {:>6} {:>6} {:>22} {:>22} {:>9}",
+        "scenario", "flows", "rules", "bytes", "cycles [min..max]", "ns [min..max]", "core GHz"
+    );
+    let mut rows = Vec::new();
+    for scenario in scenario::all(options.quick) {
+        if options
+            .only
+            .as_ref()
+            .is_some_and(|word| !scenario.name.contains(word.as_str()))
+        {
+            continue;
+        }
+        let row = run(&scenario, if options.quick { 3 } else { 5 });
+        println!(
+            "{:<28} {:>9} {:>6} {:>6} {:>8.1} [{:.1}..{:.1}] {:>8.2} [{:.2}..{:.2}] {:>9.2}",
+            row.scenario,
+            row.flows,
+            row.rules,
+            row.bytes,
+            row.cycles.median,
+            row.cycles.min,
+            row.cycles.max,
+            row.ns.median,
+            row.ns.min,
+            row.ns.max,
+            row.core_ghz.median
+        );
+        rows.push(row);
+    }
+    if let Some(file) = options.json {
+        let text = serde_json::to_string_pretty(&rows).unwrap_or_default();
+        if let Err(error) = std::fs::write(&file, text) {
+            eprintln!("bench: {file}: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(scenario: &scenario::Scenario, runs: usize) -> Row {
+    let mut prepared = scenario.prepare();
+    prepared.sample();
+    let samples: Vec<scenario::Sample> = (0..runs).map(|_| prepared.sample()).collect();
+    let column = |f: fn(&scenario::Sample) -> f64| Spread::of(samples.iter().map(f).collect());
+    Row {
+        scenario: scenario.name.to_string(),
+        flows: scenario.flows,
+        rules: scenario.rules,
+        bytes: rig::FRAME_BYTES,
+        packets_per_run: samples.first().map_or(0, |s| s.packets),
+        cycles: column(|s| s.ns_per_packet * s.core_ghz),
+        ns: column(|s| s.ns_per_packet),
+        core_ghz: column(|s| s.core_ghz),
+    }
+}
