@@ -74,10 +74,9 @@ pub struct PacketDesc {
     pub ip_len: u16,
     /// Ports of TCP and UDP; 0 otherwise.
     pub ports: (u16, u16),
-    /// Ports as the state key has them: ICMP identifier and type for ICMP.
-    pub key_ports: (u16, u16),
-    /// For a neighbor solicitation or advertisement: the target, which stands for the answering end in the key.
-    pub key_ends: (u128, u128),
+    /// Key of its state if it comes in. Ports of ICMP are identifier and type; in neighbor discovery the target
+    /// stands for the answering end.
+    pub key_in: Key,
     /// ICMP type and code.
     pub icmp: (u8, u8),
     /// TCP.
@@ -90,13 +89,22 @@ impl PacketDesc {
     /// Key of the packet's state for an interface that it passes in `direction`.
     #[inline]
     pub fn key(&self, direction: Direction) -> Key {
-        Key::new(
-            direction,
+        match direction {
+            Direction::In => self.key_in,
+            Direction::Out => self.key_in.mirrored(),
+        }
+    }
+
+    /// Gives the packet its key: addresses of the header, these ports.
+    #[inline]
+    fn set_key(&mut self, ports: (u16, u16)) {
+        self.key_in = Key::new(
+            Direction::In,
             self.af,
             self.proto,
-            (self.key_ends.0, self.key_ports.0),
-            (self.key_ends.1, self.key_ports.1),
-        )
+            (self.src, ports.0),
+            (self.dst, ports.1),
+        );
     }
 
     /// Whether it is a piece of a datagram.
@@ -126,8 +134,7 @@ impl Default for PacketDesc {
             l4_at: 0,
             ip_len: 0,
             ports: (0, 0),
-            key_ports: (0, 0),
-            key_ends: (0, 0),
+            key_in: Key::default(),
             icmp: (0, 0),
             segment: Segment::default(),
             tag: TagId::default(),
@@ -153,7 +160,8 @@ pub fn reason_of(malformed: Malformed) -> Reason {
 }
 
 /// Describes the IPv4 packet that begins at `ip_at` of `frame`.
-pub fn describe4(frame: &[u8], ip_at: usize) -> Result<PacketDesc, Reason> {
+#[inline]
+pub fn describe4(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), Reason> {
     let ip = frame.get(ip_at..).ok_or(Reason::Short)?;
     let walk = wire::ipv4::walk(ip).map_err(reason_of)?;
     let packet = wire::ipv4::Packet::new_checked(ip).map_err(reason_of)?;
@@ -161,10 +169,9 @@ pub fn describe4(frame: &[u8], ip_at: usize) -> Result<PacketDesc, Reason> {
         u128::from(packet.src().to_bits()),
         u128::from(packet.dst().to_bits()),
     );
-    let mut pd = PacketDesc {
+    *pd = PacketDesc {
         src,
         dst,
-        key_ends: (src, dst),
         af: Af::Inet,
         proto: walk.protocol,
         tos: packet.tos(),
@@ -179,30 +186,33 @@ pub fn describe4(frame: &[u8], ip_at: usize) -> Result<PacketDesc, Reason> {
     };
     if walk.is_fragment {
         pd.kind = Kind::Fragment;
-        return Ok(pd);
+        return Ok(());
     }
     let l4 = ip.get(walk.offset..walk.end).ok_or(Reason::Short)?;
     match pd.proto {
-        PROTO_TCP => describe_tcp(&mut pd, l4)?,
-        PROTO_UDP => describe_udp(&mut pd, l4)?,
-        PROTO_ICMP => describe_icmp(&mut pd, l4)?,
+        PROTO_TCP => describe_tcp(pd, l4)?,
+        PROTO_UDP => describe_udp(pd, l4)?,
+        PROTO_ICMP => describe_icmp(pd, l4)?,
         // ICMPv6 cannot travel in IPv4.
         PROTO_ICMP6 => return Err(Reason::Normalize),
-        _ => pd.kind = Kind::Other,
+        _ => {
+            pd.kind = Kind::Other;
+            pd.set_key((0, 0));
+        }
     }
-    Ok(pd)
+    Ok(())
 }
 
 /// Describes the IPv6 packet that begins at `ip_at` of `frame`.
-pub fn describe6(frame: &[u8], ip_at: usize) -> Result<PacketDesc, Reason> {
+#[inline]
+pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), Reason> {
     let ip = frame.get(ip_at..).ok_or(Reason::Short)?;
     let walk = wire::ipv6::walk(ip).map_err(reason_of)?;
     let packet = wire::ipv6::Packet::new_checked(ip).map_err(reason_of)?;
     let (src, dst) = (packet.src().to_bits(), packet.dst().to_bits());
-    let mut pd = PacketDesc {
+    *pd = PacketDesc {
         src,
         dst,
-        key_ends: (src, dst),
         af: Af::Inet6,
         proto: walk.next_header,
         tos: packet.traffic_class(),
@@ -217,18 +227,21 @@ pub fn describe6(frame: &[u8], ip_at: usize) -> Result<PacketDesc, Reason> {
     if let Some(fragment) = walk.fragment.filter(|_| walk.is_fragment()) {
         pd.kind = Kind::Fragment;
         pd.proto = fragment.next_header;
-        return Ok(pd);
+        return Ok(());
     }
     let l4 = ip.get(walk.offset..walk.end).ok_or(Reason::Short)?;
     match pd.proto {
-        PROTO_TCP => describe_tcp(&mut pd, l4)?,
-        PROTO_UDP => describe_udp(&mut pd, l4)?,
-        PROTO_ICMP6 => describe_icmp6(&mut pd, l4)?,
+        PROTO_TCP => describe_tcp(pd, l4)?,
+        PROTO_UDP => describe_udp(pd, l4)?,
+        PROTO_ICMP6 => describe_icmp6(pd, l4)?,
         // ICMP cannot travel in IPv6.
         PROTO_ICMP => return Err(Reason::Normalize),
-        _ => pd.kind = Kind::Other,
+        _ => {
+            pd.kind = Kind::Other;
+            pd.set_key((0, 0));
+        }
     }
-    Ok(pd)
+    Ok(())
 }
 
 #[inline]
@@ -238,7 +251,7 @@ fn describe_tcp(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
     wire::tcp::check_flags(flags).map_err(reason_of)?;
     pd.kind = Kind::Tcp;
     pd.ports = (tcp.src_port(), tcp.dst_port());
-    pd.key_ports = pd.ports;
+    pd.set_key(pd.ports);
     pd.segment = Segment {
         seq: tcp.seq(),
         ack: tcp.ack(),
@@ -266,7 +279,7 @@ fn describe_udp(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
     let udp = wire::udp::Packet::new_checked(l4).map_err(reason_of)?;
     pd.kind = Kind::Udp;
     pd.ports = (udp.src_port(), udp.dst_port());
-    pd.key_ports = pd.ports;
+    pd.set_key(pd.ports);
     Ok(())
 }
 
@@ -298,10 +311,17 @@ fn describe_icmp(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
 /// The asking end has the identifier as its port, the answering end the type of the request.
 fn key_icmp(pd: &mut PacketDesc, kind: Kind, ident: u16, request: u8) {
     pd.kind = kind;
-    pd.key_ports = match kind {
+    pd.set_key(match kind {
         Kind::IcmpReply | Kind::NeighborAdvert => (u16::from(request), ident),
         _ => (ident, u16::from(request)),
-    };
+    });
+}
+
+/// In neighbor discovery the target stands for the answering end: a solicitation goes to a group.
+fn key_neighbor(pd: &mut PacketDesc, kind: Kind, src: (u128, u8), dst: (u128, u8)) {
+    pd.kind = kind;
+    let end = |(addr, port): (u128, u8)| (addr, u16::from(port));
+    pd.key_in = Key::new(Direction::In, pd.af, pd.proto, end(src), end(dst));
 }
 
 fn describe_icmp6(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
@@ -318,12 +338,17 @@ fn describe_icmp6(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
         128 | 139 => key_icmp(pd, Kind::IcmpRequest, icmp.echo_ident(), icmp.kind()),
         129 | 140 => key_icmp(pd, Kind::IcmpReply, icmp.echo_ident(), icmp.kind() - 1),
         NEIGHBOR_SOLICIT => {
-            key_icmp(pd, Kind::IcmpRequest, 0, NEIGHBOR_SOLICIT);
-            pd.key_ends.1 = icmp.target().ok_or(Reason::Short)?.to_bits();
+            let (src, target) = (pd.src, icmp.target().ok_or(Reason::Short)?.to_bits());
+            key_neighbor(pd, Kind::IcmpRequest, (src, 0), (target, NEIGHBOR_SOLICIT));
         }
         136 => {
-            key_icmp(pd, Kind::NeighborAdvert, 0, NEIGHBOR_SOLICIT);
-            pd.key_ends.0 = icmp.target().ok_or(Reason::Short)?.to_bits();
+            let (target, dst) = (icmp.target().ok_or(Reason::Short)?.to_bits(), pd.dst);
+            key_neighbor(
+                pd,
+                Kind::NeighborAdvert,
+                (target, NEIGHBOR_SOLICIT),
+                (dst, 0),
+            );
         }
         kind => key_icmp(pd, Kind::IcmpRequest, 0, kind),
     }
@@ -361,7 +386,7 @@ pub fn describe_quoted(frame: &[u8], outer: &PacketDesc) -> Result<Quoted, Reaso
                 Kind::Udp
             };
             pd.ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-            pd.key_ports = pd.ports;
+            pd.set_key(pd.ports);
             if pd.proto == PROTO_TCP {
                 pd.segment.seq = wire::tcp::start(l4).map_err(reason_of)?.seq;
             }
@@ -375,7 +400,10 @@ pub fn describe_quoted(frame: &[u8], outer: &PacketDesc) -> Result<Quoted, Reaso
             129 => key_icmp(&mut pd, Kind::IcmpReply, u16::from_be_bytes([e, f]), 128),
             _ => return Err(Reason::Normalize),
         },
-        _ => pd.kind = Kind::Other,
+        _ => {
+            pd.kind = Kind::Other;
+            pd.set_key((0, 0));
+        }
     }
     Ok(Quoted { pd })
 }
@@ -400,7 +428,6 @@ fn quoted4(quoted: &[u8]) -> Result<PacketDesc, Reason> {
     Ok(PacketDesc {
         src,
         dst,
-        key_ends: (src, dst),
         af: Af::Inet,
         proto: header[9],
         l4_at: header_len as u16,
@@ -426,7 +453,6 @@ fn quoted6(quoted: &[u8]) -> Result<PacketDesc, Reason> {
     Ok(PacketDesc {
         src,
         dst,
-        key_ends: (src, dst),
         af: Af::Inet6,
         proto: walk.next_header,
         l4_at: walk.offset as u16,

@@ -3,7 +3,7 @@
 use filter::PacketDesc;
 use net::InterfaceId;
 use nic::{BURST_MAX, Burst};
-use state::{Key, StateIdx};
+use state::StateIdx;
 
 use crate::verdict::{Egress, Verdict};
 
@@ -25,9 +25,7 @@ pub(crate) struct Item {
     pub(crate) origin: Origin,
     /// Its headers, once described.
     pub(crate) pd: PacketDesc,
-    /// Key and hash for the way in.
-    pub(crate) key: Key,
-    /// Hash of `key` in the state table.
+    /// Hash of its key for the way in.
     pub(crate) hash: u64,
     /// The state it has on the way in: first a guess, then the truth.
     pub(crate) state: Option<StateIdx>,
@@ -65,7 +63,6 @@ impl Item {
         Item {
             origin,
             pd: PacketDesc::default(),
-            key: Key::default(),
             hash: 0,
             state: None,
             egress: None,

@@ -4,7 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use filter::{PacketDesc, Reason};
+use filter::Reason;
 use net::icmp_error::ErrorKind;
 use net::interface::Destination;
 use net::neighbor::Resolution;
@@ -24,32 +24,36 @@ impl<N: Nic> Worker<N> {
     /// Chooses the way of every packet that was let in, and of the box's own.
     pub(crate) fn forward(&mut self, now_ms: u64) {
         for n in 0..self.batch.len() {
-            let item = self.batch.items[n];
+            let item = &self.batch.items[n];
             if !item.is_open() || item.egress.is_some() {
                 continue;
             }
             match item.origin {
-                Origin::Wire(interface) => self.forward_one(n, interface, &item, now_ms),
-                Origin::Own | Origin::Answer => self.forward_own(n, &item.pd, now_ms),
+                Origin::Wire(interface) => self.forward_one(n, interface, now_ms),
+                Origin::Own | Origin::Answer => self.forward_own(n, now_ms),
             }
         }
     }
 
-    fn forward_one(&mut self, n: usize, interface: InterfaceId, item: &Item, now_ms: u64) {
-        if let Some(egress) = self.cached_egress(item) {
-            return self.go_on(n, interface, Hop::Known(egress), now_ms);
+    #[inline]
+    fn forward_one(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
+        let item = &self.batch.items[n];
+        match self.cached_egress(item) {
+            Some(egress) => self.go_on(n, interface, Hop::Known(egress), now_ms),
+            None => self.find_way(n, interface, now_ms),
         }
-        let (src, dst) = (
-            addr_of(item.pd.af, item.pd.src),
-            addr_of(item.pd.af, item.pd.dst),
-        );
+    }
+
+    fn find_way(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
+        let pd = &self.batch.items[n].pd;
+        let (src, dst) = (addr_of(pd.af, pd.src), addr_of(pd.af, pd.dst));
         if is_martian(src) || self.config.interfaces.local(src).is_some() {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
         match self.config.interfaces.classify(interface, dst) {
-            Destination::Remote => self.route_one(n, interface, item, dst, now_ms),
+            Destination::Remote => self.route_one(n, interface, src, dst, now_ms),
             Destination::Local | Destination::Broadcast | Destination::Joined => {
-                self.deliver(n, interface, now_ms)
+                self.deliver(n, interface, now_ms);
             }
             Destination::Multicast => self.batch.items[n].drop_for(Reason::Multicast),
             Destination::LinkScope => self.batch.items[n].drop_for(Reason::NoRoute),
@@ -72,31 +76,32 @@ impl<N: Nic> Worker<N> {
         &mut self,
         n: usize,
         interface: InterfaceId,
-        item: &Item,
+        src: IpAddr,
         dst: IpAddr,
         now_ms: u64,
     ) {
         // A source that is only valid on its link must not leave it (RFC 4291 2.5.6, RFC 3927 2.7).
-        if is_link_local(addr_of(item.pd.af, item.pd.src)) {
+        if is_link_local(src) {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
-        match hop_to(&self.config, item.pd.af, item.pd.dst, dst) {
+        let pd = &self.batch.items[n].pd;
+        match hop_to(&self.config, pd.af, pd.dst, dst) {
             Ok((out, next_hop)) => {
                 let hop = self.resolve(out, next_hop, now_ms);
-                self.remember_egress(item, hop);
+                self.remember_egress(n, hop);
                 self.go_on(n, interface, hop, now_ms);
             }
             Err(refusal) => {
-                if refusal == RouteKind::Blackhole {
-                    return self.batch.items[n].drop_for(Reason::NoRoute);
+                if refusal != RouteKind::Blackhole {
+                    self.send_error(n, interface, ErrorKind::HostUnreachable, now_ms);
                 }
-                self.send_error(n, interface, ErrorKind::HostUnreachable, now_ms);
                 self.batch.items[n].drop_for(Reason::NoRoute);
             }
         }
     }
 
     /// The way is known; what is left is the time to live.
+    #[inline]
     fn go_on(&mut self, n: usize, interface: InterfaceId, hop: Hop, now_ms: u64) {
         if self.batch.items[n].pd.ttl <= 1 {
             self.send_error(n, interface, ErrorKind::TimeExceeded, now_ms);
@@ -114,7 +119,8 @@ impl<N: Nic> Worker<N> {
     }
 
     /// A packet of the box itself.
-    fn forward_own(&mut self, n: usize, pd: &PacketDesc, now_ms: u64) {
+    fn forward_own(&mut self, n: usize, now_ms: u64) {
+        let pd = &self.batch.items[n].pd;
         let dst = addr_of(pd.af, pd.dst);
         if self.config.interfaces.local(dst).is_some() {
             self.batch.items[n].verdict = Some(Verdict::Host);
@@ -143,6 +149,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Where the last packet of this state went, if nothing has changed since.
+    #[inline]
     fn cached_egress(&self, item: &Item) -> Option<Egress> {
         let cache = self.states.get(item.state?)?.egress;
         (cache.stamp == self.egress_stamp).then_some(Egress {
@@ -151,9 +158,9 @@ impl<N: Nic> Worker<N> {
         })
     }
 
-    fn remember_egress(&mut self, item: &Item, hop: Hop) {
+    fn remember_egress(&mut self, n: usize, hop: Hop) {
         let stamp = self.egress_stamp;
-        if let (Hop::Known(egress), Some(idx)) = (hop, item.state)
+        if let (Hop::Known(egress), Some(idx)) = (hop, self.batch.items[n].state)
             && let Some(st) = self.states.get_mut(idx)
         {
             st.egress = EgressCache {

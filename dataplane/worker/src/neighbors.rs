@@ -17,7 +17,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::Af;
 use wire::{arp, ether};
 
-use crate::batch::{Hop, Item, Origin};
+use crate::batch::{Hop, Origin};
 use crate::forward::addr_of;
 use crate::mail::Handoff;
 use crate::receive::interface_of;
@@ -105,11 +105,12 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn park(
         &mut self,
         mut buf: N::Buf,
-        item: &Item,
+        n: usize,
         interface: InterfaceId,
         next_hop: IpAddr,
     ) {
-        if let Err(reason) = frame_ip(&mut buf, item) {
+        let item = &self.batch.items[n];
+        if let Err(reason) = frame_ip(&mut buf, &item.pd) {
             return self.discard(buf, reason);
         }
         let parked = Parked {

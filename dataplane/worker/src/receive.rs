@@ -4,7 +4,7 @@
 use filter::{Kind, Reason};
 use net::InterfaceId;
 use nic::{BURST_MAX, BufferPool, Nic, PacketBuf, RxQueue};
-use ruleset::{Af, Direction};
+use ruleset::Af;
 use wire::ether::EtherType;
 
 use crate::batch::{Item, Origin};
@@ -118,8 +118,7 @@ impl<N: Nic> Worker<N> {
                 }
                 Ok(L2::Ip(..)) => {
                     let item = &mut self.batch.items[n];
-                    item.key = item.pd.key(Direction::In);
-                    item.hash = self.states.hash(&item.key);
+                    item.hash = self.states.hash(&item.pd.key_in);
                     self.states.prefetch_bucket(item.hash);
                 }
             }
@@ -145,8 +144,8 @@ impl<N: Nic> Worker<N> {
             },
         };
         match l2 {
-            L2::Ip(Af::Inet, at) => item.pd = filter::describe::describe4(frame, at)?,
-            L2::Ip(Af::Inet6, at) => item.pd = filter::describe::describe6(frame, at)?,
+            L2::Ip(Af::Inet, at) => filter::describe::describe4(&mut item.pd, frame, at)?,
+            L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at)?,
             L2::Arp(_) => {}
         }
         Ok(l2)
@@ -166,7 +165,7 @@ impl<N: Nic> Worker<N> {
         }
         let mut searches = 0;
         for item in self.batch.items.iter_mut().filter(|i| needs_state_in(i)) {
-            item.state = states.confirm(item.state, &item.key, item.hash);
+            item.state = states.confirm(item.state, &item.pd.key_in, item.hash);
             searches += 1;
             if let Some(st) = item.state.and_then(|idx| states.get(idx)) {
                 states.prefetch(st.pair);

@@ -27,9 +27,10 @@ impl<N: Nic> Worker<N> {
     /// Screens what came in.
     pub(crate) fn filter_in(&mut self, now_ms: u64) {
         for n in 0..self.batch.len() {
-            let item = self.batch.items[n];
+            let item = &self.batch.items[n];
             if let (true, Origin::Wire(interface)) = (item.is_open(), item.origin) {
-                self.screen(n, interface, Direction::In, item.state, now_ms);
+                let state = item.state;
+                self.screen(n, interface, Direction::In, state, now_ms);
             }
         }
     }
@@ -37,14 +38,14 @@ impl<N: Nic> Worker<N> {
     /// Screens what is about to leave. The box's own packets come here first; answers of the filter pass unasked.
     pub(crate) fn filter_out(&mut self, now_ms: u64) {
         for n in 0..self.batch.len() {
-            let item = self.batch.items[n];
+            let item = &self.batch.items[n];
             let Some(hop) = item
                 .egress
                 .filter(|_| item.is_open() && item.origin != Origin::Answer)
             else {
                 continue;
             };
-            let state = self.state_out(&item);
+            let state = self.state_out(item);
             self.screen(n, hop.interface(), Direction::Out, state, now_ms);
         }
     }
@@ -84,7 +85,7 @@ impl<N: Nic> Worker<N> {
         if config.ruleset.skip.intersects(&on.kifs) {
             return;
         }
-        let item = self.batch.items[n];
+        let item = &self.batch.items[n];
         let received_on = item.received_on().filter(|_| direction == Direction::Out);
         let received_on = received_on
             .and_then(|id| config.interfaces.get(id))
@@ -107,8 +108,9 @@ impl<N: Nic> Worker<N> {
         let frame = self.batch.bufs[n].bytes();
         let screened = ask(&mut core, frame, &item.pd, &passage, &routes, state, dice);
         let (passed, bytes) = (screened.outcome.is_ok(), u64::from(item.pd.ip_len));
+        let af = item.pd.af;
         let counters = &self.counters.filter;
-        counters.interface(interface, item.pd.af, direction, passed, bytes);
+        counters.interface(interface, af, direction, passed, bytes);
         self.made_state |= screened.made;
         match screened.outcome {
             Ok(()) => self.keep_together(n, direction, &screened),

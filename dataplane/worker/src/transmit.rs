@@ -1,13 +1,13 @@
 //! The end of a packet's way: gives it an Ethernet header and a place in the queue of a port, or to whom its verdict
 //! says.
 
-use filter::Reason;
+use filter::{PacketDesc, Reason};
 use net::icmp_error::ErrorKind;
 use nic::{Nic, PacketBuf};
 use ruleset::Af;
 use wire::ether::{self, EtherType};
 
-use crate::batch::{Batch, Hop, Item};
+use crate::batch::{Hop, Item};
 use crate::mail::{Carried, Handoff};
 use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
@@ -21,19 +21,23 @@ impl<N: Nic> Worker<N> {
         for n in 0..self.batch.len() {
             self.check_size(n, now_ms);
         }
-        let batch = core::mem::replace(&mut self.batch, Batch::new());
-        for (buf, item) in batch.bufs.into_iter().zip(batch.items) {
-            let verdict = item.verdict.unwrap_or_else(|| verdict_of(&item));
-            self.carry_out(buf, &item, verdict);
+        // Handles are moved out (8 to 16 bytes each); what is known of the packets stays where it is.
+        let bufs = core::mem::take(&mut self.batch.bufs);
+        for (n, buf) in bufs.into_iter().enumerate() {
+            let item = &self.batch.items[n];
+            let verdict = item.verdict.unwrap_or_else(|| verdict_of(item));
+            self.carry_out(buf, n, verdict);
         }
+        self.batch.items.clear();
     }
 
     /// Too large for the way out: say so, or cut it to pieces if its sender allows (RFC 1812 4.2.2.7, RFC 8201).
     fn check_size(&mut self, n: usize, now_ms: u64) {
-        let item = self.batch.items[n];
+        let item = &self.batch.items[n];
         let Some(hop) = item.egress.filter(|_| item.is_open()) else {
             return;
         };
+        let (dont_fragment, received_on) = (item.pd.dont_fragment, item.received_on());
         let Some(out) = self.config.interfaces.get(hop.interface()) else {
             return;
         };
@@ -41,8 +45,8 @@ impl<N: Nic> Worker<N> {
         if item.pd.ip_len <= mtu {
             return;
         }
-        if item.pd.dont_fragment {
-            if let Some(interface) = item.received_on() {
+        if dont_fragment {
+            if let Some(interface) = received_on {
                 self.send_error(n, interface, ErrorKind::FragmentationNeeded { mtu }, now_ms);
             }
         } else if self.cut(n, hop, mtu) {
@@ -53,15 +57,16 @@ impl<N: Nic> Worker<N> {
         self.batch.items[n].drop_for(Reason::Mtu);
     }
 
-    fn carry_out(&mut self, buf: N::Buf, item: &Item, verdict: Verdict) {
+    #[inline]
+    fn carry_out(&mut self, buf: N::Buf, n: usize, verdict: Verdict) {
         match verdict {
-            Verdict::Pass(egress) => self.send_ip(buf, item, egress),
+            Verdict::Pass(egress) => self.send_ip(buf, n, egress),
             Verdict::Wait {
                 interface,
                 next_hop,
-            } => self.park(buf, item, interface, next_hop),
-            Verdict::Host => self.give_to_host(buf, item),
-            Verdict::Handoff { worker } => self.hand_off(buf, item, worker),
+            } => self.park(buf, n, interface, next_hop),
+            Verdict::Host => self.give_to_host(buf, n),
+            Verdict::Handoff { worker } => self.hand_off(buf, n, worker),
             Verdict::Consumed(_) => {
                 drop(buf);
                 self.counters.consumed.add(1);
@@ -71,9 +76,12 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Frames an IP packet and queues it.
-    fn send_ip(&mut self, mut buf: N::Buf, item: &Item, egress: Egress) {
-        match frame_ip(&mut buf, item) {
-            Ok(()) => self.send_framed(buf, item.pd.af, egress),
+    #[inline]
+    fn send_ip(&mut self, mut buf: N::Buf, n: usize, egress: Egress) {
+        let pd = &self.batch.items[n].pd;
+        let af = pd.af;
+        match frame_ip(&mut buf, pd) {
+            Ok(()) => self.send_framed(buf, af, egress),
             Err(reason) => self.discard(buf, reason),
         }
     }
@@ -115,7 +123,8 @@ impl<N: Nic> Worker<N> {
     }
 
     /// The IP packet alone goes to the local host.
-    fn give_to_host(&mut self, mut buf: N::Buf, item: &Item) {
+    fn give_to_host(&mut self, mut buf: N::Buf, n: usize) {
+        let item = &self.batch.items[n];
         buf.advance(usize::from(item.pd.ip_at));
         buf.truncate(usize::from(item.pd.ip_len));
         let carried = Carried {
@@ -128,10 +137,10 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    fn hand_off(&mut self, buf: N::Buf, item: &Item, worker: u16) {
+    fn hand_off(&mut self, buf: N::Buf, n: usize, worker: u16) {
         let carried = Carried {
             buf,
-            received_on: item.received_on(),
+            received_on: self.batch.items[n].received_on(),
         };
         let ring = self
             .ends
@@ -179,9 +188,10 @@ fn verdict_of(item: &Item) -> Verdict {
 }
 
 /// Makes the buffer begin with room for an Ethernet header and end with the IP packet.
-pub(crate) fn frame_ip<B: PacketBuf>(buf: &mut B, item: &Item) -> Result<(), Reason> {
-    let ip_at = usize::from(item.pd.ip_at);
-    buf.truncate(ip_at + usize::from(item.pd.ip_len));
+#[inline]
+pub(crate) fn frame_ip<B: PacketBuf>(buf: &mut B, pd: &PacketDesc) -> Result<(), Reason> {
+    let ip_at = usize::from(pd.ip_at);
+    buf.truncate(ip_at + usize::from(pd.ip_len));
     match ip_at.checked_sub(ETHERNET) {
         Some(extra) => buf.advance(extra),
         None => buf
