@@ -21,6 +21,7 @@ pub mod power;
 pub mod seed;
 pub mod slots;
 pub mod storage;
+mod terminal;
 pub mod watchdog;
 
 use cmdline::CommandLine;
@@ -28,6 +29,7 @@ use nics::NicReport;
 use slots::Slots;
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use storage::Partition;
 use watchdog::Watchdog;
@@ -36,6 +38,9 @@ use watchdog::Watchdog;
 pub struct Machine {
     /// `fugu.*` arguments of the kernel command line and of the seed disk.
     pub cmdline: CommandLine,
+    /// Terminals a person may sit at, best first: serial lines that exist, then the screen. Standard input and output are
+    /// one of them.
+    pub terminals: Vec<PathBuf>,
     /// The configuration partition, if there is one. Without it nothing can be kept.
     pub slots: Option<Slots<Partition>>,
     /// Every PCI network function and what became of it, in PCI order.
@@ -73,7 +78,7 @@ impl std::error::Error for BootError {}
 
 /// Takes the machine from the kernel's hands to "DPDK can start". Call it once, as process 1.
 ///
-/// Each step prints one line on `console`. A step that the machine can live without reports and goes on.
+/// `console` is standard output, which a step may move to another terminal. Each step prints one line on it. A step that the machine can live without reports and goes on.
 ///
 /// # Errors
 /// Only when a file system cannot be mounted or huge pages cannot be had.
@@ -84,6 +89,7 @@ pub fn start(console: &mut dyn Write) -> Result<Machine, BootError> {
     };
     steps.run("mounts", mounts::mount_all)?;
     let mut cmdline = steps.run("command line", cmdline::read)?;
+    let terminals = steps.run("console", || Ok(terminal::settle(&cmdline.consoles)))?;
     let slots = steps.run("configuration partition", || {
         Ok(disks::configuration(cmdline.slot.is_some()))
     })?;
@@ -97,6 +103,7 @@ pub fn start(console: &mut dyn Write) -> Result<Machine, BootError> {
     }
     Ok(Machine {
         cmdline,
+        terminals,
         slots,
         nics,
         memory_bytes: memory.bytes,

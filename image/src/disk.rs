@@ -4,9 +4,9 @@
 //! [`CONFIG_LABEL`]; `tests/vm` and the upgrade path use the same constants.
 //!
 //! ```text
-//! MiB    0      1            2               38          70          102           110  111
-//!        | MBR  | BIOS boot  | EFI system    | system A  | system B  | configuration | GPT copy
-//!        | GPT  | core.img   | FAT32, GRUB   | cpio      | cpio      | raw, see boot |
+//! MiB  0      1           2              38         70         102            110    128
+//!      | MBR  | BIOS boot | EFI system   | system A | system B | configuration | free | GPT
+//!      | GPT  | core.img  | FAT32, GRUB  | cpio     | cpio     | raw, see boot |      | copy
 //! ```
 //!
 //! A system slot is a bare cpio archive with `kernel`, `initrd` and `version` in it: GRUB reads that format, files
@@ -71,7 +71,8 @@ const LAYOUT: [Place; 5] = [
         mib: 8,
     },
 ];
-const DISK_MIB: u64 = 111;
+/// A power of two: emulated SD cards must be.
+const DISK_MIB: u64 = 128;
 
 /// What one system slot holds.
 pub struct System<'a> {
