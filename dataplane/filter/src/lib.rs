@@ -41,27 +41,37 @@ pub struct Core<'a> {
     pub states_total: &'a Gauge,
     /// Milliseconds since start.
     pub now_ms: u64,
+    /// State of the generator behind `probability`; never 0.
+    pub dice: &'a mut u64,
 }
 
 /// Where and which way a packet passes.
 #[derive(Clone, Copy, Debug)]
-pub struct Passage {
+pub struct Passage<'a> {
     /// In or out.
     pub direction: Direction,
     /// Names that the interface answers to.
-    pub on: KifSet,
+    pub on: &'a KifSet,
     /// The interface's own name.
     pub kif: KifId,
     /// It is a loopback.
     pub loopback: bool,
     /// Names of the interface that a forwarded packet came in on.
-    pub received_on: Option<KifSet>,
+    pub received_on: Option<&'a KifSet>,
 }
 
 impl Core<'_> {
     /// Seconds after which a state in its present class expires.
     pub fn timeout_s(&self, st: &State) -> u32 {
         timeout_s(self.ruleset, st)
+    }
+
+    /// A number for `probability`: xorshift, which needs no secrecy here.
+    fn roll(&mut self) -> u32 {
+        *self.dice ^= *self.dice << 13;
+        *self.dice ^= *self.dice >> 7;
+        *self.dice ^= *self.dice << 17;
+        (*self.dice >> 32) as u32
     }
 
     /// A state has gone: counts it off.

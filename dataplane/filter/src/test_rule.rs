@@ -31,11 +31,10 @@ pub enum RuleTest {
 pub fn test_rule(
     core: &mut Core<'_>,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     routes: &impl Routes,
-    dice: u32,
 ) -> RuleTest {
-    let facts = facts(pd, passage, dice);
+    let facts = facts(pd, passage, core.roll());
     let counters = core.counters;
     let found = evaluate(core.ruleset, &facts, routes, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
@@ -59,7 +58,7 @@ pub fn test_rule(
 fn default_rule(
     core: &Core<'_>,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     found: &RuleMatch,
 ) -> RuleTest {
     let bytes = u64::from(pd.ip_len);
@@ -73,7 +72,7 @@ fn default_rule(
     }
 }
 
-fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &Passage) {
+fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &Passage<'_>) {
     for nr in &found.matched {
         if let Some(rule) = core.ruleset.rules.get(nr.0 as usize) {
             let counters = core.counters.rule(rule.slot);
@@ -82,12 +81,12 @@ fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &
     }
 }
 
-fn facts(pd: &PacketDesc, passage: &Passage, dice: u32) -> Facts {
+fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
     Facts {
         direction: passage.direction,
-        on: passage.on,
+        on: *passage.on,
         loopback: passage.loopback,
-        received_on: passage.received_on,
+        received_on: passage.received_on.copied(),
         af: pd.af,
         src: pd.src,
         dst: pd.dst,
@@ -108,7 +107,7 @@ fn facts(pd: &PacketDesc, passage: &Passage, dice: u32) -> Facts {
 fn pass(
     core: &mut Core<'_>,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     rule: &Rule,
     tag: TagId,
 ) -> RuleTest {
@@ -135,7 +134,7 @@ fn pass(
 fn create(
     core: &mut Core<'_>,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     rule: &Rule,
     tag: TagId,
 ) -> Result<StateIdx, Reason> {
@@ -190,7 +189,7 @@ fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, In
 fn new_state(
     core: &Core<'_>,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     rule: &Rule,
     tag: TagId,
 ) -> State {

@@ -27,7 +27,7 @@ pub fn test_state(
     core: &mut Core<'_>,
     idx: StateIdx,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
 ) -> StateTest {
     let Some(st) = core.states.get_mut(idx) else {
         return StateTest::Miss;
@@ -52,13 +52,7 @@ pub fn test_state(
         _ => (TcpVerdict::Pass, track_other(pd.kind, src, dst)),
     };
     match verdict {
-        TcpVerdict::Pass => {
-            st.last_seen = state::table::ticks(core.now_ms);
-            if st.timeout != timeout {
-                change_timeout(core, idx, timeout);
-            }
-        }
-        TcpVerdict::PassLoose => {}
+        TcpVerdict::Pass | TcpVerdict::PassLoose => {}
         TcpVerdict::BadState => return StateTest::Drop(Reason::BadState),
         TcpVerdict::BadStateReset => return StateTest::DropAndReset,
         TcpVerdict::Reuse => {
@@ -66,7 +60,18 @@ pub fn test_state(
             return StateTest::Miss;
         }
     }
-    count(core, idx, pd, passage.direction, forward);
+    let bytes = u64::from(pd.ip_len);
+    let way = usize::from(!forward);
+    st.packets[way] += 1;
+    st.bytes[way] += bytes;
+    let rule = core.counters.rule(st.rule);
+    rule.traffic[passage.direction.index()].one(bytes);
+    if verdict == TcpVerdict::Pass {
+        st.last_seen = state::table::ticks(core.now_ms);
+        if st.timeout != timeout {
+            change_timeout(core, idx, timeout);
+        }
+    }
     StateTest::Pass
 }
 
@@ -119,7 +124,7 @@ pub fn test_icmp_error(
     core: &mut Core<'_>,
     frame: &[u8],
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
 ) -> StateTest {
     let quoted = match crate::describe::describe_quoted(frame, pd) {
         Ok(quoted) => quoted.pd,

@@ -3,7 +3,7 @@
 
 use filter::{Kind, Reason};
 use net::InterfaceId;
-use nic::{BURST_MAX, BufferPool, Nic, PacketBuf, RxQueue};
+use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
 use ruleset::Af;
 use wire::ether::EtherType;
 
@@ -144,7 +144,12 @@ impl<N: Nic> Worker<N> {
             },
         };
         match l2 {
-            L2::Ip(Af::Inet, at) => filter::describe::describe4(&mut item.pd, frame, at)?,
+            L2::Ip(Af::Inet, at) => {
+                let from_wire = matches!(item.origin, Origin::Wire(_));
+                let verify =
+                    from_wire && self.batch.bufs[n].rx_meta().ip_checksum != Checksum::Good;
+                filter::describe::describe4(&mut item.pd, frame, at, verify)?;
+            }
             L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at)?,
             L2::Arp(_) => {}
         }

@@ -77,7 +77,6 @@ impl<N: Nic> Worker<N> {
         state: Option<StateIdx>,
         now_ms: u64,
     ) {
-        let dice = self.roll();
         let config = &*self.config;
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
             return self.batch.items[n].drop_for(Reason::InterfaceDown);
@@ -89,7 +88,7 @@ impl<N: Nic> Worker<N> {
         let received_on = item.received_on().filter(|_| direction == Direction::Out);
         let received_on = received_on
             .and_then(|id| config.interfaces.get(id))
-            .map(|i| i.kifs);
+            .map(|i| &i.kifs);
         let passage = passage(on, direction, received_on);
         let mut core = Core {
             ruleset: &config.ruleset,
@@ -98,6 +97,7 @@ impl<N: Nic> Worker<N> {
             states: &mut self.states,
             states_total: &self.states_total,
             now_ms,
+            dice: &mut self.dice,
         };
         let state = match state {
             // An earlier packet of this burst may have made it since the look-up.
@@ -106,7 +106,7 @@ impl<N: Nic> Worker<N> {
         };
         let routes = RoutesFrom { config, on: on.id };
         let frame = self.batch.bufs[n].bytes();
-        let screened = ask(&mut core, frame, &item.pd, &passage, &routes, state, dice);
+        let screened = ask(&mut core, frame, &item.pd, &passage, &routes, state);
         let (passed, bytes) = (screened.outcome.is_ok(), u64::from(item.pd.ip_len));
         let af = item.pd.af;
         let counters = &self.counters.filter;
@@ -146,10 +146,9 @@ fn ask(
     core: &mut Core<'_>,
     frame: &[u8],
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     routes: &RoutesFrom<'_>,
     state: Option<StateIdx>,
-    dice: u32,
 ) -> Screened {
     let tested = match (pd.kind, state) {
         (Kind::IcmpError, _) => test_icmp_error(core, frame, pd, passage),
@@ -165,21 +164,20 @@ fn ask(
         }
         StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
         StateTest::DropAndReset => Screened::refuse(Reason::BadState, Response::Reset { ttl: 0 }),
-        StateTest::Miss => settle(pd, ask_rules(core, pd, passage, routes, dice)),
+        StateTest::Miss => settle(pd, ask_rules(core, pd, passage, routes)),
     }
 }
 
 fn ask_rules(
     core: &mut Core<'_>,
     pd: &PacketDesc,
-    passage: &Passage,
+    passage: &Passage<'_>,
     routes: &RoutesFrom<'_>,
-    dice: u32,
 ) -> RuleTest {
     if routes.config.asks_routes {
-        test_rule(core, pd, passage, routes, dice)
+        test_rule(core, pd, passage, routes)
     } else {
-        test_rule(core, pd, passage, &EveryRoute, dice)
+        test_rule(core, pd, passage, &EveryRoute)
     }
 }
 
@@ -222,10 +220,14 @@ fn may_have_state(pd: &PacketDesc) -> bool {
     !matches!(pd.kind, Kind::IcmpError | Kind::Fragment)
 }
 
-fn passage(on: &Interface, direction: Direction, received_on: Option<KifSet>) -> Passage {
+fn passage<'a>(
+    on: &'a Interface,
+    direction: Direction,
+    received_on: Option<&'a KifSet>,
+) -> Passage<'a> {
     Passage {
         direction,
-        on: on.kifs,
+        on: &on.kifs,
         kif: KifId(on.id.0),
         loopback: on.loopback,
         received_on,

@@ -203,14 +203,6 @@ impl<N: Nic> Worker<N> {
         );
     }
 
-    /// A number for `probability`, and for whatever else needs no secrecy.
-    pub(crate) fn roll(&mut self) -> u32 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        (self.dice >> 32) as u32
-    }
-
     /// Counts a packet that ends here.
     pub(crate) fn count_drop(&self, reason: Reason) {
         self.counters.filter.drop_for(reason);
