@@ -50,7 +50,8 @@ pub(crate) enum Node {
     Translation(Box<Translation>),
     /// `scrub` of the old dialect.
     Scrub(Box<ScrubStmt>),
-    /// `altq on`, `ether` and whatever else is recognized only to be refused well.
+    Ether(Box<EtherStmt>),
+    /// `altq on` and whatever else is recognized only to be refused well.
     Refused(Text),
 }
 
@@ -159,6 +160,8 @@ pub(crate) struct Head {
     pub(crate) on: Vec<IfItem>,
     /// `route-to (if gw)` of the old dialect, before the family.
     pub(crate) route: Option<RouteSpec>,
+    /// FreeBSD: an IPv6 next hop for IPv4 packets.
+    pub(crate) prefer_ipv6_nexthop: bool,
     pub(crate) af: Option<Af>,
     pub(crate) proto: Vec<Proto>,
     pub(crate) from: Side,
@@ -561,4 +564,24 @@ pub(crate) struct ScrubStmt {
     pub(crate) fragment: Option<&'static str>,
     pub(crate) tag: Option<Text>,
     pub(crate) tagged: Option<(Text, bool)>,
+}
+
+// ---- Ethernet rules of FreeBSD ----------------------------------------------------------------------------
+
+#[derive(Debug)]
+pub(crate) struct EtherStmt {
+    pub(crate) action: ActionKind,
+    pub(crate) head: Head,
+    pub(crate) bridge_to: Option<String>,
+    pub(crate) protocols: Vec<u16>,
+    pub(crate) from: Vec<Mac>,
+    pub(crate) to: Vec<Mac>,
+    pub(crate) opts: FilterOpts,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Mac {
+    pub(crate) bytes: [u8; 6],
+    pub(crate) mask: [u8; 6],
+    pub(crate) not: bool,
 }

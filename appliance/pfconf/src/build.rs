@@ -97,6 +97,7 @@ impl<'a> Builder<'a> {
             Node::StateLimiter(limiter) => self.state_limiter(limiter, stmt.span),
             Node::SourceLimiter(limiter) => self.source_limiter(limiter, stmt.span),
             Node::Translation(t) => self.translation(t, stmt.span),
+            Node::Ether(ether) => self.ether_rule(ether, stmt.span),
             Node::Scrub(scrub) => self.scrub_rule(scrub, stmt.span),
             Node::Refused(word) => Err(self.refused(&word.text, word.span)),
         };

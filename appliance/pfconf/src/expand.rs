@@ -79,7 +79,7 @@ struct Choice<'l> {
 }
 
 /// Each item, or nothing once if there is none.
-fn each<T>(items: &[T]) -> impl Iterator<Item = Option<&T>> + Clone {
+pub(crate) fn each<T>(items: &[T]) -> impl Iterator<Item = Option<&T>> + Clone {
     let nothing = items.is_empty().then_some(None);
     nothing.into_iter().chain(items.iter().map(Some))
 }
@@ -158,7 +158,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn check_rule_limit(&mut self, made: usize, span: Span) -> Resolved<()> {
+    pub(crate) fn check_rule_limit(&mut self, made: usize, span: Span) -> Resolved<()> {
         if self.rules_count + made <= RULES_MAX {
             return Ok(());
         }

@@ -266,8 +266,11 @@ impl Front {
 
 impl Builder<'_> {
     fn finish(mut self) -> Built {
+        let mut rules = self.rulesets.pop().unwrap_or_default();
+        // The old dialect keeps a ruleset for each kind; they are loaded and shown one after the other.
+        rules.sort_by_key(|rule| rule.kind.group());
         Built {
-            rules: self.rulesets.pop().unwrap_or_default(),
+            rules,
             tables: self.tables,
             settings: self.settings,
             queues: self.queues,

@@ -197,6 +197,7 @@ impl<'a> Lowering<'a> {
             RuleKind::Anchor { .. } => Some("anchor"),
             RuleKind::Translation { .. } => Some("translation in the old syntax"),
             RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
+            RuleKind::Ether(_) => Some("ether"),
         };
         let state = &rule.state;
         let found = [

@@ -4,8 +4,8 @@
 use ruleset::{Af, Direction, PortOp, PortRange, Timeout};
 
 use crate::ast::{
-    ActionKind, AnchorKind, IfItem, KeepKind, LimiterUse, LogSpec, PoolKind, RouteKind, ScrubOpts,
-    TranslationKind,
+    ActionKind, AnchorKind, IfItem, KeepKind, LimiterUse, LogSpec, Mac, PoolKind, RouteKind,
+    ScrubOpts, TranslationKind,
 };
 use crate::source::Span;
 
@@ -153,6 +153,40 @@ pub(crate) enum RuleKind {
         no: bool,
         fragment: &'static str,
     },
+    Ether(Ether),
+}
+
+impl RuleKind {
+    /// Place of the ruleset that the rule belongs to: Ethernet, scrub, nat, rdr, binat, filter.
+    pub(crate) fn group(&self) -> u8 {
+        match self {
+            RuleKind::Ether(_) => 0,
+            RuleKind::Scrub { .. } => 1,
+            RuleKind::Translation { kind, .. } => match kind {
+                TranslationKind::Nat => 2,
+                TranslationKind::Rdr => 3,
+                TranslationKind::Binat => 4,
+            },
+            RuleKind::Anchor { kind, .. } => match kind {
+                AnchorKind::Scrub => 1,
+                AnchorKind::Nat => 2,
+                AnchorKind::Rdr => 3,
+                AnchorKind::Binat => 4,
+                AnchorKind::Filter => 5,
+            },
+            RuleKind::Filter(_) => 5,
+        }
+    }
+}
+
+/// The layer-2 half of a rule for Ethernet frames.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Ether {
+    pub(crate) action: ActionKind,
+    pub(crate) bridge_to: Option<String>,
+    pub(crate) proto: Option<u16>,
+    pub(crate) src: Option<Mac>,
+    pub(crate) dst: Option<Mac>,
 }
 
 /// One rule.

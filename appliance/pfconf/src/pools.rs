@@ -82,8 +82,22 @@ impl Builder<'_> {
         }
         if let Some(route) = &targets.route {
             let spec = &route.spec;
-            let pool = self.pool(&route.hosts, &spec.pool, rule.af, PoolUse::Route, spec.span);
+            let af = self.route_family(rule, route);
+            let pool = self.pool(&route.hosts, &spec.pool, af, PoolUse::Route, spec.span);
             rule.route = pool.ok().map(|pool| (spec.kind, pool));
+        }
+    }
+
+    /// `(if gw)` after `af-to` leads packets of the new family; with `prefer-ipv6-nexthop` the gateway decides.
+    fn route_family(&self, rule: &Rule, route: &Target<ast::RouteSpec>) -> Option<Af> {
+        if rule.prefer_ipv6_nexthop {
+            return None;
+        }
+        let old = route.hosts.iter().any(|h| h.via.is_some());
+        let forward = route.spec.kind == ast::RouteKind::Route;
+        match rule.naf {
+            Some(naf) if old && forward => Some(naf),
+            _ => rule.af,
         }
     }
 
@@ -96,6 +110,10 @@ impl Builder<'_> {
     ) -> Resolved<Pool> {
         let spec = &target.spec;
         let mut pool = self.pool(&target.hosts, &spec.pool, af, usage, spec.span)?;
+        let one_dynamic = matches!(target.hosts.as_slice(), [h] if is_multi_address(&h.addr));
+        if rule.naf.is_some() && one_dynamic && spec.pool.kind == PoolKind::None {
+            pool.kind = PoolKind::None;
+        }
         pool.ports = match usage {
             PoolUse::Rdr => self.rdr_ports(spec.port.as_ref(), rule)?,
             _ => self.nat_ports(spec.port.as_ref())?,

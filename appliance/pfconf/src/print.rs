@@ -6,13 +6,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ruleset::{Af, Direction, PortOp, PortRange, Timeout};
 
 use crate::ast::{
-    ActionKind, AnchorKind, KeepKind, LimiterRef, LimiterUse, LogSpec, PoolKind, RouteKind,
+    ActionKind, AnchorKind, KeepKind, LimiterRef, LimiterUse, LogSpec, Mac, PoolKind, RouteKind,
     TranslationKind,
 };
 use crate::environment::Known;
 use crate::names;
 use crate::policy::{
-    Addr, Divert, Dynamic, End, Host, IdRange, IfItemKind, Pool, Reply, Rule, RuleKind,
+    Addr, Divert, Dynamic, End, Ether, Host, IdRange, IfItemKind, Pool, Reply, Rule, RuleKind,
 };
 use crate::pools::{NAT_PORTS, PoolUse};
 use crate::resolve::ID_UNKNOWN;
@@ -20,6 +20,10 @@ use crate::resolve::ID_UNKNOWN;
 /// The rule without the body of an anchor.
 pub(crate) fn print_rule(rule: &Rule, known: &Known<'_>) -> String {
     let mut out = String::new();
+    if let RuleKind::Ether(ether) = &rule.kind {
+        print_ether(&mut out, rule, ether);
+        return out;
+    }
     print_action(&mut out, rule);
     print_head(&mut out, rule, known);
     match &rule.kind {
@@ -88,7 +92,75 @@ fn print_action(out: &mut String, rule: &Rule) {
             };
             *out += if *pass { " pass" } else { "" };
         }
+        RuleKind::Ether(_) => {}
         RuleKind::Scrub { no, .. } => *out += if *no { "no scrub" } else { "scrub" },
+    }
+}
+
+/// A rule for Ethernet frames.
+fn print_ether(out: &mut String, rule: &Rule, ether: &Ether) {
+    *out += match ether.action {
+        ActionKind::Pass => "ether pass",
+        ActionKind::Block => "ether block",
+        ActionKind::Match => "ether match",
+    };
+    print_direction(out, rule);
+    if rule.quick {
+        *out += " quick";
+    }
+    print_on(out, rule);
+    if let Some(interface) = &ether.bridge_to {
+        put!(out, " bridge-to {interface}");
+    }
+    if let Some(proto) = ether.proto {
+        put!(out, " proto 0x{proto:04x}");
+    }
+    for (word, mac) in [("from", ether.src), ("to", ether.dst)] {
+        if let Some(mac) = mac {
+            put!(out, " {word} {}", mac_text(mac));
+        }
+    }
+    *out += " l3";
+    print_from_to(out, rule);
+    if let Some((queue, _)) = &rule.queue {
+        put!(out, " queue {queue}");
+    }
+    print_tags(out, rule);
+    if let Some(label) = &rule.label {
+        put!(out, " label \"{label}\"");
+    }
+    if let Some(id) = rule.ridentifier {
+        put!(out, " ridentifier {id}");
+    }
+}
+
+fn mac_text(mac: Mac) -> String {
+    let hex = |bytes: [u8; 6]| bytes.map(|b| format!("{b:02x}")).join(":");
+    let not = if mac.not { "! " } else { "" };
+    let mask = mac
+        .mask
+        .iter()
+        .fold(0u64, |bits, b| bits << 8 | u64::from(*b));
+    let ones = mask.count_ones();
+    let mask = match mask.leading_zeros() == 16 && mask.trailing_zeros() == 48 - ones {
+        _ if ones == 48 => String::new(),
+        true => format!("/{ones}"),
+        false => format!("&{}", hex(mac.mask)),
+    };
+    format!("{not}{}{mask}", hex(mac.bytes))
+}
+
+fn print_direction(out: &mut String, rule: &Rule) {
+    match rule.direction {
+        Some(Direction::In) => *out += " in",
+        Some(Direction::Out) => *out += " out",
+        None => {}
+    }
+}
+
+fn print_on(out: &mut String, rule: &Rule) {
+    if let Some((kind, not)) = &rule.on {
+        put!(out, " on {}{}", if *not { "! " } else { "" }, if_text(kind));
     }
 }
 
@@ -118,20 +190,14 @@ fn code_text(af: Af, (icmp_type, code): (u8, u8)) -> String {
 
 /// Direction to addresses.
 fn print_head(out: &mut String, rule: &Rule, known: &Known<'_>) {
-    match rule.direction {
-        Some(Direction::In) => *out += " in",
-        Some(Direction::Out) => *out += " out",
-        None => {}
-    }
+    print_direction(out, rule);
     if let Some(log) = &rule.log {
         print_log(out, log);
     }
     if rule.quick {
         *out += " quick";
     }
-    if let Some((kind, not)) = &rule.on {
-        put!(out, " on {}{}", if *not { "! " } else { "" }, if_text(kind));
-    }
+    print_on(out, rule);
     if has_early_route(rule) {
         print_route(out, rule);
     }

@@ -126,7 +126,7 @@ impl Builder<'_> {
         base.state_limiter.clone_from(&opts.state_limiter);
         base.source_limiter.clone_from(&opts.source_limiter);
         base.ridentifier = opts.ridentifier.map(|r| r.0);
-        base.prefer_ipv6_nexthop = opts.prefer_ipv6_nexthop.is_some();
+        base.prefer_ipv6_nexthop = head.prefer_ipv6_nexthop || opts.prefer_ipv6_nexthop.is_some();
         if let Some(received) = &opts.received_on {
             if let IfKind::Name(name) = &received.kind {
                 self.mention_interface(name, received.span);

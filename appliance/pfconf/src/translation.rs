@@ -1,9 +1,9 @@
 //! Rules of the old dialect: `nat`, `rdr`, `binat`, `scrub`.
 
-use crate::ast::{ScrubStmt, Translation, TranslationKind};
+use crate::ast::{EtherStmt, ScrubStmt, Translation, TranslationKind};
 use crate::build::Builder;
-use crate::expand::{Lists, Targets};
-use crate::policy::{Rule, RuleKind};
+use crate::expand::{Lists, Targets, each};
+use crate::policy::{Ether, Rule, RuleKind};
 use crate::resolve::Resolved;
 use crate::source::Span;
 
@@ -69,6 +69,48 @@ impl Builder<'_> {
         }
         let text = "port is not supported by binat rules";
         Err(self.fail(span, "translation", text))
+    }
+
+    /// FreeBSD's rules for Ethernet frames: lists in the order interface, protocol, source, destination.
+    pub(crate) fn ether_rule(&mut self, stmt: &EtherStmt, span: Span) -> Resolved<()> {
+        let ether = Ether {
+            action: stmt.action,
+            bridge_to: stmt.bridge_to.clone(),
+            proto: None,
+            src: None,
+            dst: None,
+        };
+        let mut base = Rule::new(RuleKind::Ether(ether.clone()), span);
+        let lists = self.head(&mut base, &stmt.head)?;
+        base.label = stmt.opts.label.as_ref().map(|l| l.text.clone());
+        base.ridentifier = stmt.opts.ridentifier.map(|r| r.0);
+        base.tag = stmt.opts.tag.as_ref().map(|t| t.text.clone());
+        base.tagged = stmt.opts.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
+        base.queue = stmt
+            .opts
+            .queue
+            .as_ref()
+            .map(|q| (q.name.text.clone(), None));
+        self.choose_family(&mut base, &lists);
+        let rules = self.expand(&base, &lists)?;
+        for proto in each(&stmt.protocols) {
+            for src in each(&stmt.from) {
+                for dst in each(&stmt.to) {
+                    for rule in &rules {
+                        let mut rule = rule.clone();
+                        rule.kind = RuleKind::Ether(Ether {
+                            proto: proto.copied(),
+                            src: src.copied(),
+                            dst: dst.copied(),
+                            ..ether.clone()
+                        });
+                        self.check_rule_limit(1, span)?;
+                        self.append(rule);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn scrub_rule(&mut self, stmt: &ScrubStmt, span: Span) -> Resolved<()> {

@@ -14,10 +14,10 @@ use pfconf::{EnvAddress, EnvInterface, Environment, Files, Options};
 const FLOOR: &[(&str, usize)] = &[
     ("pf", 52),
     ("selfpf", 53),
-    ("pfail", 25),
+    ("pfail", 26),
     ("pfopt", 2),
     ("pfsimple", 1),
-    ("freebsd", 54),
+    ("freebsd", 63),
     ("freebsd-fail", 4),
 ];
 

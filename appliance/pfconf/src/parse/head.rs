@@ -20,6 +20,7 @@ impl Parser<'_> {
     pub(super) fn head_after_quick(&mut self, mut head: Head) -> Parsed<Head> {
         head.on = self.opt_on()?;
         head.route = self.opt_route_before_family()?;
+        head.prefer_ipv6_nexthop = head.route.is_some() && self.take("prefer-ipv6-nexthop");
         head.af = self.opt_af();
         head.proto = self.opt_proto()?;
         self.addresses(&mut head)?;
@@ -164,7 +165,7 @@ impl Parser<'_> {
     }
 
     /// `all`, or `from … os … to …` with either part left out; nothing is `all`.
-    fn addresses(&mut self, head: &mut Head) -> Parsed<()> {
+    pub(super) fn addresses(&mut self, head: &mut Head) -> Parsed<()> {
         if self.take("all") {
             return Ok(());
         }

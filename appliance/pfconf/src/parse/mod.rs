@@ -5,6 +5,7 @@
 
 mod anchor;
 mod antispoof;
+mod ether;
 mod filter_opts;
 mod head;
 mod host;

@@ -27,6 +27,11 @@ impl Parser<'_> {
                 self.advance();
                 return self.no_old();
             }
+            "state" => {
+                self.advance();
+                self.expect("limiter")?;
+                return self.state_limiter();
+            }
             _ => {}
         }
         let known = [
@@ -39,7 +44,6 @@ impl Parser<'_> {
             "scrub-anchor",
             "altq",
             "ether",
-            "state",
             "source",
         ];
         if self.tok.name().is_none() {
@@ -64,16 +68,13 @@ impl Parser<'_> {
     fn old_statement(&mut self, word: &str, span: crate::source::Span) -> Parsed<Node> {
         match word {
             "nat" => self.translation(TranslationKind::Nat, false),
+            "ether" => self.ether(),
             "rdr" => self.translation(TranslationKind::Rdr, false),
             "binat" => self.translation(TranslationKind::Binat, false),
             "nat-anchor" => self.old_anchor(AnchorKind::Nat),
             "rdr-anchor" => self.old_anchor(AnchorKind::Rdr),
             "binat-anchor" => self.old_anchor(AnchorKind::Binat),
             "scrub-anchor" => self.old_anchor(AnchorKind::Scrub),
-            "state" => {
-                self.expect("limiter")?;
-                self.state_limiter()
-            }
             "source" => {
                 self.expect("limiter")?;
                 self.source_limiter()

@@ -38,6 +38,12 @@ const FIRST_WORDS: &[&str] = &[
     "source",
 ];
 
+/// yacc has acted on an option, a table or a macro before it meets what follows on the line; a rule waits for the
+/// end of the line.
+fn acts_at_once(node: &Node) -> bool {
+    matches!(node, Node::Set(_) | Node::Table(_) | Node::Macro { .. })
+}
+
 impl Parser<'_> {
     /// The next statement of the main file and what it includes; none at the end.
     pub(crate) fn statement(&mut self) -> Option<Stmt> {
@@ -66,25 +72,20 @@ impl Parser<'_> {
             }
             return None;
         }
-        let node = self.node(scope).and_then(|node| self.line_end(node));
+        let node = self.node(scope);
+        let whole = node.is_ok() && self.at_end();
+        let line = self.tok.line;
+        let span = start.to(self.last);
+        if node.is_ok() && !whole {
+            self.unexpected("");
+        }
+        if !whole {
+            self.recover(anchor);
+        }
         match node {
-            Ok(node) => Some(Stmt {
-                node,
-                span: start.to(self.last),
-                line: self.tok.line,
-            }),
-            Err(Reported) => {
-                self.recover(anchor);
-                None
-            }
+            Ok(node) if whole || acts_at_once(&node) => Some(Stmt { node, span, line }),
+            _ => None,
         }
-    }
-
-    fn line_end(&mut self, node: Node) -> Parsed<Node> {
-        if self.at_end() {
-            return Ok(node);
-        }
-        Err(self.unexpected(""))
     }
 
     /// After an error: to the end of the line, or of the list that was open.
@@ -151,7 +152,7 @@ impl Parser<'_> {
 
     /// Macro definitions, and the statements whose first word is not reserved.
     fn name_first(&mut self) -> Parsed<Node> {
-        if self.tok.name().is_none() && !self.at_any(&["no", "scrub"]) {
+        if self.tok.name().is_none() && !self.at_any(&["no", "scrub", "state"]) {
             let hint = match self.lexer.peek_is_equals() {
                 true => "this word is reserved: a macro needs another name",
                 false => "expected a statement",
