@@ -395,7 +395,7 @@ impl Setup {
         } else {
             format!("[{addr}]")
         };
-        text += &format!("Done. Upload a bundle with: fuguctl push --to http://{host} BUNDLE\n");
+        text += &format!("Done. Upload a bundle with: fuguctl push http://{host} BUNDLE\n");
         end(text)
     }
 }

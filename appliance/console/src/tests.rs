@@ -714,7 +714,7 @@ fn the_wizard_can_be_left_and_restarted_and_takes_a_typed_token() {
         s.terminal
             .text()
             .iter()
-            .any(|l| l.contains("fuguctl push --to http://[2001:db8::5] BUNDLE"))
+            .any(|l| l.contains("fuguctl push http://[2001:db8::5] BUNDLE"))
     );
 }
 
