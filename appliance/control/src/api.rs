@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use pfconf::diag::Diagnostic;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How somebody proves that he may change something.
 #[derive(Clone, PartialEq, Eq)]
@@ -201,9 +201,15 @@ pub struct PfInfo {
     /// Removals.
     pub removals: u64,
     /// PF's reason counters in PF's order and with PF's names, then ours: (name, packets).
+    #[serde(serialize_with = "as_map")]
     pub reasons: Vec<(String, u64)>,
     /// The `set loginterface` interface, if set: name, then [v4, v6] × bytes in/out and packets in pass/block, out pass/block.
     pub loginterface: Option<InterfaceView>,
+}
+
+/// Named numbers as one object, in their order.
+fn as_map<S: Serializer>(list: &[(String, u64)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(list.iter().map(|(name, n)| (name, n)))
 }
 
 /// An interface.

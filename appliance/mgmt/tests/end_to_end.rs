@@ -506,6 +506,9 @@ fn every_page_answers_and_needs_a_token() {
             "{path}"
         );
     }
+    let info: serde_json::Value =
+        serde_json::from_str(&lab.ask(get("/v1/info", "secret")).body()).unwrap();
+    assert_eq!(info["reasons"]["match"], 62);
     let metrics = lab.ask(get("/metrics", "secret"));
     for line in [
         "fugu_pf_states 2",
