@@ -1,7 +1,31 @@
 //! The control core: transactions, the running configuration, statistics. The only part that talks to workers.
+//!
+//! [`Control`] is called by the program's loop and by whoever holds its [`api::Api`]; it has no thread, no clock and no
+//! file of its own ([`machine`], [`store`] bring them). Read [`control`] first, then `transaction`.
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod builtin;
+pub mod control;
 #[cfg(feature = "fake")]
 pub mod fake;
+pub mod fleet;
+mod layout;
+mod lockout;
+pub mod log_ring;
+pub mod machine;
+mod metrics;
+mod numbers;
+mod policy;
+pub mod settings;
+pub mod slots;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod token;
+mod transaction;
+mod views;
+
+pub use control::{Control, Event, Setup, Wish};
+pub use fleet::WorkerLink;

@@ -1,0 +1,647 @@
+//! The control core: what runs, what is kept, who may change it. Called by the program's loop; has no thread of its own.
+//!
+//! A change goes: prove (who?) → open → check (everything) → store (durable) → publish (cannot fail). Whatever fails
+//! before the last step leaves the running configuration and the stored one as they were.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bundle::replay::{self, Admission};
+use bundle::signature::{self, SignatureError, Verified};
+use bundle::{Bundle, Date};
+use nic::LinkState;
+use pfconf::diag::Diagnostic;
+use ruleset::Ruleset;
+use sync::Gauge;
+
+use crate::api::{Applied, Pinger, Proof, Refused};
+use crate::builtin;
+use crate::fleet::{Fleet, WorkerLink};
+use crate::log_ring::LogRing;
+use crate::machine::{Clock, PortFacts, Ports};
+use crate::numbers::{Kifs, Tags};
+use crate::policy::RuleText;
+use crate::settings::{self, Management, Settings};
+use crate::slots::RuleSlots;
+use crate::store::Store;
+use crate::token::{Memo, TokenHash, hex};
+use crate::transaction::{Candidate, Context, check};
+
+/// What the control core is made from.
+pub struct Setup {
+    /// Version of the program.
+    pub version: String,
+    /// Workers, by number.
+    pub workers: Vec<WorkerLink>,
+    /// Ports.
+    pub ports: Box<dyn Ports>,
+    /// Where bundle and settings are kept.
+    pub store: Box<dyn Store>,
+    /// Time and chance.
+    pub clock: Box<dyn Clock>,
+    /// The local host's ping.
+    pub pinger: Box<dyn Pinger>,
+    /// The last log lines.
+    pub log: LogRing,
+    /// States of all workers.
+    pub states_total: Arc<Gauge>,
+    /// States that all workers together have room for.
+    pub states_capacity: u64,
+    /// Places for rule counters that each worker has.
+    pub rule_slots: usize,
+    /// Given for this run by kernel arguments or a seed disk; wins over what is stored and is not stored.
+    pub given: Settings,
+    /// Port of the API where no `fugu.conf` names one.
+    pub api_port: u16,
+    /// Why the previous run died.
+    pub epitaph: Option<String>,
+}
+
+/// What somebody asked the program to do with itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Restart the box, or end the process.
+    Reboot,
+    /// Switch the box off, or end the process.
+    Halt,
+}
+
+/// What happens to the box from outside of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The link of a port, asked now and then.
+    Link {
+        /// Port number.
+        port: u16,
+        /// What the driver says.
+        state: LinkState,
+    },
+    /// Some time has passed: old configurations may be free.
+    Tick,
+}
+
+/// The bundle that runs.
+pub(crate) struct Running {
+    pub(crate) digest: [u8; 32],
+    pub(crate) origin: String,
+}
+
+/// What is published, in a person's terms.
+#[derive(Default)]
+pub(crate) struct Shown {
+    pub(crate) rules: Vec<RuleText>,
+    pub(crate) hostname: String,
+    pub(crate) api_port: u16,
+    pub(crate) idle: (Option<u32>, Option<u32>),
+    pub(crate) loginterface: Option<String>,
+    pub(crate) debug: String,
+}
+
+/// The control core.
+pub struct Control {
+    pub(crate) version: String,
+    pub(crate) fleet: Fleet,
+    pub(crate) ports: Box<dyn Ports>,
+    pub(crate) facts: Vec<PortFacts>,
+    pub(crate) links: Vec<LinkState>,
+    store: Box<dyn Store>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) pinger: Box<dyn Pinger>,
+    pub(crate) log: LogRing,
+    pub(crate) states_total: Arc<Gauge>,
+    pub(crate) states_capacity: u64,
+    stored: Settings,
+    given: Settings,
+    memo: Memo,
+    default_api_port: u16,
+    pub(crate) slots: RuleSlots,
+    pub(crate) kifs: Kifs,
+    tags: Tags,
+    random_key: [u32; 4],
+    pub(crate) running: Option<Running>,
+    pub(crate) shown: Shown,
+    pub(crate) started_ms: u64,
+    pub(crate) uploads_refused: u64,
+    pub(crate) uploads_accepted: u64,
+    pub(crate) epitaph: Option<String>,
+    wish: Option<Wish>,
+}
+
+impl Control {
+    /// Takes over the box: settings are read and the built-in policy is published. [`Control::start_stored`] comes next.
+    pub fn new(setup: Setup) -> Control {
+        let mut store = setup.store;
+        let stored = load_settings(store.as_mut());
+        let mut memo_key = [0; 32];
+        setup.clock.random(&mut memo_key);
+        let facts = setup.ports.list();
+        let mut control = Control {
+            version: setup.version,
+            fleet: Fleet::new(setup.workers),
+            links: vec![LinkState::Down; facts.len()],
+            facts,
+            ports: setup.ports,
+            store,
+            started_ms: setup.clock.now_ms(),
+            pinger: setup.pinger,
+            log: setup.log,
+            states_total: setup.states_total,
+            states_capacity: setup.states_capacity,
+            stored,
+            given: setup.given,
+            memo: Memo::new(memo_key),
+            default_api_port: setup.api_port,
+            slots: RuleSlots::new(setup.rule_slots),
+            kifs: Kifs::default(),
+            tags: Tags::default(),
+            random_key: random_key(setup.clock.as_ref()),
+            clock: setup.clock,
+            running: None,
+            shown: Shown::default(),
+            uploads_refused: 0,
+            uploads_accepted: 0,
+            epitaph: setup.epitaph,
+            wish: None,
+        };
+        control.publish_builtin();
+        control
+    }
+
+    /// Puts the stored bundle in force, by the same way as an upload. False if there is none, or it does not fit any more:
+    /// the reasons are in the log, and the built-in policy stays.
+    pub fn start_stored(&mut self) -> bool {
+        let Some(bytes) = self.store.load_bundle() else {
+            return false;
+        };
+        // The floor may have been lost with the power just after this bundle was accepted.
+        if let Ok(verified) = signature::verify(&bytes, &self.trusted()) {
+            self.stored.floor = self.stored.floor.max(Some(verified.date));
+        }
+        self.start(&bytes, "boot", "the stored bundle")
+    }
+
+    /// Puts a bundle from the seed disk or the command line in force. Not stored: it comes again with every start.
+    pub fn start_given(&mut self, bytes: &[u8], origin: &str) -> bool {
+        self.start(bytes, origin, "the given bundle")
+    }
+
+    /// Puts plain files in force, as [`Control::start_given`] does.
+    pub fn start_files(&mut self, files: &BTreeMap<String, Vec<u8>>, origin: &str) -> bool {
+        let digest = digest_of_files(files);
+        self.begin(files, digest, origin, "the given files")
+    }
+
+    fn start(&mut self, bytes: &[u8], origin: &str, what: &str) -> bool {
+        match open(bytes) {
+            Ok(bundle) => self.begin(&bundle.files, bundle.digest, origin, what),
+            Err(why) => {
+                log::error!("{what} is not used: {why:?}");
+                false
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        files: &BTreeMap<String, Vec<u8>>,
+        digest: [u8; 32],
+        origin: &str,
+        what: &str,
+    ) -> bool {
+        match self.check(files, true) {
+            Ok(candidate) => {
+                candidate.warnings.iter().for_each(|d| log::warn!("{d}"));
+                self.publish(candidate);
+                self.running = Some(Running {
+                    digest,
+                    origin: origin.into(),
+                });
+                true
+            }
+            Err(diagnostics) => {
+                diagnostics.iter().for_each(|d| log::error!("{d}"));
+                log::error!("{what} is not used: it does not pass the check");
+                false
+            }
+        }
+    }
+
+    /// Something happened.
+    pub fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Tick => self.fleet.bury(),
+            Event::Link { port, state } => self.on_link(port, state),
+        }
+    }
+
+    fn on_link(&mut self, port: u16, state: LinkState) {
+        let (Some(old), Some(facts)) = (
+            self.links.get_mut(usize::from(port)),
+            self.facts.get(usize::from(port)),
+        ) else {
+            return;
+        };
+        let was = std::mem::replace(old, state);
+        match state {
+            _ if was.is_up() == state.is_up() => {}
+            LinkState::Down => log::warn!("{}: link down", facts.name),
+            LinkState::Up { speed_mbps: 0, .. } => log::info!("{}: link up", facts.name),
+            LinkState::Up { speed_mbps, .. } => {
+                log::info!("{}: link up, {speed_mbps} Mbit/s", facts.name)
+            }
+        }
+    }
+
+    /// Number of the published configuration. Whoever copies from it looks again when this has changed.
+    pub fn generation(&self) -> u32 {
+        self.fleet.current().generation
+    }
+
+    /// True once a bundle's policy is in force, not the built-in one.
+    pub fn is_forwarding(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Every address of the box, for the local host.
+    pub fn local_addresses(&self) -> Vec<(IpAddr, u8)> {
+        let interfaces = self
+            .fleet
+            .current()
+            .interfaces
+            .iter()
+            .filter(|i| i.up && !i.loopback);
+        interfaces
+            .flat_map(|i| &i.addrs)
+            .map(|a| (a.addr, a.prefix_len))
+            .collect()
+    }
+
+    /// Port of the API.
+    pub fn api_port(&self) -> u16 {
+        self.shown.api_port
+    }
+
+    /// Idle behavior that the bundle asks for: (after ms, backoff µs).
+    pub fn idle(&self) -> (Option<u32>, Option<u32>) {
+        self.shown.idle
+    }
+
+    /// Management addresses in use while no bundle runs.
+    pub fn management(&self) -> &[Management] {
+        &self.effective().management
+    }
+
+    /// What somebody asked for, once.
+    pub fn take_wish(&mut self) -> Option<Wish> {
+        self.wish.take()
+    }
+
+    pub(crate) fn wish(&mut self, wish: Wish) {
+        self.wish = Some(wish);
+    }
+
+    /// The local host was made anew: so is its ping.
+    pub fn set_pinger(&mut self, pinger: Box<dyn Pinger>) {
+        self.pinger = pinger;
+    }
+
+    /// The workers have the configuration of `Control::generation`.
+    pub fn is_adopted(&self) -> bool {
+        self.fleet.adopted() == self.generation()
+    }
+
+    pub(crate) fn ruleset(&self) -> &Ruleset {
+        &self.fleet.current().ruleset
+    }
+}
+
+/// Changes.
+impl Control {
+    fn check(
+        &self,
+        files: &BTreeMap<String, Vec<u8>>,
+        check_lockout: bool,
+    ) -> Result<Candidate, Vec<Diagnostic>> {
+        let cx = Context {
+            ports: &self.facts,
+            kifs: &self.kifs,
+            tags: &self.tags,
+            slots: &self.slots,
+            fleet: &self.fleet,
+            states_capacity: self.states_capacity,
+            settings: self.effective(),
+            api_port: self.default_api_port,
+            generation: self.generation() + 1,
+            random_key: self.random_key,
+            check_lockout,
+        };
+        check(files, &cx)
+    }
+
+    /// Cannot fail.
+    fn publish(&mut self, candidate: Candidate) {
+        let fleet = &self.fleet;
+        let generation = candidate.config.generation;
+        self.slots.commit(
+            &candidate.plan,
+            &candidate.rule_timeouts,
+            generation,
+            |slot| fleet.totals(slot),
+        );
+        self.kifs = candidate.kifs;
+        self.tags = candidate.tags;
+        for (port, mtu) in candidate.mtus {
+            let known = self
+                .facts
+                .get_mut(usize::from(port))
+                .filter(|f| f.mtu != mtu);
+            let Some(facts) = known else { continue };
+            match self.ports.set_mtu(port, mtu) {
+                Ok(()) => facts.mtu = mtu,
+                // The policy holds all the same; packets that the card does not take are counted.
+                Err(error) => log::warn!("{}: mtu {mtu}: {error}", facts.name),
+            }
+        }
+        self.fleet.publish(candidate.config);
+        self.shown = Shown {
+            rules: candidate.rules,
+            hostname: candidate.hostname,
+            api_port: candidate.api_port,
+            idle: candidate.idle,
+            loginterface: candidate.loginterface,
+            debug: candidate.debug,
+        };
+    }
+
+    fn publish_builtin(&mut self) {
+        let files = builtin::tree(self.effective(), self.default_api_port);
+        match self.check(&files, false) {
+            Ok(candidate) => self.publish(candidate),
+            // Its warnings say what it lacks, which is the point of it. Workers then stay on generation 0, which passes nothing at all.
+            Err(diagnostics) => {
+                diagnostics
+                    .iter()
+                    .for_each(|d| log::error!("{}: {d}", builtin::ORIGIN));
+            }
+        }
+    }
+
+    pub(crate) fn apply(&mut self, bytes: &[u8], proof: &Proof) -> Result<Applied, Refused> {
+        let outcome = self.try_apply(bytes, proof);
+        match &outcome {
+            Ok(_) => self.uploads_accepted += 1,
+            Err(_) => self.uploads_refused += 1,
+        }
+        outcome
+    }
+
+    fn try_apply(&mut self, bytes: &[u8], proof: &Proof) -> Result<Applied, Refused> {
+        let max = self.store.bundle_bytes_max();
+        if bytes.len() > max {
+            let text = format!(
+                "{} bytes, but a bundle may have at most {max} on this box",
+                bytes.len()
+            );
+            return Err(Refused::TooLarge(text));
+        }
+        let verified = self.authenticate(bytes, proof)?;
+        let digest = bundle::digest_of(bytes);
+        if self.running.as_ref().is_some_and(|r| r.digest == digest) {
+            return Ok(self.applied(digest, false, Vec::new()));
+        }
+        if let Some(verified) = verified.as_ref().filter(|_| *proof == Proof::Signature) {
+            self.admit(verified, &digest)?;
+        }
+        let opened = open(bytes)?;
+        let candidate = self.check(&opened.files, true).map_err(Refused::Invalid)?;
+        self.store
+            .store_bundle(bytes)
+            .map_err(|text| Refused::Failed(format!("the bundle cannot be stored: {text}")))?;
+        let warnings = candidate.warnings.clone();
+        self.publish(candidate);
+        let origin = origin(proof, verified.as_ref());
+        log::info!(
+            "generation {}: bundle {} by {origin}",
+            self.generation(),
+            digest_text(&digest)
+        );
+        self.running = Some(Running { digest, origin });
+        self.raise_floor(verified.map(|v| v.date));
+        Ok(self.applied(digest, true, warnings))
+    }
+
+    fn applied(&self, digest: [u8; 32], changed: bool, warnings: Vec<Diagnostic>) -> Applied {
+        Applied {
+            generation: self.generation(),
+            digest: digest_text(&digest),
+            changed,
+            warnings,
+        }
+    }
+
+    /// Who sent it? A valid signature is noted even where something else is the proof.
+    fn authenticate(&mut self, bytes: &[u8], proof: &Proof) -> Result<Option<Verified>, Refused> {
+        let verified = signature::verify(bytes, &self.trusted());
+        match proof {
+            Proof::Console => Ok(verified.ok()),
+            Proof::Bearer(token) if self.token_is_valid(token) => Ok(verified.ok()),
+            Proof::Bearer(_) => Err(Refused::Unauthorized("the token is not valid".into())),
+            Proof::Signature => verified.map(Some).map_err(|error| {
+                let text = match error {
+                    SignatureError::Unsigned => "neither a token nor a signature".to_string(),
+                    other => other.to_string(),
+                };
+                Refused::Unauthorized(text)
+            }),
+        }
+    }
+
+    fn admit(&self, verified: &Verified, digest: &[u8; 32]) -> Result<(), Refused> {
+        let running = self.running.as_ref().map(|r| &r.digest);
+        match replay::admit(verified.date, digest, self.stored.floor, running) {
+            Ok(Admission::New | Admission::NoChange) => Ok(()),
+            Err(replay) => Err(Refused::Replayed(replay.to_string())),
+        }
+    }
+
+    fn raise_floor(&mut self, date: Option<Date>) {
+        if date <= self.stored.floor {
+            return;
+        }
+        self.stored.floor = date;
+        // Should this fail, the next start derives the floor from the stored bundle.
+        if let Err(error) = self.keep_settings() {
+            log::warn!("{error}");
+        }
+    }
+
+    pub(crate) fn token_is_valid(&mut self, token: &str) -> bool {
+        let hashes = self.stored.token.iter().chain(&self.given.token);
+        self.memo.matches(token, hashes)
+    }
+
+    pub(crate) fn trusted(&self) -> Vec<signature::PublicKey> {
+        let mut keys = self.stored.keys.clone();
+        keys.extend(
+            self.given
+                .keys
+                .iter()
+                .filter(|k| !self.stored.keys.contains(k))
+                .cloned(),
+        );
+        keys
+    }
+
+    /// Addresses given for this run win over stored ones.
+    fn effective(&self) -> &Settings {
+        if self.given.management.is_empty() {
+            &self.stored
+        } else {
+            &self.given
+        }
+    }
+
+    fn keep_settings(&mut self) -> Result<(), String> {
+        let text = self.stored.to_text();
+        let kept = self.store.store_settings(text.as_bytes());
+        kept.map_err(|error| format!("the settings cannot be stored: {error}"))
+    }
+
+    /// Changes stored settings; if they cannot be kept, nothing has changed.
+    fn change_settings(&mut self, new: Settings) -> Result<(), String> {
+        let old = std::mem::replace(&mut self.stored, new);
+        self.keep_settings().inspect_err(|_| self.stored = old)?;
+        self.memo.forget();
+        Ok(())
+    }
+}
+
+/// Settings.
+impl Control {
+    pub(crate) fn change_management(
+        &mut self,
+        interface: &str,
+        addr: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), String> {
+        if !self.facts.iter().any(|f| f.name == interface) {
+            let names: Vec<&str> = self.facts.iter().map(|f| f.name.as_str()).collect();
+            return Err(format!(
+                "there is no interface '{interface}'; there are: {}",
+                names.join(" ")
+            ));
+        }
+        let bits = if addr.is_ipv4() { 32 } else { 128 };
+        let network = net::IfAddr { addr, prefix_len };
+        if addr.is_unspecified() || addr.is_multicast() || addr.is_loopback() || prefix_len > bits {
+            return Err(format!(
+                "{addr}/{prefix_len} cannot be the address of an interface"
+            ));
+        }
+        if let Some(gateway) = gateway.filter(|g| !network.on_link(*g) || *g == addr) {
+            return Err(format!(
+                "the gateway {gateway} is not a neighbor in {}",
+                network.network()
+            ));
+        }
+        let mut new = self.stored.clone();
+        let interface = interface.to_string();
+        new.set_management(
+            Management {
+                interface,
+                addr,
+                prefix_len,
+            },
+            gateway,
+        );
+        self.change_settings(new)?;
+        if self.running.is_none() {
+            self.publish_builtin();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn change_token(&mut self, token: &str) -> Result<(), String> {
+        let mut new = self.stored.clone();
+        new.token = if token.is_empty() {
+            None
+        } else {
+            let mut salt = [0; 16];
+            self.clock.random(&mut salt);
+            Some(TokenHash::new(token, salt)?)
+        };
+        self.change_settings(new)
+    }
+
+    pub(crate) fn add_key(&mut self, text: &str) -> Result<String, String> {
+        let key = settings::key(text)?;
+        let id = key.id.to_string();
+        let mut new = self.stored.clone();
+        new.trust(key)?;
+        self.change_settings(new)?;
+        Ok(id)
+    }
+
+    pub(crate) fn remove_key(&mut self, id: &str) -> Result<(), String> {
+        let mut new = self.stored.clone();
+        new.keys.retain(|key| key.id.to_string() != id);
+        if new.keys.len() == self.stored.keys.len() {
+            return Err(format!("no stored key has the id {id}"));
+        }
+        self.change_settings(new)
+    }
+
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.running.is_none() && self.effective().management.is_empty()
+    }
+}
+
+fn random_key(clock: &dyn Clock) -> [u32; 4] {
+    let mut bytes = [0; 16];
+    clock.random(&mut bytes);
+    [0, 4, 8, 12].map(|n| u32::from_le_bytes([bytes[n], bytes[n + 1], bytes[n + 2], bytes[n + 3]]))
+}
+
+fn load_settings(store: &mut dyn Store) -> Settings {
+    let Some(bytes) = store.load_settings() else {
+        return Settings::default();
+    };
+    let (settings, problems) = Settings::parse(&bytes);
+    problems
+        .iter()
+        .for_each(|p| log::warn!("stored settings: {p}"));
+    settings
+}
+
+fn open(bytes: &[u8]) -> Result<Bundle, Refused> {
+    Bundle::open(bytes, &bundle::Limits::default()).map_err(|refused| {
+        if refused.why.code() == "bundle-too-large" {
+            return Refused::TooLarge(refused.to_string());
+        }
+        let file = refused.entry.as_deref().unwrap_or("bundle");
+        Refused::Invalid(vec![Diagnostic::whole_file(
+            refused.why.code(),
+            file,
+            refused.why.to_string(),
+        )])
+    })
+}
+
+/// Files that never were a bundle get a digest of what they would be packed as.
+fn digest_of_files(files: &BTreeMap<String, Vec<u8>>) -> [u8; 32] {
+    bundle::digest_of(&bundle::pack(files).unwrap_or_default())
+}
+
+pub(crate) fn digest_text(digest: &[u8; 32]) -> String {
+    format!("sha256:{}", hex(digest))
+}
+
+fn origin(proof: &Proof, verified: Option<&Verified>) -> String {
+    match (proof, verified) {
+        (Proof::Signature, Some(verified)) => format!("signify:{}", verified.key_id),
+        (Proof::Console, _) => "console".into(),
+        _ => "token".into(),
+    }
+}

@@ -1,0 +1,272 @@
+//! The workers as the control core sees them: it publishes to them, asks them, and adds up what they count.
+
+use std::sync::Arc;
+
+use net::neighbor;
+use ruleset::RuleSlot;
+use state::State;
+use sync::{Consumer, Counter, Producer, Publisher};
+use worker::{Config, Counters, Mail, Report};
+
+use crate::api::Count;
+use crate::machine::Clock;
+use crate::slots::Totals;
+
+/// Longest time that a question to the workers may take, in milliseconds: forwarding does not wait, but the console does.
+pub const ASK_MS_MAX: u64 = 200;
+/// States asked for at once: a quarter of the ring of answers.
+const PORTION: u32 = 256;
+
+/// The control core's ends for one worker, without those for packets.
+pub struct WorkerLink {
+    /// Publishes configurations.
+    pub config: Publisher<Config>,
+    /// Asks.
+    pub mail: Producer<Mail>,
+    /// Hears.
+    pub reports: Consumer<Report>,
+    /// What the worker counts.
+    pub counters: Arc<Counters>,
+    /// CPU it is pinned to.
+    pub cpu: u16,
+}
+
+/// All workers.
+pub struct Fleet {
+    workers: Vec<WorkerLink>,
+    /// The running configuration.
+    current: Arc<Config>,
+    /// Earlier ones that a worker may still hold.
+    retired: Vec<Arc<Config>>,
+    /// For each worker, answers that were not waited for.
+    owed: Vec<u32>,
+    /// Turns and busy turns at the last question for the load.
+    load_base: Vec<(u64, u64)>,
+}
+
+impl Fleet {
+    /// Workers that have not been given a configuration yet.
+    pub fn new(workers: Vec<WorkerLink>) -> Self {
+        Fleet {
+            owed: vec![0; workers.len()],
+            load_base: vec![(0, 0); workers.len()],
+            workers,
+            current: Arc::new(Config::default()),
+            retired: Vec::new(),
+        }
+    }
+
+    /// Each worker.
+    pub fn workers(&self) -> &[WorkerLink] {
+        &self.workers
+    }
+
+    /// What is published.
+    pub fn current(&self) -> &Arc<Config> {
+        &self.current
+    }
+
+    /// Makes `config` the running one. Cannot fail: everything was checked and allocated before.
+    pub fn publish(&mut self, config: Arc<Config>) {
+        for worker in &self.workers {
+            worker.config.publish(config.clone());
+        }
+        self.retired
+            .push(std::mem::replace(&mut self.current, config));
+    }
+
+    /// Frees configurations that no worker holds any more. Workers never free one: see `sync::published`.
+    pub fn bury(&mut self) {
+        self.retired.retain(|config| Arc::strong_count(config) > 1);
+    }
+
+    /// Configurations that wait for a worker to let go.
+    pub fn unburied(&self) -> usize {
+        self.retired.len()
+    }
+
+    /// The oldest generation that a worker runs on.
+    pub fn adopted(&self) -> u32 {
+        let generations = self
+            .workers
+            .iter()
+            .map(|w| w.counters.generation.get() as u32);
+        generations.min().unwrap_or(0)
+    }
+
+    /// A counter summed over workers.
+    pub fn sum(&self, of: impl Fn(&Counters) -> &Counter) -> u64 {
+        let values = self.workers.iter().map(|w| of(&w.counters).get());
+        values.fold(0, u64::wrapping_add)
+    }
+
+    fn count(&self, of: impl Fn(&Counters) -> &filter::counters::Count) -> Count {
+        Count {
+            packets: self.sum(|c| &of(c).packets),
+            bytes: self.sum(|c| &of(c).bytes),
+        }
+    }
+
+    /// States that hang on a rule's slot.
+    pub fn states_on(&self, slot: RuleSlot) -> u64 {
+        self.sum(|c| &c.filter.rule(slot).states)
+    }
+
+    /// What a rule's slot has counted since start.
+    pub fn totals(&self, slot: RuleSlot) -> Totals {
+        Totals {
+            evaluations: self.sum(|c| &c.filter.rule(slot).evaluations),
+            traffic: [0, 1].map(|n| self.count(|c| &c.filter.rule(slot).traffic[n])),
+            states_total: self.sum(|c| &c.filter.rule(slot).states_total),
+        }
+    }
+
+    /// Counters of an interface: \[inet, inet6\] × \[in, out\] × \[pass, block\].
+    pub fn interface(&self, number: u16) -> [[[Count; 2]; 2]; 2] {
+        let n = usize::from(number).min(filter::INTERFACES_MAX - 1);
+        [0, 1].map(|af| {
+            [0, 1].map(|way| {
+                [0, 1].map(|verdict| self.count(|c| &c.filter.interfaces[n][af][way][verdict]))
+            })
+        })
+    }
+
+    /// Share of each worker's turns that found work since the last call, 0 to 1.
+    pub fn load(&mut self) -> Vec<f64> {
+        let now = |w: &WorkerLink| (w.counters.turns.get(), w.counters.busy_turns.get());
+        let share = |(now, base): ((u64, u64), &mut (u64, u64))| {
+            let (turns, busy) = (now.0.wrapping_sub(base.0), now.1.wrapping_sub(base.1));
+            *base = now;
+            if turns == 0 {
+                0.0
+            } else {
+                busy as f64 / turns as f64
+            }
+        };
+        self.workers
+            .iter()
+            .map(now)
+            .zip(&mut self.load_base)
+            .map(share)
+            .collect()
+    }
+
+    /// At most `limit` states, each with its worker, a portion of every worker in turn.
+    pub fn states(&mut self, limit: usize, clock: &dyn Clock) -> Vec<(u16, State)> {
+        let mut found = Vec::new();
+        let deadline = clock.now_ms() + ASK_MS_MAX;
+        let mut next: Vec<Option<u32>> = vec![Some(0); self.workers.len()];
+        while found.len() < limit && next.iter().any(Option::is_some) {
+            for (n, next) in next.iter_mut().enumerate() {
+                let Some(from) = *next else { continue };
+                let room = u32::try_from(limit - found.len()).unwrap_or(PORTION);
+                if room == 0 {
+                    break;
+                }
+                let portion = self
+                    .asked(n, deadline, clock)
+                    .states(from, PORTION.min(room));
+                *next = portion.next;
+                found.extend(portion.states.into_iter().map(|st| (n as u16, st)));
+            }
+        }
+        found
+    }
+
+    /// What every worker knows of its neighbors.
+    pub fn neighbors(&mut self, clock: &dyn Clock) -> Vec<neighbor::Neighbor> {
+        let deadline = clock.now_ms() + ASK_MS_MAX;
+        let mut found = Vec::new();
+        for n in 0..self.workers.len() {
+            found.extend(self.asked(n, deadline, clock).neighbors());
+        }
+        found
+    }
+
+    fn asked<'a>(&'a mut self, n: usize, deadline: u64, clock: &'a dyn Clock) -> Asked<'a> {
+        Asked {
+            worker: &mut self.workers[n],
+            owed: &mut self.owed[n],
+            deadline,
+            clock,
+        }
+    }
+}
+
+/// Answers of one worker to one question.
+struct Portion {
+    states: Vec<State>,
+    next: Option<u32>,
+}
+
+/// A worker while it is asked.
+struct Asked<'a> {
+    worker: &'a mut WorkerLink,
+    /// Ends of answers that nobody waited for: what comes before them belongs to earlier questions.
+    owed: &'a mut u32,
+    deadline: u64,
+    clock: &'a dyn Clock,
+}
+
+impl Asked<'_> {
+    /// Puts a question; false if the worker has too many already.
+    fn ask(&mut self, mail: Mail) -> bool {
+        let asked = self.worker.mail.push(mail).is_ok();
+        *self.owed += u32::from(asked);
+        asked
+    }
+
+    /// The next report that belongs to the question put last; none when the time is over.
+    fn hear(&mut self) -> Option<Report> {
+        loop {
+            match self.worker.reports.pop() {
+                Some(report) => {
+                    let is_end = matches!(report, Report::StatesEnd { .. } | Report::NeighborsEnd);
+                    let is_ours = *self.owed == 1;
+                    *self.owed -= u32::from(is_end);
+                    if is_ours {
+                        return Some(report);
+                    }
+                }
+                None if self.clock.now_ms() >= self.deadline => return None,
+                None => self.clock.pause(),
+            }
+        }
+    }
+
+    fn states(&mut self, from: u32, count: u32) -> Portion {
+        let mut portion = Portion {
+            states: Vec::new(),
+            next: None,
+        };
+        if !self.ask(Mail::ListStates { from, count }) {
+            return portion;
+        }
+        while let Some(report) = self.hear() {
+            match report {
+                Report::State(st) => portion.states.push(st),
+                Report::StatesEnd { next } => {
+                    portion.next = next;
+                    break;
+                }
+                Report::Neighbor(_) | Report::NeighborsEnd => {}
+            }
+        }
+        portion
+    }
+
+    fn neighbors(&mut self) -> Vec<neighbor::Neighbor> {
+        let mut found = Vec::new();
+        if !self.ask(Mail::ListNeighbors) {
+            return found;
+        }
+        while let Some(report) = self.hear() {
+            match report {
+                Report::Neighbor(entry) => found.push(entry),
+                Report::NeighborsEnd => break,
+                Report::State(_) | Report::StatesEnd { .. } => {}
+            }
+        }
+        found
+    }
+}

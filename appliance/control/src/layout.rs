@@ -1,0 +1,411 @@
+//! From `hostname.*`, `mygate` and the ports that are there to interfaces, routes and names. What the files name and the
+//! machine lacks is a warning: a bundle must still load when a card has died.
+
+use net::{
+    IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Prefix, RouteTable, StaticRoute, Target,
+};
+use netconf::{InterfaceConfig, NetConfig, Origin};
+use pfconf::diag::{Diagnostic, Severity};
+
+use crate::machine::PortFacts;
+use crate::numbers::{Full, Kifs};
+
+/// Group that every interface is in.
+pub(crate) const ALL: &str = "all";
+/// The loopback interface.
+pub(crate) const LOOPBACK: &str = "lo0";
+/// Its MTU, as on OpenBSD.
+const LOOPBACK_MTU: u16 = 32_768;
+
+/// Interfaces and routes of one configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
+    /// Interfaces: one per port, in their order, then `lo0`.
+    pub(crate) interfaces: InterfaceTable,
+    /// Routes.
+    pub(crate) routes: RouteTable,
+    /// Ports whose MTU must be set: (port, bytes).
+    pub(crate) mtus: Vec<(u16, u16)>,
+}
+
+/// Lays a network configuration out on the ports there are. Names get their numbers from `kifs`.
+pub(crate) fn lay_out(
+    conf: &NetConfig,
+    ports: &[PortFacts],
+    kifs: &mut Kifs,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Layout> {
+    let mut built = Vec::new();
+    let mut mtus = Vec::new();
+    let mut used = Vec::new();
+    for (n, port) in ports.iter().enumerate() {
+        let found = config_of(conf, port, diagnostics);
+        used.extend(found.map(|c| c.name.clone()));
+        let mtu = mtu_of(port, found, diagnostics);
+        mtus.push((n as u16, mtu));
+        built.push(interface(conf, n as u16, port, found, mtu));
+    }
+    built.push(loopback(ports.len() as u16));
+    for missing in conf.interfaces.iter().filter(|c| !used.contains(&c.name)) {
+        let text = format!(
+            "this machine has no interface '{}'; the file has no effect",
+            missing.name
+        );
+        let mut warning = at(&missing.origin, "missing-interface", text);
+        warning.hint = Some(known(ports));
+        diagnostics.push(warning);
+    }
+    if number_names(&mut built, kifs) == Err(Full) {
+        let text = format!(
+            "more than {} names of interfaces and groups since start",
+            net::KIF_MAX
+        );
+        diagnostics.push(Diagnostic::whole_file("too-many-names", "hostname", text));
+        return None;
+    }
+    let interfaces = match InterfaceTable::build(built) {
+        Ok(table) => table,
+        Err(error) => {
+            let text = error.to_string();
+            diagnostics.push(Diagnostic::whole_file("bad-interfaces", "hostname", text));
+            return None;
+        }
+    };
+    let routes = routes(conf, &interfaces, diagnostics);
+    Some(Layout {
+        interfaces,
+        routes,
+        mtus,
+    })
+}
+
+fn at(origin: &Origin, code: &'static str, text: String) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Warning,
+        line: origin.line,
+        ..Diagnostic::whole_file(code, &origin.file, text)
+    }
+}
+
+fn known(ports: &[PortFacts]) -> String {
+    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+    format!("there are: {}", names.join(" "))
+}
+
+/// The file for a port: bound by station address first, by name otherwise.
+fn config_of<'a>(
+    conf: &'a NetConfig,
+    port: &PortFacts,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<&'a InterfaceConfig> {
+    let by_address = conf.interfaces.iter().find(|c| c.lladdr == Some(port.mac));
+    let by_name = conf.interface(&port.name);
+    if let (Some(one), Some(two)) = (by_address, by_name) {
+        let text = format!("{} is configured by {} already", port.name, one.origin.file);
+        diagnostics.push(at(&two.origin, "configured-twice", text));
+    }
+    by_address.or(by_name)
+}
+
+fn mtu_of(
+    port: &PortFacts,
+    conf: Option<&InterfaceConfig>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> u16 {
+    let Some((conf, wanted)) = conf.and_then(|c| Some((c, c.mtu?))) else {
+        return port.mtu;
+    };
+    if wanted <= port.mtu_max {
+        return wanted;
+    }
+    let text = format!(
+        "mtu {wanted} is more than {} of {}",
+        port.mtu_max, port.name
+    );
+    let mut error = at(&conf.origin, "bad-mtu", text);
+    error.severity = Severity::Error;
+    diagnostics.push(error);
+    port.mtu
+}
+
+fn interface(
+    conf: &NetConfig,
+    port_number: u16,
+    port: &PortFacts,
+    found: Option<&InterfaceConfig>,
+    mtu: u16,
+) -> Interface {
+    let addresses = found.map(|c| c.addresses.as_slice()).unwrap_or_default();
+    let addrs = addresses.iter().map(|a| IfAddr {
+        addr: a.addr,
+        prefix_len: a.prefix_len,
+    });
+    let driver = || {
+        vec![
+            port.name
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_string(),
+        ]
+    };
+    let mut built = Interface {
+        id: InterfaceId(port_number),
+        name: name_of(&port.name),
+        port: Some(port_number),
+        mac: wire::ether::Addr(port.mac),
+        mtu,
+        up: found.is_some_and(|c| c.up),
+        loopback: false,
+        kifs: KifSet::EMPTY,
+        addrs: addrs.collect(),
+        groups: found.map_or_else(driver, |c| conf.groups_of(&port.name, c)),
+        description: found
+            .and_then(|c| c.description.clone())
+            .unwrap_or_default(),
+    };
+    if found.is_some_and(|c| c.link_local) && !built.inet6() {
+        built.addrs.push(IfAddr {
+            addr: eui64(port.mac).into(),
+            prefix_len: 64,
+        });
+    }
+    built
+}
+
+/// Link-local address of a station address (RFC 4291 appendix A).
+fn eui64(mac: [u8; 6]) -> std::net::Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let half = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    std::net::Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(half))
+}
+
+fn loopback(id: u16) -> Interface {
+    let addr = |addr: std::net::IpAddr, prefix_len| IfAddr { addr, prefix_len };
+    Interface {
+        id: InterfaceId(id),
+        name: name_of(LOOPBACK),
+        port: None,
+        mac: wire::ether::Addr([0; 6]),
+        mtu: LOOPBACK_MTU,
+        up: true,
+        loopback: true,
+        kifs: KifSet::EMPTY,
+        addrs: vec![
+            addr(std::net::Ipv4Addr::LOCALHOST.into(), 8),
+            addr(std::net::Ipv6Addr::LOCALHOST.into(), 128),
+        ],
+        groups: vec!["lo".into()],
+        description: String::new(),
+    }
+}
+
+/// Names come from a driver's table and a number, so they fit; a longer one is cut rather than refused.
+fn name_of(name: &str) -> net::Name {
+    let mut out = net::Name::new();
+    for c in name.chars() {
+        if out.push(c).is_err() {
+            break;
+        }
+    }
+    out
+}
+
+fn number_names(interfaces: &mut [Interface], kifs: &mut Kifs) -> Result<(), Full> {
+    for interface in interfaces {
+        let groups = interface.groups.iter().map(String::as_str);
+        for name in [interface.name.as_str(), ALL].into_iter().chain(groups) {
+            interface.kifs.insert(kifs.number(name)?);
+        }
+    }
+    Ok(())
+}
+
+/// Routes that the machine cannot have are left out with a warning, as a failing `route add` would be on BSD.
+fn routes(
+    conf: &NetConfig,
+    interfaces: &InterfaceTable,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> RouteTable {
+    let mut wanted = wanted_routes(conf, interfaces);
+    // Each round takes out at least one route.
+    loop {
+        let statics: Vec<StaticRoute> = wanted.iter().map(|(route, _)| *route).collect();
+        let errors = match RouteTable::build(interfaces, &statics) {
+            Ok(table) => return table,
+            Err(errors) => errors,
+        };
+        let mut bad: Vec<usize> = errors.iter().map(|e| e.position).collect();
+        for error in &errors {
+            if let Some((_, origin)) = wanted.get(error.position) {
+                diagnostics.push(at(
+                    origin,
+                    "no-such-route",
+                    format!("not in force: {error}"),
+                ));
+            }
+        }
+        bad.sort_unstable();
+        bad.dedup();
+        let before = wanted.len();
+        for position in bad.into_iter().rev().filter(|p| *p < before) {
+            wanted.remove(position);
+        }
+        if wanted.len() == before {
+            return RouteTable::default();
+        }
+    }
+}
+
+fn wanted_routes(conf: &NetConfig, interfaces: &InterfaceTable) -> Vec<(StaticRoute, Origin)> {
+    // A name that is no interface of this machine becomes a number that none has, which is then reported.
+    let number = |name: &Option<String>| {
+        let name = name.as_ref()?;
+        Some(
+            interfaces
+                .by_name(name)
+                .map_or(InterfaceId(u16::MAX), |i| i.id),
+        )
+    };
+    let gateways = conf.gateways.iter().map(|g| {
+        let prefix = if g.addr.is_ipv4() {
+            Prefix::DEFAULT4
+        } else {
+            Prefix::DEFAULT6
+        };
+        (
+            prefix,
+            Target::Gateway(g.addr, number(&g.interface)),
+            &g.origin,
+        )
+    });
+    let routes = conf.routes.iter().map(|r| {
+        let prefix = Prefix::containing(r.dest, r.prefix_len);
+        (
+            prefix,
+            Target::Gateway(r.gateway, number(&r.interface)),
+            &r.origin,
+        )
+    });
+    let all = gateways.chain(routes);
+    all.map(|(prefix, target, origin)| (StaticRoute { prefix, target }, origin.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn port(name: &str, last: u8) -> PortFacts {
+        PortFacts {
+            name: name.into(),
+            mac: [2, 0, 0, 0, 0, last],
+            mtu: 1500,
+            mtu_max: 2000,
+            driver: "net_sim".into(),
+            device: "sim".into(),
+        }
+    }
+
+    fn lay(files: &[(&str, &str)]) -> (Option<Layout>, Vec<String>) {
+        let files: BTreeMap<String, Vec<u8>> = files
+            .iter()
+            .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
+            .collect();
+        let (conf, said) = netconf::parse(&files);
+        assert!(!netconf::has_errors(&said), "{said:?}");
+        let mut diagnostics = Vec::new();
+        let ports = [port("em0", 1), port("em1", 2)];
+        let layout = lay_out(&conf, &ports, &mut Kifs::default(), &mut diagnostics);
+        (
+            layout,
+            diagnostics.iter().map(ToString::to_string).collect(),
+        )
+    }
+
+    #[test]
+    fn ports_come_first_in_their_order_and_lo0_last() {
+        let (layout, said) = lay(&[
+            ("hostname.em1", "inet 192.0.2.1/24\ngroup lan\n"),
+            (
+                "hostname.em0",
+                "inet 198.51.100.2/24\ninet6 2001:db8::2 64\nmtu 1400\n",
+            ),
+            ("mygate", "198.51.100.1\n"),
+        ]);
+        let layout = layout.unwrap();
+        assert_eq!(said, Vec::<String>::new());
+        let names: Vec<&str> = layout.interfaces.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["em0", "em1", "lo0"]);
+        let em0 = layout.interfaces.by_name("em0").unwrap();
+        assert_eq!(em0.groups, ["em", "egress"]);
+        assert!(em0.up && em0.mtu == 1400 && em0.link_local().is_some());
+        assert_eq!(layout.mtus, [(0, 1400), (1, 1500)]);
+        let route = layout
+            .routes
+            .lookup("203.0.113.9".parse().unwrap())
+            .unwrap();
+        assert_eq!(route.gateway, Some("198.51.100.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_name_and_all_its_groups_are_names_for_rules() {
+        let conf = netconf::parse(&BTreeMap::new()).0;
+        let mut kifs = Kifs::default();
+        let layout = lay_out(&conf, &[port("em0", 1)], &mut kifs, &mut Vec::new()).unwrap();
+        let em0 = layout.interfaces.by_name("em0").unwrap();
+        for (name, answers) in [("em0", true), ("em", true), ("all", true), ("lo", false)] {
+            assert_eq!(
+                em0.kifs.contains(kifs.find(name).unwrap()),
+                answers,
+                "{name}"
+            );
+        }
+        assert!(!em0.up, "a port without a file stays down");
+    }
+
+    #[test]
+    fn a_file_may_be_bound_to_a_station_address() {
+        let (layout, said) = lay(&[("hostname.02:00:00:00:00:02", "inet 192.0.2.1/24\n")]);
+        assert_eq!(
+            layout
+                .unwrap()
+                .interfaces
+                .by_name("em1")
+                .unwrap()
+                .addrs
+                .len(),
+            1
+        );
+        assert_eq!(said, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_a_warning() {
+        let (layout, said) = lay(&[
+            (
+                "hostname.em7",
+                "inet 192.0.2.1/24\n!route add -net 10.0.0.0/8 192.0.2.9\n",
+            ),
+            ("hostname.em0", "inet 198.51.100.2/24\n"),
+        ]);
+        assert!(layout.is_some());
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].contains("no interface 'em7'") && said[0].contains("warning"),
+            "{said:?}"
+        );
+        assert!(
+            said[1].starts_with("hostname.em7:2: warning: not in force:"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn an_mtu_beyond_the_card_is_an_error() {
+        let (_, said) = lay(&[("hostname.em0", "inet 198.51.100.2/24\nmtu 9000\n")]);
+        assert!(
+            said[0].contains("error: mtu 9000 is more than 2000 of em0"),
+            "{said:?}"
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Samples for `/metrics` beyond those that follow from what the API shows anyway: what each worker's books say, and
+//! the control core itself.
+
+use sync::Counter;
+use worker::Counters;
+
+use crate::api::Sample;
+use crate::control::Control;
+
+/// A counter of a worker: metric name, explanation, where it is.
+type Book = (&'static str, &'static str, fn(&Counters) -> &Counter);
+
+/// In every turn: received + generated + from_host + handed_in = the sum of the others, waiting included.
+const BOOKS: [Book; 12] = [
+    (
+        "fugu_worker_received_packets_total",
+        "Frames taken from the cards.",
+        |c| &c.received,
+    ),
+    (
+        "fugu_worker_generated_packets_total",
+        "Packets the worker made: ICMP errors, resets, ARP.",
+        |c| &c.generated,
+    ),
+    (
+        "fugu_worker_from_host_packets_total",
+        "Packets of the local host.",
+        |c| &c.from_host,
+    ),
+    (
+        "fugu_worker_handed_in_packets_total",
+        "Packets from other workers.",
+        |c| &c.handed_in,
+    ),
+    (
+        "fugu_worker_passed_packets_total",
+        "Frames given to the cards, or queued for them.",
+        |c| &c.passed,
+    ),
+    (
+        "fugu_worker_to_host_packets_total",
+        "Packets given to the local host.",
+        |c| &c.to_host,
+    ),
+    (
+        "fugu_worker_consumed_packets_total",
+        "Packets used up: ARP, neighbor discovery.",
+        |c| &c.consumed,
+    ),
+    (
+        "fugu_worker_handed_out_packets_total",
+        "Packets given to other workers.",
+        |c| &c.handed_out,
+    ),
+    (
+        "fugu_worker_dropped_packets_total",
+        "Packets dropped.",
+        |c| &c.dropped,
+    ),
+    (
+        "fugu_worker_transmitted_packets_total",
+        "Frames that the cards took.",
+        |c| &c.transmitted,
+    ),
+    ("fugu_worker_turns_total", "Turns.", |c| &c.turns),
+    (
+        "fugu_worker_busy_turns_total",
+        "Turns that found work.",
+        |c| &c.busy_turns,
+    ),
+];
+
+/// All of them.
+pub(crate) fn samples(control: &Control) -> Vec<Sample> {
+    let mut out = Vec::new();
+    for (n, worker) in control.fleet.workers().iter().enumerate() {
+        let labels = || vec![("worker", n.to_string())];
+        for (name, help, of) in BOOKS {
+            out.push(sample(
+                name,
+                "counter",
+                help,
+                labels(),
+                of(&worker.counters).get(),
+            ));
+        }
+        let waiting = worker.counters.waiting.get();
+        let help = "Packets waiting for a neighbor.";
+        out.push(sample(
+            "fugu_worker_waiting_packets",
+            "gauge",
+            help,
+            labels(),
+            waiting,
+        ));
+        let help = "States in a worker's table.";
+        out.push(sample(
+            "fugu_worker_states",
+            "gauge",
+            help,
+            labels(),
+            worker.counters.states.get(),
+        ));
+    }
+    for (reason, counted) in filter::Reason::ALL.iter().enumerate() {
+        let value = control.fleet.sum(|c| &c.filter.reasons[reason]);
+        let labels = vec![("reason", counted.name().to_string())];
+        let help = "Packets dropped, by reason.";
+        out.push(sample(
+            "fugu_pf_drops_total",
+            "counter",
+            help,
+            labels,
+            value,
+        ));
+    }
+    out.push(sample(
+        "fugu_uploads_accepted_total",
+        "counter",
+        "Bundles that were accepted.",
+        Vec::new(),
+        control.uploads_accepted,
+    ));
+    out.push(sample(
+        "fugu_config_unburied",
+        "gauge",
+        "Earlier configurations that a worker still holds.",
+        Vec::new(),
+        control.fleet.unburied() as u64,
+    ));
+    out
+}
+
+fn sample(
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    labels: Vec<(&'static str, String)>,
+    value: u64,
+) -> Sample {
+    Sample {
+        name,
+        kind,
+        help,
+        labels,
+        value: value as f64,
+    }
+}

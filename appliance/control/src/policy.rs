@@ -1,0 +1,168 @@
+//! The way from `pf.conf` and what it may refer to, to a policy: the one place that calls the compiler.
+
+use std::collections::BTreeMap;
+
+use netconf::NetConfig;
+use pfconf::diag::Diagnostic;
+use pfconf::{EnvAddress, EnvInterface, Environment, Files, Options, PrintedRule};
+use ruleset::{Ruleset, Table};
+
+use crate::layout::{ALL, Layout};
+use crate::numbers::{Full, Kifs};
+use crate::transaction::PF_CONF;
+
+/// Where rulesets written for OpenBSD say their files are.
+const ETC: &str = "/etc/";
+
+/// A rule as people see it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RuleText {
+    /// Canonical text.
+    pub(crate) text: String,
+    /// Label.
+    pub(crate) label: Option<String>,
+    /// `pf.conf:12`
+    pub(crate) origin: String,
+}
+
+/// What the rules mean, and how they are shown.
+pub(crate) struct Policy {
+    /// For the workers.
+    pub(crate) ruleset: Ruleset,
+    /// For people, by rule number.
+    pub(crate) texts: Vec<RuleText>,
+    /// `set loginterface`
+    pub(crate) loginterface: Option<String>,
+    /// `set debug`
+    pub(crate) debug: String,
+}
+
+/// Files of the bundle under the names that rules give them.
+struct Tree<'a>(&'a BTreeMap<String, Vec<u8>>);
+
+impl Files for Tree<'_> {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let inside = name.strip_prefix(ETC).unwrap_or(name);
+        self.0.get(inside).cloned()
+    }
+}
+
+/// Compiles `pf.conf`. Names that only the rules use get numbers from `kifs`; tables that the rules leave open keep what
+/// they hold in `before`.
+pub(crate) fn compile(
+    files: &BTreeMap<String, Vec<u8>>,
+    conf: &NetConfig,
+    layout: Option<&Layout>,
+    kifs: &mut Kifs,
+    before: &Ruleset,
+    random_key: [u32; 4],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Policy> {
+    let source = files.get(PF_CONF)?;
+    let environment = match environment(conf, layout, kifs) {
+        Ok(environment) => environment,
+        Err(Full) => {
+            diagnostics.push(too_many_names());
+            return None;
+        }
+    };
+    let options = Options {
+        random_key,
+        ..Options::default()
+    };
+    let compiled = pfconf::compile(PF_CONF, source, &Tree(files), &environment, &options);
+    diagnostics.extend(compiled.diagnostics);
+    if kifs.adopt(&compiled.kif_names) == Err(Full) {
+        diagnostics.push(too_many_names());
+        return None;
+    }
+    let mut ruleset = compiled.ruleset?;
+    for (table, info) in ruleset.tables.iter_mut().zip(&compiled.tables) {
+        let kept = before.tables.iter().find(|t| t.name == info.name);
+        if let Some(kept) = kept.filter(|_| info.keeps_contents) {
+            *table = Table::new(&info.name, kept.entries().iter().copied());
+        }
+    }
+    Some(Policy {
+        ruleset,
+        texts: compiled.rules.into_iter().map(text_of).collect(),
+        loginterface: compiled.control.log_interface,
+        debug: compiled.control.debug,
+    })
+}
+
+fn too_many_names() -> Diagnostic {
+    let text = format!(
+        "more than {} names of interfaces and groups since start",
+        net::KIF_MAX
+    );
+    Diagnostic::whole_file("too-many-names", PF_CONF, text)
+}
+
+fn text_of(rule: PrintedRule) -> RuleText {
+    RuleText {
+        text: rule.text,
+        label: rule.label,
+        origin: format!("{}:{}", rule.file, rule.line),
+    }
+}
+
+/// Interfaces of the machine first, then those that only the files know: rules about a card that has died still mean
+/// something.
+fn environment(
+    conf: &NetConfig,
+    layout: Option<&Layout>,
+    kifs: &mut Kifs,
+) -> Result<Environment, Full> {
+    let mut interfaces = Vec::new();
+    for i in layout.iter().flat_map(|l| l.interfaces.iter()) {
+        interfaces.push(EnvInterface {
+            name: i.name.to_string(),
+            kif: kifs.number(&i.name)?,
+            groups: i.groups.clone(),
+            addresses: i
+                .addrs
+                .iter()
+                .map(|a| EnvAddress::new(a.addr, a.prefix_len))
+                .collect(),
+            loopback: i.loopback,
+        });
+    }
+    for c in conf.interfaces.iter().filter(|c| c.lladdr.is_none()) {
+        if interfaces.iter().any(|i| i.name == c.name) {
+            continue;
+        }
+        interfaces.push(EnvInterface {
+            name: c.name.clone(),
+            kif: kifs.number(&c.name)?,
+            groups: conf.groups_of(&c.name, c),
+            addresses: c
+                .addresses
+                .iter()
+                .map(|a| EnvAddress::new(a.addr, a.prefix_len))
+                .collect(),
+            loopback: false,
+        });
+    }
+    kifs.number(ALL)?;
+    Ok(Environment {
+        kifs: kifs.iter().map(|(name, kif)| (name.into(), kif)).collect(),
+        interfaces,
+        services: services(conf),
+        protocols: protocols(conf),
+        hosts: conf.hosts.clone().into_iter().collect(),
+        ..Environment::default()
+    })
+}
+
+fn services(conf: &NetConfig) -> Vec<(String, u8, u16)> {
+    let all = conf.services.entries();
+    all.map(|(name, proto, port)| (name.to_string(), proto, port))
+        .collect()
+}
+
+fn protocols(conf: &NetConfig) -> Vec<(String, u8)> {
+    let all = conf.protocols.entries();
+    all.map(|(name, number)| (name.to_string(), number))
+        .collect()
+}

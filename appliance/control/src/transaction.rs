@@ -1,0 +1,301 @@
+//! From the files of a bundle to a configuration that only waits to be published, or to everything that is wrong with
+//! them. Nothing here changes the running box: names and rule slots are planned on copies.
+//!
+//! The order of things (anchors, flow 3): files → interfaces and routes → policy → limits → slots → one `Config`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use net::KifId;
+use netconf::NetConfig;
+use pfconf::diag::{Diagnostic, Severity, has_errors};
+use ruleset::{AddrSpec, Rule, RuleSlot, Timeouts};
+use worker::Config;
+
+use crate::fleet::Fleet;
+use crate::layout::{Layout, lay_out};
+use crate::lockout;
+use crate::machine::PortFacts;
+use crate::numbers::{Kifs, Tags};
+use crate::policy::{self, RuleText};
+use crate::settings::Settings;
+use crate::slots::{Plan, RuleSlots};
+
+/// Main file of the rules.
+pub(crate) const PF_CONF: &str = "pf.conf";
+
+/// What a check looks at beside the files.
+pub(crate) struct Context<'a> {
+    /// Ports of the machine.
+    pub(crate) ports: &'a [PortFacts],
+    /// Names and their numbers so far.
+    pub(crate) kifs: &'a Kifs,
+    /// Tags and their numbers so far.
+    pub(crate) tags: &'a Tags,
+    /// Rule slots as they are.
+    pub(crate) slots: &'a RuleSlots,
+    /// For counters and adopted generations.
+    pub(crate) fleet: &'a Fleet,
+    /// States that all workers together have room for.
+    pub(crate) states_capacity: u64,
+    /// For the management address.
+    pub(crate) settings: &'a Settings,
+    /// API port if the files name none.
+    pub(crate) api_port: u16,
+    /// Number of the configuration to be.
+    pub(crate) generation: u32,
+    /// Key of `source-hash` where the rules give none; the same in every generation.
+    pub(crate) random_key: [u32; 4],
+    /// False for the built-in policy, which is not told about lockouts.
+    pub(crate) check_lockout: bool,
+}
+
+/// A configuration that passed every check, with what must change along with it.
+pub(crate) struct Candidate {
+    /// For the workers.
+    pub(crate) config: Arc<Config>,
+    /// For `show`: texts of the rules, by number.
+    pub(crate) rules: Vec<RuleText>,
+    /// Name of the box.
+    pub(crate) hostname: String,
+    /// Port of the API.
+    pub(crate) api_port: u16,
+    /// Idle behavior of the workers, if the files set it: (after ms, backoff µs).
+    pub(crate) idle: (Option<u32>, Option<u32>),
+    /// MTU of each port.
+    pub(crate) mtus: Vec<(u16, u16)>,
+    /// Names as they will be.
+    pub(crate) kifs: Kifs,
+    /// Tags as they will be.
+    pub(crate) tags: Tags,
+    /// Slots as they will be.
+    pub(crate) plan: Plan,
+    /// Timeouts of rules that have their own.
+    pub(crate) rule_timeouts: Vec<(RuleSlot, Timeouts)>,
+    /// `set loginterface`
+    pub(crate) loginterface: Option<String>,
+    /// `set debug`
+    pub(crate) debug: String,
+    /// Warnings and notices.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Checks a tree of files. On refusal: all diagnostics of all files.
+pub(crate) fn check(
+    files: &BTreeMap<String, Vec<u8>>,
+    cx: &Context<'_>,
+) -> Result<Candidate, Vec<Diagnostic>> {
+    let (conf, mut diagnostics) = netconf::parse(files);
+    let (mut kifs, mut tags) = (cx.kifs.clone(), cx.tags.clone());
+    let layout = lay_out(&conf, cx.ports, &mut kifs, &mut diagnostics);
+    let policy = if files.contains_key(PF_CONF) {
+        policy::compile(
+            files,
+            &conf,
+            layout.as_ref(),
+            &mut kifs,
+            &cx.fleet.current().ruleset,
+            cx.random_key,
+            &mut diagnostics,
+        )
+    } else {
+        let mut missing =
+            Diagnostic::whole_file("no-rules", PF_CONF, "there is no pf.conf in the bundle");
+        missing.hint = Some("a box that passes everything says so: pass".into());
+        diagnostics.push(missing);
+        None
+    };
+    let (Some(layout), Some(mut policy)) = (layout, policy) else {
+        return Err(diagnostics);
+    };
+    if tags.renumber(&mut policy.ruleset).is_err() {
+        diagnostics.push(refusal("too-many-tags", "more than 65535 tags since start"));
+    }
+    fits(&policy, cx, &mut diagnostics);
+    let plan = plan(&policy.texts, cx, &mut diagnostics);
+    if has_errors(&diagnostics) {
+        return Err(diagnostics);
+    }
+    let plan = plan.ok_or(Vec::new())?;
+    Ok(assemble(
+        conf,
+        layout,
+        policy,
+        plan,
+        kifs,
+        tags,
+        diagnostics,
+        cx,
+    ))
+}
+
+fn refusal(code: &'static str, text: impl Into<String>) -> Diagnostic {
+    Diagnostic::whole_file(code, PF_CONF, text)
+}
+
+/// Limits of the machine. `pfconf` has checked those that the file itself sets.
+fn fits(policy: &policy::Policy, cx: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let limits = &policy.ruleset.limits;
+    if u64::from(limits.states) > cx.states_capacity {
+        let text = format!(
+            "limit states {} is more than this machine has room for; {} are in force",
+            limits.states, cx.states_capacity
+        );
+        diagnostics.push(Diagnostic {
+            severity: Severity::Notice,
+            ..refusal("states-limit", text)
+        });
+    }
+    let tables = &policy.ruleset.tables;
+    let entries: usize = tables.iter().map(|t| t.entries().len()).sum();
+    let checks = [
+        ("tables", tables.len(), limits.tables),
+        ("table-entries", entries, limits.table_entries),
+    ];
+    for (name, used, limit) in checks {
+        if used > limit as usize {
+            let mut error = refusal("limit", format!("{used} {name}, but the limit is {limit}"));
+            error.hint = Some(format!("set limit {name} {used}"));
+            diagnostics.push(error);
+        }
+    }
+}
+
+fn plan(texts: &[RuleText], cx: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Plan> {
+    let names = texts.iter().map(|t| t.text.as_str());
+    let planned = cx
+        .slots
+        .plan(names, cx.fleet.adopted(), |slot| cx.fleet.states_on(slot));
+    match planned {
+        Ok(plan) => Some(plan),
+        Err(capacity) => {
+            let text = format!(
+                "{} rules do not fit: there are {capacity} places, some taken by states of earlier rules",
+                texts.len()
+            );
+            diagnostics.push(refusal("too-many-rules", text));
+            None
+        }
+    }
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "takes everything apart and puts it together once"
+)]
+fn assemble(
+    conf: NetConfig,
+    layout: Layout,
+    policy: policy::Policy,
+    plan: Plan,
+    kifs: Kifs,
+    tags: Tags,
+    mut warnings: Vec<Diagnostic>,
+    cx: &Context<'_>,
+) -> Candidate {
+    let policy::Policy {
+        mut ruleset,
+        texts,
+        loginterface,
+        debug,
+    } = policy;
+    for (rule, slot) in ruleset.rules.iter_mut().zip(&plan.slots) {
+        rule.slot = *slot;
+    }
+    let capacity = u32::try_from(cx.states_capacity).unwrap_or(u32::MAX);
+    ruleset.limits.states = ruleset.limits.states.min(capacity);
+    let rule_timeouts = own_timeouts(&ruleset.rules, &ruleset.timeouts);
+    ruleset.rule_timeouts = rule_timeouts.clone();
+    let gone = cx
+        .slots
+        .timeouts_beyond(&plan, |slot| cx.fleet.states_on(slot));
+    ruleset.rule_timeouts.extend(gone);
+    ruleset.rule_timeouts.sort_by_key(|(slot, _)| *slot);
+    let api_port = conf.fugu.api_port.unwrap_or(cx.api_port);
+    let asks_routes = ruleset.rules.iter().any(asks_routes);
+    let config = Config {
+        generation: cx.generation,
+        ruleset,
+        interfaces: layout.interfaces,
+        routes: layout.routes,
+        asks_routes,
+    };
+    if cx.check_lockout {
+        warnings.extend(lockout(&config, &conf, api_port, cx.settings, &kifs));
+    }
+    Candidate {
+        config: Arc::new(config),
+        rules: texts,
+        hostname: conf.hostname,
+        api_port,
+        idle: (conf.fugu.idle_after_ms, conf.fugu.idle_backoff_us),
+        mtus: layout.mtus,
+        kifs,
+        tags,
+        plan,
+        rule_timeouts,
+        loginterface,
+        debug,
+        warnings,
+    }
+}
+
+/// Sorted by slot.
+fn own_timeouts(rules: &[Rule], general: &Timeouts) -> Vec<(RuleSlot, Timeouts)> {
+    let own = rules
+        .iter()
+        .filter(|rule| !rule.state.timeouts.is_empty())
+        .map(|rule| {
+            let mut timeouts = *general;
+            for (class, seconds) in &rule.state.timeouts {
+                timeouts.set(*class, *seconds);
+            }
+            (rule.slot, timeouts)
+        });
+    let mut all: Vec<(RuleSlot, Timeouts)> = own.collect();
+    all.sort_by_key(|(slot, _)| *slot);
+    all
+}
+
+fn asks_routes(rule: &Rule) -> bool {
+    let asks = |addr: &AddrSpec| matches!(addr, AddrSpec::NoRoute | AddrSpec::UrpfFailed);
+    asks(&rule.src.addr) || asks(&rule.dst.addr)
+}
+
+fn lockout(
+    config: &Config,
+    conf: &NetConfig,
+    api_port: u16,
+    settings: &Settings,
+    kifs: &Kifs,
+) -> Option<Diagnostic> {
+    let names: Vec<&str> = match conf.fugu.management.as_slice() {
+        [] => settings
+            .management
+            .iter()
+            .map(|m| m.interface.as_str())
+            .collect(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    let wanted: Vec<KifId> = names.iter().filter_map(|name| kifs.find(name)).collect();
+    let is_for_management = |interface: &net::Interface| {
+        names.is_empty() || wanted.iter().any(|kif| interface.kifs.contains(*kif))
+    };
+    if lockout::is_reachable(config, api_port, is_for_management) {
+        return None;
+    }
+    let on = if names.is_empty() {
+        "any interface".to_string()
+    } else {
+        names.join(" ")
+    };
+    let text =
+        format!("these rules let nobody reach the management API, tcp port {api_port} on {on}");
+    let mut warning = refusal("lockout", text);
+    warning.severity = Severity::Warning;
+    warning.hint = Some(format!(
+        "pass in on {} proto tcp to self port {api_port}",
+        names.first().unwrap_or(&"em0")
+    ));
+    Some(warning)
+}

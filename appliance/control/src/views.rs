@@ -1,0 +1,477 @@
+//! [`Api`] for the control core: what is published, what workers count, in the shapes of `api.rs`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use filter::Reason;
+use net::neighbor;
+use net::{Interface, Route, RouteKind};
+use nic::LinkState;
+use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
+use state::{Key, State, StateFlags};
+
+use crate::api::{
+    Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof, Refused, RouteView,
+    RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+};
+use crate::control::{Control, Wish, digest_text};
+use crate::numbers::Kifs;
+
+const PROTO_ICMP: u8 = 1;
+const PROTO_TCP: u8 = 6;
+const PROTO_ICMP6: u8 = 58;
+
+impl Control {
+    fn rule_view(&self, nr: usize) -> RuleView {
+        let rule = &self.ruleset().rules[nr];
+        let text = &self.shown.rules[nr];
+        let totals = self
+            .fleet
+            .totals(rule.slot)
+            .since(&self.slots.base(rule.slot));
+        RuleView {
+            nr: nr as u32,
+            text: text.text.clone(),
+            label: text.label.clone(),
+            origin: text.origin.clone(),
+            evaluations: totals.evaluations,
+            input: totals.traffic[0],
+            output: totals.traffic[1],
+            states: self.fleet.states_on(rule.slot),
+            states_total: totals.states_total,
+        }
+    }
+
+    fn interface_view(&self, interface: &Interface) -> InterfaceView {
+        let port = interface.port.map(usize::from);
+        let facts = port.and_then(|n| self.facts.get(n));
+        let link = match port {
+            Some(n) => self.links.get(n).copied().unwrap_or_default(),
+            None => LinkState::Up {
+                speed_mbps: 0,
+                full_duplex: true,
+            },
+        };
+        let hw = interface
+            .port
+            .map(|n| self.ports.stats(n))
+            .unwrap_or_default();
+        InterfaceView {
+            name: interface.name.to_string(),
+            description: interface.description.clone(),
+            index: interface.id.0,
+            up: interface.up,
+            link: link.is_up(),
+            speed_mbps: match link {
+                LinkState::Up { speed_mbps, .. } => speed_mbps,
+                LinkState::Down => 0,
+            },
+            lladdr: interface.mac.to_string(),
+            mtu: interface.mtu,
+            groups: interface.groups.clone(),
+            addresses: interface
+                .addrs
+                .iter()
+                .map(|a| (a.addr, a.prefix_len))
+                .collect(),
+            driver: facts.map(|f| f.driver.clone()).unwrap_or_default(),
+            device: facts.map(|f| f.device.clone()).unwrap_or_default(),
+            pf: self.fleet.interface(interface.id.0),
+            hw_in: Count {
+                packets: hw.rx_packets,
+                bytes: hw.rx_bytes,
+            },
+            hw_out: Count {
+                packets: hw.tx_packets,
+                bytes: hw.tx_bytes,
+            },
+            hw_missed: hw.missed,
+            hw_errors: hw.errors,
+        }
+    }
+
+    fn interface_name(&self, id: net::InterfaceId) -> String {
+        let found = self.fleet.current().interfaces.get(id);
+        found.map(|i| i.name.to_string()).unwrap_or_default()
+    }
+
+    fn worker_statuses(&mut self) -> Vec<WorkerStatus> {
+        let load = self.fleet.load();
+        let workers = self.fleet.workers().iter().zip(load).enumerate();
+        let status =
+            |(n, (worker, busy)): (usize, (&crate::fleet::WorkerLink, f64))| WorkerStatus {
+                id: n as u16,
+                cpu: worker.cpu,
+                packets: worker.counters.received.get(),
+                busy,
+                idle: worker.counters.idle.get() != 0,
+                generation: worker.counters.generation.get() as u32,
+            };
+        workers.map(status).collect()
+    }
+
+    fn since_start_s(&self) -> u64 {
+        self.clock.now_ms().saturating_sub(self.started_ms) / 1000
+    }
+}
+
+/// What the views need to know to show a state.
+struct StateContext<'a> {
+    kifs: &'a Kifs,
+    rules: HashMap<RuleSlot, u32>,
+    now: u32,
+}
+
+impl StateContext<'_> {
+    fn view(&self, worker: u16, st: &State, timeout_s: u32) -> StateView {
+        let (src, dst) = match st.direction {
+            Direction::In => (end(&st.wire, 0), end(&st.wire, 1)),
+            Direction::Out => (end(&st.wire, 1), end(&st.wire, 0)),
+        };
+        let ticks = u64::from(state::table::TICKS_PER_S);
+        let idle_s = u64::from(self.now.wrapping_sub(st.last_seen)) / ticks;
+        let bound = st.flags.contains(StateFlags::IF_BOUND);
+        StateView {
+            interface: self
+                .kifs
+                .name(st.kif)
+                .filter(|_| bound)
+                .unwrap_or("all")
+                .to_string(),
+            proto: st.wire.proto(),
+            direction: match st.direction {
+                Direction::In => "in",
+                Direction::Out => "out",
+            },
+            src,
+            dst,
+            peers: (
+                peer_word(st.wire.proto(), st.peer[0].state),
+                peer_word(st.wire.proto(), st.peer[1].state),
+            ),
+            windows: (st.wire.proto() == PROTO_TCP).then(|| st.peer.map(window)),
+            age_s: u64::from(self.now.wrapping_sub(st.created)) / ticks,
+            expires_s: u64::from(timeout_s).saturating_sub(idle_s),
+            counts: [0, 1].map(|n| Count {
+                packets: st.packets[n],
+                bytes: st.bytes[n],
+            }),
+            rule: self.rules.get(&st.rule).copied(),
+            id: st.id,
+            worker,
+        }
+    }
+}
+
+fn end(key: &Key, n: usize) -> StateEnd {
+    let (addr, port) = key.end(n);
+    StateEnd {
+        addr: ip(key.af(), addr),
+        port,
+    }
+}
+
+fn ip(af: Af, addr: u128) -> IpAddr {
+    match af {
+        Af::Inet => std::net::Ipv4Addr::from_bits(addr as u32).into(),
+        Af::Inet6 => std::net::Ipv6Addr::from_bits(addr).into(),
+    }
+}
+
+/// pfctl's words.
+fn peer_word(proto: u8, state: u8) -> String {
+    match proto {
+        PROTO_TCP => state::track::tcp::state_name(state).into(),
+        PROTO_ICMP | PROTO_ICMP6 => state.to_string(),
+        _ => match state {
+            state::track::TRAFFIC_NONE => "NO_TRAFFIC".into(),
+            state::track::TRAFFIC_SINGLE => "SINGLE".into(),
+            state::track::TRAFFIC_MULTIPLE => "MULTIPLE".into(),
+            other => other.to_string(),
+        },
+    }
+}
+
+fn window(peer: state::Peer) -> (u32, u32, u8) {
+    let known = peer.wscale & state::Peer::WSCALE_KNOWN != 0;
+    let wscale = if known {
+        peer.wscale & state::Peer::WSCALE_MASK
+    } else {
+        0
+    };
+    (peer.seq_lo, peer.seq_hi.wrapping_sub(peer.seq_lo), wscale)
+}
+
+fn route_view(route: &Route, interface: String) -> RouteView {
+    let up = if route.active { "U" } else { "" };
+    let rest = match route.kind {
+        RouteKind::Connected => "Cn",
+        RouteKind::Static if route.prefix.is_host() => "GHS",
+        RouteKind::Static => "GS",
+        RouteKind::Local => "Hl",
+        RouteKind::Blackhole => "BS",
+        RouteKind::Reject => "RS",
+    };
+    RouteView {
+        dest: route.prefix.addr(),
+        prefix_len: route.prefix.prefix_len(),
+        gateway: route.gateway,
+        interface,
+        flags: format!("{up}{rest}"),
+    }
+}
+
+fn table_entry(entry: &TableEntry) -> String {
+    let not = if entry.negate { "!" } else { "" };
+    let addr = ip(entry.af, entry.addr);
+    if entry.prefix_len == entry.af.bits() {
+        format!("{not}{addr}")
+    } else {
+        format!("{not}{addr}/{}", entry.prefix_len)
+    }
+}
+
+impl Api for Control {
+    fn status(&mut self) -> Status {
+        let (buffers_total, buffers_used) = self.ports.buffers();
+        Status {
+            version: self.version.clone(),
+            hostname: self.shown.hostname.clone(),
+            forwarding: self.is_forwarding(),
+            generation: self.generation(),
+            digest: self.running.as_ref().map(|r| digest_text(&r.digest)),
+            origin: self
+                .running
+                .as_ref()
+                .map_or(crate::builtin::ORIGIN, |r| &r.origin)
+                .into(),
+            uptime_s: self.since_start_s(),
+            states: self.states_total.get(),
+            states_limit: self.ruleset().limits.states.into(),
+            workers: self.worker_statuses(),
+            buffers_total,
+            buffers_used,
+            uploads_refused: self.uploads_refused,
+            epitaph: self.epitaph.clone(),
+        }
+    }
+
+    fn apply_bundle(&mut self, bundle: &[u8], proof: &Proof) -> Result<Applied, Refused> {
+        self.apply(bundle, proof)
+    }
+
+    fn may_upload(&mut self, proof: &Proof) -> bool {
+        match proof {
+            Proof::Signature => !self.trusted().is_empty(),
+            other => self.may_read(other),
+        }
+    }
+
+    fn may_read(&mut self, proof: &Proof) -> bool {
+        match proof {
+            Proof::Console => true,
+            Proof::Bearer(token) => self.token_is_valid(token),
+            Proof::Signature => false,
+        }
+    }
+
+    fn rules(&mut self) -> Vec<RuleView> {
+        let n = self.ruleset().rules.len().min(self.shown.rules.len());
+        (0..n).map(|nr| self.rule_view(nr)).collect()
+    }
+
+    fn states(&mut self, limit: usize) -> Vec<StateView> {
+        let found = self.fleet.states(limit, self.clock.as_ref());
+        let config = self.fleet.current().clone();
+        let numbered = config.ruleset.rules.iter().enumerate();
+        let cx = StateContext {
+            kifs: &self.kifs,
+            // The first of rules that share a slot; none do.
+            rules: numbered.map(|(nr, rule)| (rule.slot, nr as u32)).collect(),
+            now: state::table::ticks(self.clock.now_ms()),
+        };
+        let view = |(worker, st): &(u16, State)| {
+            cx.view(*worker, st, filter::timeout_s(&config.ruleset, st))
+        };
+        found.iter().map(view).collect()
+    }
+
+    fn pf_info(&mut self) -> PfInfo {
+        let reasons = Reason::ALL.iter().enumerate();
+        let reasons = reasons.map(|(n, r)| {
+            (
+                r.name().to_string(),
+                self.fleet.sum(|c| &c.filter.reasons[n]),
+            )
+        });
+        let logged = self.shown.loginterface.as_ref();
+        let config = self.fleet.current().clone();
+        let logged = logged.and_then(|name| config.interfaces.by_name(name));
+        PfInfo {
+            enabled: true,
+            since_s: self.since_start_s(),
+            debug: self.shown.debug.clone(),
+            states: self.states_total.get(),
+            half_open: 0,
+            searches: self.fleet.sum(|c| &c.filter.searches),
+            inserts: self.fleet.sum(|c| &c.filter.inserts),
+            removals: self.fleet.sum(|c| &c.filter.removals),
+            reasons: reasons.collect(),
+            loginterface: logged.map(|i| self.interface_view(i)),
+        }
+    }
+
+    fn tables(&mut self) -> Vec<TableView> {
+        let tables = self.ruleset().tables.iter();
+        let view = |table: &ruleset::Table| TableView {
+            name: table.name.clone(),
+            entries: table.entries().iter().map(table_entry).collect(),
+        };
+        tables.map(view).collect()
+    }
+
+    fn limits(&mut self) -> Vec<(String, u64)> {
+        let l = &self.ruleset().limits;
+        let all = [
+            ("states", l.states),
+            ("src-nodes", l.src_nodes),
+            ("frags", l.frags),
+            ("tables", l.tables),
+            ("table-entries", l.table_entries),
+            ("pktdelay-pkts", l.pktdelay_pkts),
+            ("anchors", l.anchors),
+        ];
+        all.map(|(name, value)| (name.to_string(), u64::from(value)))
+            .to_vec()
+    }
+
+    fn timeouts(&mut self) -> Vec<(String, u64)> {
+        let timeouts = self.ruleset().timeouts;
+        let all = Timeout::ALL.iter();
+        all.map(|class| (class.name().to_string(), timeouts.get(*class).into()))
+            .collect()
+    }
+
+    fn interfaces(&mut self) -> Vec<InterfaceView> {
+        let config = self.fleet.current().clone();
+        config
+            .interfaces
+            .iter()
+            .map(|i| self.interface_view(i))
+            .collect()
+    }
+
+    fn routes(&mut self) -> Vec<RouteView> {
+        let routes = self.fleet.current().routes.iter();
+        routes
+            .map(|route| route_view(route, self.interface_name(route.interface)))
+            .collect()
+    }
+
+    fn neighbors(&mut self) -> Vec<NeighborView> {
+        let heard = self.fleet.neighbors(self.clock.as_ref());
+        // Several workers may know the same neighbor: the one that has an answer counts.
+        let mut found: HashMap<(u16, IpAddr), NeighborView> = HashMap::new();
+        let now_ms = self.clock.now_ms();
+        for entry in &heard {
+            let view = neighbor_view(entry, self.interface_name(entry.interface), now_ms);
+            let place = found
+                .entry((entry.interface.0, entry.ip))
+                .or_insert_with(|| view.clone());
+            if place.lladdr.is_none() && view.lladdr.is_some() {
+                *place = view;
+            }
+        }
+        let mut all: Vec<NeighborView> = found.into_values().collect();
+        let interfaces = self
+            .fleet
+            .current()
+            .interfaces
+            .iter()
+            .filter(|i| i.up && !i.loopback);
+        all.extend(interfaces.flat_map(own_neighbors));
+        all.sort_by(|a, b| (&a.interface, a.addr).cmp(&(&b.interface, b.addr)));
+        all
+    }
+
+    fn metrics(&mut self) -> Vec<Sample> {
+        crate::metrics::samples(self)
+    }
+
+    fn ping_start(&mut self, to: IpAddr, count: u16) -> Result<(), String> {
+        self.pinger.start(to, count)
+    }
+
+    fn ping_poll(&mut self) -> Option<Vec<PingReply>> {
+        self.pinger.poll()
+    }
+
+    fn ping_stop(&mut self) {
+        self.pinger.stop();
+    }
+
+    fn set_management(
+        &mut self,
+        interface: &str,
+        addr: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), String> {
+        self.change_management(interface, addr, prefix_len, gateway)
+    }
+
+    fn set_token(&mut self, token: &str) -> Result<(), String> {
+        self.change_token(token)
+    }
+
+    fn trust_key(&mut self, public: &str) -> Result<String, String> {
+        self.add_key(public)
+    }
+
+    fn trusted_keys(&mut self) -> Vec<(String, String)> {
+        let keys = self.trusted();
+        keys.into_iter()
+            .map(|key| (key.id.to_string(), key.comment))
+            .collect()
+    }
+
+    fn distrust_key(&mut self, key_id: &str) -> Result<(), String> {
+        self.remove_key(key_id)
+    }
+
+    fn needs_wizard(&mut self) -> bool {
+        self.is_untouched()
+    }
+
+    fn log_lines(&mut self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    fn reboot(&mut self) {
+        self.wish(Wish::Reboot);
+    }
+
+    fn halt(&mut self) {
+        self.wish(Wish::Halt);
+    }
+}
+
+fn neighbor_view(entry: &neighbor::Neighbor, interface: String, now_ms: u64) -> NeighborView {
+    NeighborView {
+        addr: entry.ip,
+        lladdr: entry.link.map(|mac| mac.to_string()),
+        interface,
+        expires_s: Some(entry.due_ms.saturating_sub(now_ms) / 1000),
+        state: format!("{:?}", entry.state).to_lowercase(),
+    }
+}
+
+fn own_neighbors(interface: &Interface) -> impl Iterator<Item = NeighborView> + '_ {
+    interface.addrs.iter().map(|a| NeighborView {
+        addr: a.addr,
+        lladdr: Some(interface.mac.to_string()),
+        interface: interface.name.to_string(),
+        expires_s: None,
+        state: "permanent".into(),
+    })
+}
