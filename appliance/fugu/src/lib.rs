@@ -1,3 +1,387 @@
-//! Composition root of the appliance.
+//! Composition root of the appliance: starts DPDK, deals queues out to workers, starts them, and then is the control
+//! thread. Runs as process 1 of the image ([`as_process_one`]) or as a plain process ([`on_workstation`]); both are
+//! the same [`run`] with other [`args::Options`].
+//!
+//! Read first: `main_loop.rs`, the loop of the control thread, and `work.rs`, that of a worker.
 
 #![forbid(unsafe_code)]
+
+pub mod args;
+pub mod clock;
+mod host;
+mod lines;
+mod logger;
+mod main_loop;
+mod nics;
+mod sizing;
+mod slot_store;
+mod supervise;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use boot::watchdog::Watchdog;
+use control::fleet::WorkerLink;
+use control::machine::Clock;
+use control::settings::Settings;
+use control::store::{DirStore, MemoryStore, Store};
+use control::token::TokenHash;
+use control::{Control, Setup};
+use dpdk::{DpdkNic, Eal, EalConfig, lcore, port};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use sync::Gauge;
+use worker::{ControlEnds, Ends, WorkerSetup};
+
+use args::{First, Given, Options};
+use clock::{SystemClock, random_u64};
+use host::{Host, HostEnds};
+use lines::Lines;
+pub use main_loop::End;
+use main_loop::{Core, Progress};
+use nics::Nics;
+use work::{Job, Orders};
+
+/// Version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Exit status when the program could not start.
+const EXIT_UNAVAILABLE: u8 = 69;
+
+/// A plain process is one of many: its tables are made as for a machine of this many bytes.
+const WORKSTATION_MEMORY: u64 = 1 << 30;
+
+/// What is not an option but found.
+#[derive(Default)]
+pub struct Found {
+    /// Where bundle and settings are kept, if there is a place.
+    pub store: Option<Box<dyn Store>>,
+    /// To be kicked.
+    pub watchdog: Option<Watchdog>,
+    /// Why the last run died.
+    pub epitaph: Option<String>,
+    /// Look for cards on the PCI bus.
+    pub pci: bool,
+}
+
+/// Process 1: prepares the machine, then runs. Whatever ends, the box restarts or switches off.
+pub fn as_process_one() -> ExitCode {
+    // HTTP and console are supervised; a worker's thread ends the box itself.
+    boot::epitaph::install_panic_hook(|thread| thread.starts_with("worker"));
+    let clock = SystemClock::begin();
+    let machine = match boot::start(&mut std::io::stdout()) {
+        Ok(machine) => machine,
+        Err(error) => boot::epitaph::write(&error.to_string()),
+    };
+    power_button();
+    let options = Options::from(&machine);
+    let found = Found {
+        store: machine
+            .slots
+            .map(|slots| Box::new(slot_store::SlotStore(slots)) as Box<dyn Store>),
+        watchdog: machine.watchdog,
+        epitaph: machine.epitaph,
+        pci: true,
+    };
+    let outcome =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&options, found, clock)));
+    match outcome {
+        Ok(Ok(End::Halt | End::Signal)) => boot::power::halt(),
+        Ok(Ok(End::Reboot)) => boot::power::reboot(),
+        Ok(Err(why)) => boot::epitaph::write(&why),
+        Err(panic) => {
+            let text = supervise::panic_text(panic.as_ref());
+            boot::epitaph::write(&format!("control: {text}"))
+        }
+    }
+}
+
+/// The power button switches the box off; everything that must survive is on the disk already.
+fn power_button() {
+    let Some(mut button) = boot::power::Button::open() else {
+        return;
+    };
+    let wait = move || {
+        if button.wait() {
+            boot::power::halt();
+        }
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("power button".into())
+        .spawn(wait)
+    {
+        log::warn!("power button: {error}");
+    }
+}
+
+/// A plain process.
+pub fn on_workstation(options: Options) -> ExitCode {
+    let store = match &options.state_dir {
+        None => Ok(None),
+        Some(place) => DirStore::open(place).map(|store| Some(Box::new(store) as Box<dyn Store>)),
+    };
+    let clock = SystemClock::begin();
+    let outcome = match store {
+        Ok(store) => run(
+            &options,
+            Found {
+                store,
+                ..Found::default()
+            },
+            clock,
+        ),
+        Err(error) => Err(format!("--state-dir: {error}")),
+    };
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("fugu: {why}");
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
+    }
+}
+
+/// Starts everything, and is the control thread until the end.
+pub fn run(options: &Options, found: Found, clock: SystemClock) -> Result<End, String> {
+    let (ring, log) = logger::install(clock);
+    let signals = catch_signals()?;
+    let eal = start_eal(options, found.pci)?;
+    let mut infos = port::list(eal);
+    infos.sort_by_key(|info| info.id);
+    let cpus = worker_cpus(options, nics::workers_max(&infos))?;
+    let memory = if found.pci {
+        sizing::machine_memory()
+    } else {
+        sizing::machine_memory().min(WORKSTATION_MEMORY)
+    };
+    let sizes = sizing::sizes(infos.len(), cpus.len(), options.memory_mib, memory);
+    let (nics, shares) = Nics::start(eal, &infos, cpus.len(), &sizes)?;
+    let (ends, control_ends) = worker::connect::<DpdkNic>(cpus.len(), options.rule_slots);
+    let states_total = Arc::new(Gauge::default());
+    let (links, host_ends) = split(control_ends, &cpus);
+    let counters = links.iter().map(|l| l.counters.clone()).collect();
+    let mut control = Control::new(Setup {
+        version: VERSION.into(),
+        workers: links,
+        ports: Box::new(nics.clone()),
+        store: found
+            .store
+            .unwrap_or_else(|| Box::new(MemoryStore::default())),
+        clock: Box::new(clock),
+        pinger: Box::new(NoPing),
+        log: ring,
+        states_total: states_total.clone(),
+        states_capacity: sizes.states,
+        rule_slots: options.rule_slots,
+        given: given(&options.given),
+        api_port: options.api_port,
+        epitaph: found.epitaph,
+    });
+    let host = Host::new(host_ends, nics.pool().clone(), &mut control);
+    let lines = Lines::open(&options.console, &std::thread::current())
+        .map_err(|error| format!("console: {error}"))?;
+    let orders = Arc::new(Orders::default());
+    let crew = Crew {
+        eal,
+        clock,
+        orders: orders.clone(),
+        states_total,
+        states: sizes.states,
+        cpus,
+        pool: nics.pool(),
+    };
+    let workers = crew.start(ends, shares)?;
+    begin(&mut control, &options.first)?;
+    let core = Core {
+        control,
+        host,
+        lines,
+        nics,
+        clock,
+        orders,
+        workers,
+        counters,
+        log,
+        signals,
+        watchdog: found.watchdog,
+        progress: Progress::default(),
+    };
+    Ok(core.run())
+}
+
+fn start_eal(options: &Options, pci: bool) -> Result<Eal, String> {
+    let config = EalConfig {
+        memory_mib: options.no_huge.then_some(options.memory_mib),
+        vdevs: options.vdevs.clone(),
+        no_pci: !pci,
+        no_huge: options.no_huge,
+        log_level: log::LevelFilter::Warn,
+        ..EalConfig::default()
+    };
+    Eal::start(&config).map_err(|error| format!("DPDK does not start: {error}"))
+}
+
+/// CPUs for the workers: those named, or all that this process may use but the first; never more than `most`.
+fn worker_cpus(options: &Options, most: usize) -> Result<Vec<usize>, String> {
+    let allowed = lcore::allowed().map_err(|error| error.to_string())?;
+    let mut cpus = if !options.cpus.is_empty() {
+        options.cpus.clone()
+    } else if allowed.len() > 1 {
+        allowed[1..].to_vec()
+    } else {
+        allowed.clone()
+    };
+    if let Some(wrong) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        return Err(format!("--cpus: this process may not use CPU {wrong}"));
+    }
+    cpus.truncate(most.max(1));
+    Ok(cpus)
+}
+
+/// The control core's ends and the local host's.
+fn split(ends: Vec<ControlEnds<dpdk::Mbuf>>, cpus: &[usize]) -> (Vec<WorkerLink>, Vec<HostEnds>) {
+    let both = ends.into_iter().zip(cpus).map(|(end, cpu)| {
+        let link = WorkerLink {
+            config: end.config,
+            mail: end.mail,
+            reports: end.reports,
+            counters: end.counters,
+            cpu: *cpu as u16,
+        };
+        let host = HostEnds {
+            to_host: end.to_host,
+            from_host: end.from_host,
+        };
+        (link, host)
+    });
+    both.unzip()
+}
+
+/// What all workers have in common.
+struct Crew<'a> {
+    eal: Eal,
+    clock: SystemClock,
+    orders: Arc<Orders>,
+    states_total: Arc<Gauge>,
+    states: u64,
+    cpus: Vec<usize>,
+    pool: &'a dpdk::Pool,
+}
+
+impl Crew<'_> {
+    fn start(
+        self,
+        ends: Vec<Ends<dpdk::Mbuf>>,
+        shares: Vec<nics::Share>,
+    ) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
+        let workers = ends.len();
+        let hash_seed = random_u64();
+        let control = std::thread::current();
+        let allowed = lcore::allowed().map_or(1, |cpus| cpus.len());
+        let mut threads = Vec::new();
+        for (n, (ends, ports)) in ends.into_iter().zip(shares).enumerate() {
+            let job = Job {
+                eal: self.eal,
+                setup: WorkerSetup {
+                    id: n as u16,
+                    workers: workers as u16,
+                    ends,
+                    ports,
+                    pool: self.pool.clone(),
+                    states_capacity: sizing::states_of_worker(self.states, workers),
+                    states_total: self.states_total.clone(),
+                    hash_seed,
+                    dice_seed: random_u64(),
+                    now_ms: self.clock.now_ms(),
+                },
+                cpu: self.cpus[n],
+                shares_cpu: allowed <= workers,
+                clock: self.clock,
+                orders: self.orders.clone(),
+                control: control.clone(),
+            };
+            threads.push(work::start(job).map_err(|error| format!("worker {n}: {error}"))?);
+        }
+        Ok(threads)
+    }
+}
+
+fn given(given: &Given) -> Settings {
+    let mut settings = given.settings.clone();
+    if let Some(token) = &given.token {
+        let mut salt = [0; 16];
+        clock::random(&mut salt);
+        match TokenHash::new(token, salt) {
+            Ok(hash) => settings.token = Some(hash),
+            Err(why) => log::warn!("the given token is not used: {why}"),
+        }
+    }
+    settings
+}
+
+/// The first configuration. What is stored may not fit any more, and then the box waits for a better one; what was
+/// named on the command line must be good.
+fn begin(control: &mut Control, first: &First) -> Result<(), String> {
+    let good = match first {
+        First::Safe => true,
+        First::Stored => {
+            control.start_stored();
+            true
+        }
+        First::Bundle(path) => {
+            let bytes =
+                std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            control.start_given(&bytes, "command line")
+        }
+        First::Etc(path) => control.start_files(&tree(path)?, "command line"),
+    };
+    if good {
+        return Ok(());
+    }
+    let why: Vec<String> = control::api::Api::log_lines(control);
+    Err(format!(
+        "the configuration is not good:\n{}",
+        why.join("\n")
+    ))
+}
+
+fn tree(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    bundle::tree::read(path).map_err(|error| error.to_string())
+}
+
+/// SIGINT and SIGTERM, as messages.
+fn catch_signals() -> Result<Receiver<()>, String> {
+    let (sender, receiver) = channel();
+    let wake = std::thread::current();
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| error.to_string())?;
+    let listen = move || {
+        for _ in signals.forever() {
+            if sender.send(()).is_err() {
+                return;
+            }
+            wake.unpark();
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .map_err(|error| error.to_string())?;
+    Ok(receiver)
+}
+
+/// Until the local host is there.
+struct NoPing;
+
+impl control::api::Pinger for NoPing {
+    fn start(&mut self, _: std::net::IpAddr, _: u16) -> Result<(), String> {
+        Err("the local host is not ready yet".into())
+    }
+    fn poll(&mut self) -> Option<Vec<control::api::PingReply>> {
+        None
+    }
+    fn stop(&mut self) {}
+}

@@ -1,0 +1,126 @@
+//! Between the local host and the workers: packets for the box come out of the workers' rings, what the box says goes
+//! into them. And the management server on top, restarted if it dies.
+
+use std::time::Duration;
+
+use control::Control;
+use dpdk::{Mbuf, Pool};
+use mgmt::{HostConfig, Server, ServerConfig};
+use nic::{BufferPool, PacketBuf};
+use sync::{Consumer, Producer};
+use worker::Carried;
+
+use crate::supervise::guarded;
+
+/// The control thread's ends of a worker's packet rings.
+pub(crate) struct HostEnds {
+    /// Packets for the local host.
+    pub(crate) to_host: Consumer<Carried<Mbuf>>,
+    /// Packets of the local host.
+    pub(crate) from_host: Producer<Carried<Mbuf>>,
+}
+
+/// The local host and its server.
+pub(crate) struct Host {
+    server: Server,
+    ends: Vec<HostEnds>,
+    pool: Pool,
+    /// Configuration that addresses and port were taken from.
+    generation: Option<u32>,
+}
+
+impl Host {
+    /// One for the whole box. Hands its ping to the control core.
+    pub(crate) fn new(ends: Vec<HostEnds>, pool: Pool, control: &mut Control) -> Host {
+        Host {
+            server: new_server(control),
+            ends,
+            pool,
+            generation: None,
+        }
+    }
+
+    /// Moves packets and lets the server work. True if anything moved.
+    pub(crate) fn poll(&mut self, now: Duration, control: &mut Control) -> bool {
+        self.follow(control);
+        let came = self.take_in();
+        let server = &mut self.server;
+        if guarded("management server", || server.poll(now, control)).is_none() {
+            self.server = new_server(control);
+            self.generation = None;
+        }
+        self.give_out() | came
+    }
+
+    /// When the server has something to do by itself.
+    pub(crate) fn poll_at(&mut self, now: Duration) -> Option<Duration> {
+        self.server.poll_at(now)
+    }
+
+    /// Takes addresses and port from a new configuration.
+    fn follow(&mut self, control: &Control) {
+        if self.generation == Some(control.generation()) {
+            return;
+        }
+        self.generation = Some(control.generation());
+        self.server.host().set_addresses(&control.local_addresses());
+        self.server.host().set_port(control.api_port());
+    }
+
+    fn take_in(&mut self) -> bool {
+        let mut any = false;
+        for end in &mut self.ends {
+            while let Some(packet) = end.to_host.pop() {
+                any = true;
+                self.server.host().deliver(packet.buf.bytes());
+            }
+        }
+        any
+    }
+
+    /// All go to the first worker, which hands over what is not its own. Order within a connection is kept.
+    fn give_out(&mut self) -> bool {
+        let Some(end) = self.ends.first_mut() else {
+            return false;
+        };
+        let mut any = false;
+        while end.from_host.room() > 0 {
+            let Some(packet) = self.server.host().next_packet() else {
+                break;
+            };
+            any = true;
+            // Without a buffer the packet is lost, as on a full wire; TCP sends it again.
+            let Some(buf) = buffer_of(&mut self.pool, &packet) else {
+                continue;
+            };
+            // There is room, and nobody else puts anything in.
+            end.from_host
+                .push(Carried {
+                    buf,
+                    received_on: None,
+                })
+                .ok();
+        }
+        any
+    }
+}
+
+fn buffer_of(pool: &mut Pool, packet: &[u8]) -> Option<Mbuf> {
+    let mut buf = pool.allocate()?;
+    buf.append(packet.len()).ok()?;
+    buf.bytes_mut().copy_from_slice(packet);
+    Some(buf)
+}
+
+fn new_server(control: &mut Control) -> Server {
+    let config = ServerConfig {
+        host: HostConfig {
+            port: control.api_port(),
+            ..HostConfig::default()
+        },
+        ..ServerConfig::default()
+    };
+    let mut server = Server::new(config, crate::clock::random_u64());
+    control.set_pinger(Box::new(server.host().pinger()));
+    server
+}
