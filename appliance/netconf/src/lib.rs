@@ -123,18 +123,26 @@ pub struct StaticRoute {
     pub origin: Origin,
 }
 
+/// Classes of interfaces that are made by configuration; each is a group of its members (ifconfig(8), "create").
+const CLONED: [&str; 10] = [
+    "aggr", "bridge", "carp", "gif", "gre", "lo", "pflog", "pfsync", "trunk", "vlan",
+];
+
 impl NetConfig {
     /// The interface of that name.
     pub fn interface(&self, name: &str) -> Option<&InterfaceConfig> {
         self.interfaces.iter().find(|i| i.name == name)
     }
 
-    /// All groups of an interface: its driver's name (`em` for `em0`), those of its file, and `egress` if a default route
-    /// leads through it, as on OpenBSD. `name` is the interface's own, which for a file bound to a station address is known
+    /// All groups of an interface: its class if it is cloned (`vlan` for `vlan5`), those of its file, and `egress` if a
+    /// default route leads through it, as on OpenBSD. Cards have no group of their driver's name. `name` is the interface's own, which for a file bound to a station address is known
     /// only on the machine.
     pub fn groups_of(&self, name: &str, interface: &InterfaceConfig) -> Vec<String> {
-        let driver = name.trim_end_matches(|c: char| c.is_ascii_digit());
-        let mut groups = vec![driver.to_string()];
+        let class = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let mut groups = Vec::new();
+        if CLONED.contains(&class) {
+            groups.push(class.to_string());
+        }
         if self.is_egress(name, interface) {
             groups.push("egress".to_string());
         }
