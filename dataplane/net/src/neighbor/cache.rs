@@ -389,7 +389,12 @@ impl<P> NeighborCache<P> {
             Some(slot) => {
                 let state = self.entries[usize::from(slot)].as_ref().map(|e| e.state);
                 let asked = matches!(state, Some(State::Incomplete | State::Probe));
-                self.heard(slot, now_ms, link, asked && answer)
+                let heard = self.heard(slot, now_ms, link, asked && answer);
+                if answer && heard == Heard::Ignored {
+                    // Nothing new here, but we did not ask: another worker may be waiting for it.
+                    return self.foreign(now_ms, interface.id, ip, link);
+                }
+                heard
             }
             None if answer => self.foreign(now_ms, interface.id, ip, link),
             None if to_us && message.operation == arp::Operation::REQUEST => {

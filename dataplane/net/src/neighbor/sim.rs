@@ -255,6 +255,36 @@ fn a_reply_nobody_asked_for_makes_no_entry() {
 }
 
 #[test]
+fn an_answer_that_another_worker_waits_for_is_passed_on_by_one_that_knows_it() {
+    let mut knowing = knowing();
+    let mut waiting = cache();
+    let peer = ip("10.0.0.9");
+    assert_eq!(waiting.resolve(0, EM0, peer), Resolution::Pending);
+    assert_eq!(waiting.hold(EM0, peer, 1), None);
+    assert_eq!(actions(&mut waiting, 0), ["who has 10.0.0.9"]);
+    // Cards without a hash for ARP hand all answers to one worker.
+    assert_eq!(
+        knowing.on_arp(1, &em0(), &reply("10.0.0.9", PEER)),
+        Heard::Ignored
+    );
+    assert_eq!(
+        actions(&mut knowing, 1),
+        [format!("share 10.0.0.9 at {PEER} confirmed")]
+    );
+    let update = Update {
+        interface: EM0,
+        ip: peer,
+        link: PEER,
+        confirmed: true,
+    };
+    waiting.learn(1, &update);
+    assert_eq!(
+        actions(&mut waiting, 1),
+        [format!("10.0.0.9 at {PEER} gets [1]")]
+    );
+}
+
+#[test]
 fn an_announcement_changes_what_is_known_and_must_prove_itself() {
     let mut cache = knowing();
     let peer = ip("10.0.0.9");
