@@ -1,3 +1,17 @@
-//! Conversation scripts against a worker on simnic.
+//! A rig for tests of the packet path: real workers on simulated ports, in one thread, with no clock. A test sends
+//! frames into ports, says which frames must come out where, and which counters of the box must have changed; every
+//! other counter must not have.
+//!
+//! Read first: [`Rig`], then `tests/cases`. Knows the dataplane through `worker`'s public face only.
 
 #![forbid(unsafe_code)]
+
+pub mod packet;
+pub mod policy;
+pub mod rig;
+pub mod tally;
+pub mod topology;
+
+pub use packet::{Packet, echo, echo_reply, raw, tcp, udp};
+pub use rig::{Rig, Spread, everywhere};
+pub use topology::Topology;

@@ -1,0 +1,101 @@
+//! pf.conf as text to a ruleset for a rig's box, and the places of rule counters from one generation to the next.
+
+use std::collections::BTreeMap;
+
+use net::KifId;
+use pfconf::{EnvAddress, EnvInterface, Environment, NoFiles, Options};
+use ruleset::{Rule, RuleSlot, Ruleset, Timeouts};
+
+use crate::topology::Topology;
+
+/// Compiles, or panics with what is wrong.
+pub fn compile(text: &str, topology: &Topology) -> Ruleset {
+    let env = environment(topology);
+    let compiled = pfconf::compile(
+        "pf.conf",
+        text.as_bytes(),
+        &NoFiles,
+        &env,
+        &Options::default(),
+    );
+    compiled
+        .ruleset
+        .unwrap_or_else(|| panic!("{text}\n{:#?}", compiled.diagnostics))
+}
+
+fn environment(topology: &Topology) -> Environment {
+    let interface = |(n, port): (usize, &crate::topology::Port)| EnvInterface {
+        name: port.name.clone(),
+        kif: KifId(n as u16),
+        groups: port.groups.clone(),
+        addresses: port
+            .addrs
+            .iter()
+            .map(|a| EnvAddress::new(a.addr, a.prefix_len))
+            .collect(),
+        loopback: false,
+    };
+    let group = |name: String| {
+        let kif = topology.group_kif(&name);
+        (name, kif)
+    };
+    Environment {
+        interfaces: topology.ports.iter().enumerate().map(interface).collect(),
+        kifs: topology.groups().into_iter().map(group).collect(),
+        ..Environment::minimal()
+    }
+}
+
+/// Which rule counts where. Equal rules keep their slot over a reload, as the control core does it.
+#[derive(Debug, Default)]
+pub struct Slots {
+    /// By slot, from 1: the rule as text, and its number in the running ruleset.
+    known: Vec<(String, Option<usize>)>,
+    /// Timeouts of rules that have their own, also of those that are gone but have states.
+    timeouts: BTreeMap<RuleSlot, Timeouts>,
+}
+
+impl Slots {
+    /// Gives every rule of a new generation its slot.
+    pub fn assign(&mut self, ruleset: &mut Ruleset) {
+        self.known.iter_mut().for_each(|k| k.1 = None);
+        for (number, rule) in ruleset.rules.iter_mut().enumerate() {
+            let text = text_of(rule);
+            let same = |k: &(String, Option<usize>)| k.0 == text && k.1.is_none();
+            let place = self.known.iter().position(same).unwrap_or_else(|| {
+                self.known.push((text, None));
+                self.known.len() - 1
+            });
+            self.known[place].1 = Some(number);
+            rule.slot = RuleSlot(place as u32 + 1);
+            let mut own = ruleset.timeouts;
+            for (class, seconds) in &rule.state.timeouts {
+                own.set(*class, *seconds);
+            }
+            if !rule.state.timeouts.is_empty() {
+                self.timeouts.insert(rule.slot, own);
+            }
+        }
+        ruleset.rule_timeouts = self.timeouts.iter().map(|(s, t)| (*s, *t)).collect();
+    }
+
+    /// Name of the rule that counts in `slot`.
+    pub fn name(&self, slot: usize) -> String {
+        let known = slot.checked_sub(1).and_then(|n| self.known.get(n));
+        match (slot, known) {
+            (0, _) => "default".into(),
+            (_, Some((_, Some(number)))) => format!("r{number}"),
+            _ => format!("slot{slot}"),
+        }
+    }
+}
+
+/// What makes two rules the same: everything but where they count and which line they are on.
+fn text_of(rule: &Rule) -> String {
+    let rule = Rule {
+        slot: RuleSlot::DEFAULT_RULE,
+        line: 0,
+        ..rule.clone()
+    };
+    format!("{rule:?}")
+}

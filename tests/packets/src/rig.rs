@@ -1,0 +1,766 @@
+//! The rig: a box with its workers on simulated ports, hosts around it, and a record of everything on the wires.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use net::{InterfaceTable, RouteTable};
+use nic::{BufferPool, PacketBuf};
+use ruleset::Ruleset;
+use simnic::rng::Rng;
+use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
+use state::State;
+use sync::Gauge;
+use wire::ether::{self, EtherType};
+use wire::{arp, icmp6, ipv6, print};
+use worker::{Carried, Config, ControlEnds, Worker, WorkerPort, WorkerSetup};
+
+use crate::packet::{self, Packet};
+use crate::policy::{self, Slots};
+use crate::tally::{self, Tally};
+use crate::topology::Topology;
+
+/// Rounds of turns after which a box that still finds work is in a loop.
+const ROUNDS_MAX: usize = 10_000;
+/// Turns between two looks at the clock while time passes; real boxes take thousands.
+const TURNS_PER_STEP: usize = 64;
+/// Buffers of the box.
+const BUFFERS: usize = 4096;
+/// Places for rule counters.
+const RULE_SLOTS: usize = 128;
+/// States per worker.
+const STATES: usize = 4096;
+
+/// How a box spreads its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spread {
+    /// Workers.
+    pub workers: u16,
+    /// The cards have a flow hash and a receive queue per worker; otherwise all frames arrive at the first worker.
+    pub rss: bool,
+    /// Order in which workers take turns: 0 is by number, others are seeds.
+    pub order: u64,
+}
+
+impl Spread {
+    /// One worker.
+    pub const ONE: Spread = Spread {
+        workers: 1,
+        rss: true,
+        order: 0,
+    };
+
+    /// What every conversation must come out the same under.
+    pub const ALL: [Spread; 5] = [
+        Spread::ONE,
+        Spread {
+            workers: 2,
+            rss: true,
+            order: 0,
+        },
+        Spread {
+            workers: 2,
+            rss: false,
+            order: 7,
+        },
+        Spread {
+            workers: 4,
+            rss: true,
+            order: 99,
+        },
+        Spread {
+            workers: 4,
+            rss: false,
+            order: 0,
+        },
+    ];
+}
+
+/// Runs a conversation under every [`Spread`]: outcomes and summed counters must not depend on it.
+pub fn everywhere(policy: &str, topology: &Topology, conversation: impl Fn(&mut Rig)) {
+    for spread in Spread::ALL {
+        let mut rig = Rig::with(policy, topology, spread);
+        conversation(&mut rig);
+        rig.finish();
+    }
+}
+
+/// A frame on a wire, as the record has it.
+struct Recorded {
+    now_ms: u64,
+    port: usize,
+    leaving: bool,
+    frame: Vec<u8>,
+}
+
+/// A box under test and its surroundings.
+pub struct Rig {
+    spread: Spread,
+    topology: Topology,
+    workers: Vec<Worker<SimNic>>,
+    control: Vec<ControlEnds<SimBuf>>,
+    ports: Vec<SimPort>,
+    macs: Vec<[u8; 6]>,
+    pool: SimPool,
+    states_total: Arc<Gauge>,
+    slots: Slots,
+    generation: u32,
+    now_ms: u64,
+    order: Rng,
+    /// Frames that left, by port, not yet expected.
+    left: Vec<VecDeque<Vec<u8>>>,
+    /// Packets for the local host, not yet expected.
+    to_host: VecDeque<Vec<u8>>,
+    before: Tally,
+    /// Shortest and longest IP packet on the wires since the last check.
+    lens: (usize, usize),
+    record: Vec<Recorded>,
+    host_reads: bool,
+    finished: bool,
+}
+
+impl Rig {
+    /// A box of one worker with this pf.conf, whose neighbors are known already.
+    pub fn new(policy: &str, topology: &Topology) -> Rig {
+        Rig::with(policy, topology, Spread::ONE)
+    }
+
+    /// As [`Rig::new`], spread over workers.
+    pub fn with(policy: &str, topology: &Topology, spread: Spread) -> Rig {
+        let mut rig = Rig::unconfigured(topology, spread);
+        rig.publish(Ruleset::default());
+        rig.run();
+        rig.introduce_neighbors();
+        rig.reload(policy);
+        rig.before = rig.tally();
+        rig
+    }
+
+    /// As [`Rig::new`], with no neighbor known.
+    pub fn cold(policy: &str, topology: &Topology, spread: Spread) -> Rig {
+        let mut rig = Rig::unconfigured(topology, spread);
+        rig.reload(policy);
+        rig.before = rig.tally();
+        rig
+    }
+
+    /// A box that has no configuration yet.
+    pub fn unconfigured(topology: &Topology, spread: Spread) -> Rig {
+        let pool = SimPool::new(BUFFERS);
+        let (ends, control) = worker::connect::<SimNic>(usize::from(spread.workers), RULE_SLOTS);
+        let ports: Vec<SimPort> = (0..topology.ports.len() as u16)
+            .map(|n| sim_port(n, spread, &pool))
+            .collect();
+        let mut queues: Vec<_> = ports
+            .iter()
+            .map(|p| {
+                let queues = p.queues().expect("asked for once");
+                (queues.rx.into_iter(), queues.tx.into_iter())
+            })
+            .collect();
+        let states_total = Arc::new(Gauge::default());
+        let mut make = |(id, ends)| {
+            let ports = queues.iter_mut().map(|(rx, tx)| WorkerPort {
+                rx: rx.next(),
+                tx: tx.next(),
+            });
+            Worker::new(WorkerSetup {
+                id,
+                workers: spread.workers,
+                ends,
+                ports: ports.collect(),
+                pool: pool.clone(),
+                states_capacity: STATES,
+                states_total: states_total.clone(),
+                hash_seed: 0x5eed ^ u64::from(id),
+                dice_seed: 0xd1ce,
+                now_ms: 0,
+            })
+        };
+        let workers = (0..).zip(ends).map(&mut make).collect();
+        let macs = ports.iter().map(|p| p.info().mac).collect();
+        let mut rig = Rig {
+            spread,
+            topology: topology.clone(),
+            workers,
+            control,
+            left: ports.iter().map(|_| VecDeque::new()).collect(),
+            ports,
+            macs,
+            pool,
+            states_total,
+            slots: Slots::default(),
+            generation: 0,
+            now_ms: 0,
+            order: Rng::new(spread.order),
+            to_host: VecDeque::new(),
+            before: Tally::default(),
+            lens: (usize::MAX, 0),
+            record: Vec::new(),
+            host_reads: true,
+            finished: false,
+        };
+        rig.before = rig.tally();
+        rig
+    }
+
+    /// The box sends something to every host, from every worker: all neighbors are asked for and known.
+    fn introduce_neighbors(&mut self) {
+        /// Ports tried, so that each worker owns one of the conversations.
+        const PORTS: std::ops::Range<u16> = 9000..9032;
+        let (interfaces, _) = self.tables();
+        for host in self.topology.hosts.clone() {
+            for addr in host.addrs.iter().filter(|_| host.answers) {
+                let interface = interfaces.by_port(host.port as u16).expect("a port");
+                let own = interface.source(*addr).expect("an address of the family");
+                for port in PORTS {
+                    let end = |ip: IpAddr, port| std::net::SocketAddr::new(ip, port).to_string();
+                    self.host_sends(&packet::udp(&end(own, 9), &end(*addr, port)));
+                }
+            }
+        }
+        self.ignore_rest();
+    }
+
+    fn tables(&self) -> (InterfaceTable, RouteTable) {
+        self.topology.tables(&self.macs)
+    }
+
+    /// Publishes a pf.conf as a new generation and lets every worker adopt it. Equal rules keep their counters.
+    pub fn reload(&mut self, policy: &str) {
+        let mut ruleset = policy::compile(policy, &self.topology);
+        self.slots.assign(&mut ruleset);
+        self.publish(ruleset);
+        self.run();
+    }
+
+    /// Changes interfaces, routes or hosts, and publishes with the policy `policy`.
+    pub fn rewire(&mut self, change: impl FnOnce(&mut Topology), policy: &str) {
+        change(&mut self.topology);
+        self.reload(policy);
+    }
+
+    /// Publishes a ruleset as a new generation without letting anybody adopt it.
+    pub fn publish(&mut self, ruleset: Ruleset) {
+        let (interfaces, routes) = self.tables();
+        self.generation += 1;
+        let config = Arc::new(Config {
+            generation: self.generation,
+            asks_routes: filter::test_rule::needs_routes(&ruleset.rules),
+            ruleset,
+            interfaces,
+            routes,
+        });
+        for control in &self.control {
+            control.config.publish(config.clone());
+        }
+    }
+
+    /// Lets time pass, with turns on the way.
+    pub fn advance(&mut self, ms: u64) {
+        let step = (ms / 240).clamp(100, 30_000);
+        let end = self.now_ms + ms;
+        while self.now_ms < end {
+            self.now_ms = (self.now_ms + step).min(end);
+            // Timers of neighbors are found in rounds of this many turns.
+            for _ in 0..TURNS_PER_STEP {
+                self.run();
+            }
+        }
+    }
+
+    /// Milliseconds since the box was made.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Whether the local host takes what is for it.
+    pub fn host_reads(&mut self, reads: bool) {
+        self.host_reads = reads;
+    }
+
+    /// Turns until nobody finds work. After each the books must balance.
+    pub fn run(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let mut work = false;
+            let count = self.workers.len();
+            let first = if self.spread.order == 0 {
+                0
+            } else {
+                self.order.below(count as u64) as usize
+            };
+            for n in 0..count {
+                let n = (first + n) % count;
+                work |= self.workers[n].turn(self.now_ms);
+                let (input, output) = self.control[n].counters.books();
+                self.check(input == output, || {
+                    format!("books of worker {n}: {input} came in, {output} went out")
+                });
+            }
+            work |= self.collect();
+            if !work {
+                return;
+            }
+        }
+        self.fail("the box finds work for ever");
+    }
+
+    /// Takes what left the box; hosts answer. True if they did.
+    fn collect(&mut self) -> bool {
+        let mut answered = false;
+        for port in 0..self.ports.len() {
+            while let Some(frame) = self.ports[port].take() {
+                self.note(port, true, &frame);
+                match self.host_answer(port, &frame) {
+                    Some(answer) => {
+                        self.note(port, false, &answer);
+                        answered |= self.ports[port].inject(&answer);
+                    }
+                    None => self.left[port].push_back(frame),
+                }
+            }
+        }
+        for control in self.control.iter_mut().filter(|_| self.host_reads) {
+            while let Some(Carried { buf, .. }) = control.to_host.pop() {
+                self.lens = widened(self.lens, buf.len());
+                self.to_host.push_back(buf.bytes().to_vec());
+            }
+        }
+        answered
+    }
+
+    fn note(&mut self, port: usize, leaving: bool, frame: &[u8]) {
+        if let Some(len) = ip_len(frame) {
+            self.lens = widened(self.lens, len);
+        }
+        self.record.push(Recorded {
+            now_ms: self.now_ms,
+            port,
+            leaving,
+            frame: frame.to_vec(),
+        });
+    }
+
+    /// What a host on the link answers to a question for one of its addresses.
+    fn host_answer(&self, port: usize, frame: &[u8]) -> Option<Vec<u8>> {
+        let view = ether::Frame::new_checked(frame).ok()?;
+        match view.ethertype() {
+            EtherType::ARP => {
+                let packet = arp::Packet::new_checked(view.payload()).ok()?;
+                let question = arp::Repr::parse(&packet).ok()?;
+                let asked = question.operation == arp::Operation::REQUEST;
+                let host = self.host_with(port, question.target_ip.into())?;
+                asked.then(|| arp_reply(host.mac, question.target_ip, &question))
+            }
+            EtherType::IPV6 => {
+                let (src, target) = solicitation(view.payload())?;
+                let host = self.host_with(port, target.into())?;
+                Some(advert(host.mac, target, view.src(), src))
+            }
+            _ => None,
+        }
+    }
+
+    fn host_with(&self, port: usize, addr: IpAddr) -> Option<&crate::topology::Host> {
+        let on_link = |h: &&crate::topology::Host| h.port == port && h.addrs.contains(&addr);
+        self.topology
+            .hosts
+            .iter()
+            .find(on_link)
+            .filter(|h| h.answers)
+    }
+
+    /// Station address of the box's port.
+    pub fn mac(&self, port: &str) -> ether::Addr {
+        ether::Addr(self.macs[self.topology.port_of(port)])
+    }
+
+    /// Station address of the host on the link of `port` that has `addr` or is the way to it.
+    pub fn station(&self, port: &str, addr: IpAddr) -> ether::Addr {
+        let station = self
+            .topology
+            .station(self.topology.port_of(port), addr)
+            .map(|h| h.mac);
+        station.unwrap_or_else(|| self.fail(&format!("no host on {port} for {addr}")))
+    }
+
+    /// The simulated port under an interface.
+    pub fn port(&self, name: &str) -> &SimPort {
+        &self.ports[self.topology.port_of(name)]
+    }
+
+    /// A frame arrives; the box runs until it has nothing more to do.
+    pub fn send_frame(&mut self, port: &str, frame: &[u8]) {
+        let n = self.topology.port_of(port);
+        self.note(n, false, frame);
+        let taken = self.ports[n].inject(frame);
+        self.check(taken, || format!("{port} refused a frame"));
+        self.run();
+    }
+
+    /// A packet arrives, addressed to the box, from the host that has or leads to its source; if there is none, from
+    /// the first host of the link.
+    pub fn send(&mut self, port: &str, packet: &Packet) {
+        let frame = self.framed(port, packet);
+        self.send_frame(port, &frame);
+    }
+
+    /// A packet as a host on the link of `port` frames it.
+    fn framed(&self, port: &str, packet: &Packet) -> Vec<u8> {
+        let n = self.topology.port_of(port);
+        let first = || self.topology.hosts.iter().find(|h| h.port == n);
+        let host = self.topology.station(n, packet.src).or_else(first);
+        packet.frame(host.expect("a host on the link").mac, self.mac(port))
+    }
+
+    /// As many packets arrive at once, in one burst.
+    pub fn send_burst(&mut self, port: &str, packets: &[Packet]) {
+        let n = self.topology.port_of(port);
+        for packet in packets {
+            let frame = self.framed(port, packet);
+            self.note(n, false, &frame);
+            let taken = self.ports[n].inject(&frame);
+            self.check(taken, || format!("{port} refused a frame"));
+        }
+        self.run();
+    }
+
+    /// The local host sends a packet.
+    pub fn host_sends(&mut self, packet: &Packet) {
+        let bytes = packet.bytes();
+        self.lens = widened(self.lens, bytes.len());
+        let mut buf = self.pool.clone().allocate().expect("a buffer");
+        buf.append(bytes.len()).expect("room");
+        buf.bytes_mut().copy_from_slice(&bytes);
+        let carried = Carried {
+            buf,
+            received_on: None,
+        };
+        assert!(self.control[0].from_host.push(carried).is_ok());
+        self.run();
+    }
+
+    /// Exactly this frame leaves next by `port`.
+    pub fn expect_frame(&mut self, port: &str, frame: &[u8]) {
+        let n = self.topology.port_of(port);
+        let got = self.left[n].pop_front();
+        self.check(got.as_deref() == Some(frame), || {
+            let text = got.as_deref().map(shown).unwrap_or("nothing".into());
+            format!("{port}: expected\n  {}\ngot\n  {text}", shown(frame))
+        });
+    }
+
+    /// Exactly this packet leaves next by `port`, to the host that has or leads to its destination.
+    pub fn expect(&mut self, port: &str, packet: &Packet) {
+        self.expect_via(port, packet.dst, packet);
+    }
+
+    /// Exactly this packet leaves next by `port`, to the station of `next_hop`.
+    pub fn expect_via(&mut self, port: &str, next_hop: IpAddr, packet: &Packet) {
+        let frame = packet.frame(self.mac(port), self.station(port, next_hop));
+        self.expect_frame(port, &frame);
+    }
+
+    /// The next frame that left by `port`, whatever it is.
+    pub fn take(&mut self, port: &str) -> Option<Vec<u8>> {
+        let n = self.topology.port_of(port);
+        self.left[n].pop_front()
+    }
+
+    /// Exactly this packet is next for the local host.
+    pub fn expect_host(&mut self, packet: &Packet) {
+        let (got, bytes) = (self.to_host.pop_front(), packet.bytes());
+        self.check(got.as_ref() == Some(&bytes), || {
+            let text = got.as_deref().map_or("nothing".into(), shown_ip);
+            format!(
+                "local host: expected\n  {}\ngot\n  {text}",
+                shown_ip(&bytes)
+            )
+        });
+    }
+
+    /// Forgets what left and was not expected.
+    pub fn ignore_rest(&mut self) {
+        self.left.iter_mut().for_each(VecDeque::clear);
+        self.to_host.clear();
+    }
+
+    /// Nothing left the box beyond what was expected.
+    pub fn expect_nothing_more(&mut self) {
+        let rest = self.left.iter().enumerate().find(|(_, q)| !q.is_empty());
+        if let Some((port, frames)) = rest {
+            let name = &self.topology.ports[port].name;
+            self.fail(&format!("{name} also sent\n  {}", shown(&frames[0])));
+        }
+        if let Some(packet) = self.to_host.front() {
+            self.fail(&format!("the local host also got\n  {}", shown_ip(packet)));
+        }
+    }
+
+    /// Nothing more leaves, and since the last call exactly these counters changed, by so much. See [`tally`].
+    pub fn counted(&mut self, expected: &str) {
+        self.expect_nothing_more();
+        let now = self.tally();
+        let changes = now.since(&self.before);
+        let wanted = tally::expected(expected);
+        self.check(changes == wanted, || {
+            let differs = |(name, n): (&String, &i64)| {
+                let other = wanted.get(name).copied().unwrap_or(0);
+                (other != *n).then(|| format!("  {name}: expected {other}, counted {n}\n"))
+            };
+            let missing = wanted
+                .iter()
+                .filter(|(name, _)| !changes.contains_key(*name))
+                .map(|(name, n)| format!("  {name}: expected {n}, counted 0\n"));
+            let lines: String = changes.iter().filter_map(differs).chain(missing).collect();
+            format!("counters:\n{lines}")
+        });
+        let bytes = now.check_bytes(&self.before, self.lens);
+        self.check(bytes.is_ok(), || bytes.clone().unwrap_err());
+        self.check_at_rest(&now);
+        self.mark();
+    }
+
+    /// Forgets what changed so far.
+    pub fn mark(&mut self) {
+        self.before = self.tally();
+        self.lens = (usize::MAX, 0);
+    }
+
+    /// Changes since the last mark, by name.
+    pub fn changes(&self) -> std::collections::BTreeMap<String, i64> {
+        self.tally().since(&self.before)
+    }
+
+    fn check_at_rest(&self, now: &Tally) {
+        let queued = self.workers.iter().map(Worker::queued).sum();
+        let rest = now.check(queued);
+        self.check(rest.is_ok(), || rest.clone().unwrap_err());
+        let states: usize = self.workers.iter().map(|w| w.states().len()).sum();
+        let total = self.states_total.get();
+        self.check(states as u64 == total, || {
+            format!("{states} states in tables, {total} on the shared count")
+        });
+        let waiting = now.get("waiting") as usize;
+        let in_use = self.pool.in_use();
+        self.check(in_use == waiting + queued, || {
+            format!("{in_use} buffers in use, {waiting} waiting, {queued} queued: a leak")
+        });
+    }
+
+    /// All counters now.
+    pub fn tally(&self) -> Tally {
+        let names: Vec<String> = self.topology.ports.iter().map(|p| p.name.clone()).collect();
+        Tally::of(self.control.iter().map(|c| &*c.counters), &names, &|slot| {
+            self.slots.name(slot)
+        })
+    }
+
+    /// One exchange: a packet arrives at `from`, `out` leaves and nothing else, and `counted` is what changes.
+    pub fn exchange(&mut self, from: &str, packet: &Packet, out: &[(&str, Packet)], counted: &str) {
+        self.send(from, packet);
+        for (port, packet) in out {
+            self.expect(port, packet);
+        }
+        self.counted(counted);
+    }
+
+    /// All states of all workers.
+    pub fn states(&self) -> Vec<State> {
+        let of = |w: &Worker<SimNic>| -> Vec<State> {
+            w.states().iter_from(0).map(|(_, st)| st.clone()).collect()
+        };
+        self.workers.iter().flat_map(of).collect()
+    }
+
+    /// How many packets workers have handed each other.
+    pub fn handed_over(&self) -> u64 {
+        self.control
+            .iter()
+            .map(|c| c.counters.handed_out.get())
+            .sum()
+    }
+
+    /// What the box must be like in the end. Dropping a rig does this as well.
+    pub fn finish(&mut self) {
+        self.expect_nothing_more();
+        self.check_at_rest(&self.tally());
+        self.finished = true;
+    }
+
+    /// Panics unless `ok`, after writing the record where a person can open it.
+    #[track_caller]
+    fn check(&self, ok: bool, message: impl FnOnce() -> String) {
+        if !ok {
+            self.fail(&message());
+        }
+    }
+
+    #[track_caller]
+    fn fail(&self, message: &str) -> ! {
+        let place = match self.write_record() {
+            Ok(path) => format!("frames: {}", path.display()),
+            Err(error) => format!("frames could not be written: {error}"),
+        };
+        let last: String = self
+            .record
+            .iter()
+            .rev()
+            .take(6)
+            .rev()
+            .map(|r| {
+                let way = if r.leaving { ">" } else { "<" };
+                let name = &self.topology.ports[r.port].name;
+                format!("  {:>6} ms {name} {way} {}\n", r.now_ms, shown(&r.frame))
+            })
+            .collect();
+        let changes = tally::written(&self.changes());
+        panic!(
+            "{message}\nchanges: {changes}\nunder {:?}, {place}\nlast frames:\n{last}",
+            self.spread
+        );
+    }
+
+    /// Writes all frames of the rig into a capture under the temporary directory.
+    fn write_record(&self) -> std::io::Result<PathBuf> {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("rig").replace("::", "-");
+        let path = std::env::temp_dir().join(format!("fugu-packets-{name}.pcap"));
+        let file = std::io::BufWriter::new(std::fs::File::create(&path)?);
+        let mut out = simnic::capture::Writer::new(file)?;
+        for (n, recorded) in self.record.iter().enumerate() {
+            // A microsecond apart, so that viewers keep the order.
+            out.write(
+                recorded.now_ms * 1_000_000 + n as u64 * 1000,
+                &recorded.frame,
+            )?;
+        }
+        out.into_inner().into_inner()?;
+        Ok(path)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !self.finished && !std::thread::panicking() {
+            self.finish();
+        }
+    }
+}
+
+fn sim_port(n: u16, spread: Spread, pool: &SimPool) -> SimPort {
+    let config = SimPortConfig {
+        rx_queues: spread.workers,
+        tx_queues: spread.workers,
+        // Jumbo frames can arrive whatever the interface's MTU is: what may leave is the box's decision.
+        mtu: 2000,
+        steering: if spread.rss {
+            Steering::Toeplitz
+        } else {
+            Steering::None
+        },
+        ..SimPortConfig::new(n)
+    };
+    SimPort::new(config, pool)
+}
+
+fn widened((low, high): (usize, usize), len: usize) -> (usize, usize) {
+    (low.min(len), high.max(len))
+}
+
+/// Length of the IP packet in a frame.
+fn ip_len(frame: &[u8]) -> Option<usize> {
+    let view = ether::Frame::new_checked(frame).ok()?;
+    let be = |at: usize| -> Option<usize> {
+        let bytes = view.payload().get(at..at + 2)?;
+        Some(usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
+    };
+    match view.ethertype() {
+        EtherType::IPV4 => be(2),
+        EtherType::IPV6 => Some(be(4)? + 40),
+        _ => None,
+    }
+}
+
+fn shown(frame: &[u8]) -> String {
+    format!("{:#}\n    {}", print::Frame(frame), hex(frame))
+}
+
+fn shown_ip(packet: &[u8]) -> String {
+    format!("{}\n    {}", print::Ip(packet), hex(packet))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let text: String = bytes.iter().take(120).map(|b| format!("{b:02x}")).collect();
+    let rest = if bytes.len() > 120 { "…" } else { "" };
+    text + rest
+}
+
+/// Source and target of a neighbor solicitation.
+fn solicitation(packet: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let ip = ipv6::Packet::new_checked(packet).ok()?;
+    let message = icmp6::Packet::new_checked(ip.payload()).ok()?;
+    let is_solicitation = ip.next_header() == 58 && message.kind() == 135;
+    is_solicitation.then_some((ip.src(), message.target()?))
+}
+
+/// A host's answer to an ARP question.
+fn arp_reply(mac: ether::Addr, addr: Ipv4Addr, question: &arp::Repr) -> Vec<u8> {
+    arp_frame(&arp::Repr {
+        operation: arp::Operation::REPLY,
+        sender_ether: mac,
+        sender_ip: addr,
+        target_ether: question.sender_ether,
+        target_ip: question.sender_ip,
+    })
+}
+
+/// An ARP frame, to its target or, as a request, to everybody.
+pub fn arp_frame(message: &arp::Repr) -> Vec<u8> {
+    let dst = if message.operation == arp::Operation::REQUEST {
+        ether::Addr::BROADCAST
+    } else {
+        message.target_ether
+    };
+    let mut bytes = vec![0; arp::PACKET_LEN];
+    message.emit(&mut arp::Packet::new_unchecked(&mut bytes[..]));
+    packet::frame(message.sender_ether, dst, EtherType::ARP, &bytes)
+}
+
+/// A frame with a discovery message, hop limit 255.
+pub fn discovery(
+    src: (ether::Addr, Ipv6Addr),
+    dst: (ether::Addr, Ipv6Addr),
+    message: &icmp6::Repr<'_>,
+) -> Vec<u8> {
+    let mut body = vec![0; message.buffer_len()];
+    let mut view = icmp6::Packet::new_unchecked(&mut body[..]);
+    message.emit(&mut view);
+    view.fill_checksum(src.1, dst.1);
+    let header = ipv6::Repr {
+        src: src.1,
+        dst: dst.1,
+        next_header: 58,
+        hop_limit: 255,
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: body.len() as u16,
+    };
+    let mut bytes = vec![0; 40];
+    header.emit(&mut ipv6::Packet::new_unchecked(&mut bytes[..]));
+    bytes.extend(body);
+    packet::frame(src.0, dst.0, EtherType::IPV6, &bytes)
+}
+
+/// A host's answer to a neighbor solicitation.
+fn advert(mac: ether::Addr, addr: Ipv6Addr, to: ether::Addr, dst: Ipv6Addr) -> Vec<u8> {
+    let message = icmp6::Repr::NeighborAdvert(icmp6::NeighborAdvert {
+        target: addr,
+        target_link: Some(mac),
+        router: false,
+        solicited: true,
+        override_: true,
+    });
+    discovery((mac, addr), (to, dst), &message)
+}

@@ -1,0 +1,250 @@
+//! What a rig's box is connected to: interfaces with addresses, hosts on their links, static routes.
+
+use std::net::IpAddr;
+
+use net::interface::IfAddr;
+use net::{
+    Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, StaticRoute, Target,
+};
+use wire::ether;
+
+/// An interface to be.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Name.
+    pub name: String,
+    /// Addresses with prefix lengths.
+    pub addrs: Vec<IfAddr>,
+    /// Groups beside `all`.
+    pub groups: Vec<String>,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Configured up.
+    pub up: bool,
+}
+
+/// A host on a link: it has addresses, and may be the way to networks behind it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Number of the port whose link it is on.
+    pub port: usize,
+    /// Its station address.
+    pub mac: ether::Addr,
+    /// Its addresses.
+    pub addrs: Vec<IpAddr>,
+    /// Networks behind it.
+    pub behind: Vec<Prefix>,
+    /// Answers ARP and neighbor solicitations.
+    pub answers: bool,
+}
+
+/// Everything around the box, and the part of its configuration that is not policy.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    /// Interfaces by port number.
+    pub ports: Vec<Port>,
+    /// Hosts.
+    pub hosts: Vec<Host>,
+    /// Static routes: destination and gateway; no gateway is a reject route.
+    pub routes: Vec<(Prefix, Option<IpAddr>)>,
+    /// Destinations dropped silently.
+    pub blackholes: Vec<Prefix>,
+}
+
+/// Parses `text`, or panics with it: rigs are written by hand.
+fn parsed<T: std::str::FromStr>(text: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|_| panic!("cannot read {text:?}"))
+}
+
+fn address(text: &str) -> IfAddr {
+    let (addr, len) = text.split_once('/').expect("address/bits");
+    IfAddr {
+        addr: parsed(addr),
+        prefix_len: parsed(len),
+    }
+}
+
+fn prefix(text: &str) -> Prefix {
+    let a = address(text);
+    Prefix::containing(a.addr, a.prefix_len)
+}
+
+impl Topology {
+    /// Nothing.
+    pub fn new() -> Self {
+        Topology::default()
+    }
+
+    /// The usual one: `sim0` (group `inside`, 192.0.2.1/24, 2001:db8:1::1/64) with a host `.2` and `::2`, and `sim1`
+    /// (group `outside`, 198.51.100.1/24, 2001:db8:2::1/64) with a host `.2` and `::2` and a router `.254` and `::fe`
+    /// that the default routes name and behind which everything else lies.
+    pub fn usual() -> Self {
+        Topology::new()
+            .interface("sim0", &["192.0.2.1/24", "2001:db8:1::1/64"])
+            .group("inside")
+            .host(&["192.0.2.2", "2001:db8:1::2"])
+            .interface("sim1", &["198.51.100.1/24", "2001:db8:2::1/64"])
+            .group("outside")
+            .host(&["198.51.100.2", "2001:db8:2::2"])
+            .host(&["198.51.100.254", "2001:db8:2::fe"])
+            .behind(&["0.0.0.0/0", "::/0"])
+            .route("0.0.0.0/0", "198.51.100.254")
+            .route("::/0", "2001:db8:2::fe")
+    }
+
+    /// One more interface, on the next port.
+    pub fn interface(mut self, name: &str, addrs: &[&str]) -> Self {
+        self.ports.push(Port {
+            name: name.into(),
+            addrs: addrs.iter().map(|a| address(a)).collect(),
+            groups: Vec::new(),
+            mtu: 1500,
+            up: true,
+        });
+        self
+    }
+
+    /// The interface made or found last.
+    fn last(&mut self) -> &mut Port {
+        self.ports.last_mut().expect("an interface comes first")
+    }
+
+    /// Puts the last interface into a group.
+    pub fn group(mut self, name: &str) -> Self {
+        self.last().groups.push(name.into());
+        self
+    }
+
+    /// Sets the MTU of an interface.
+    pub fn mtu(mut self, name: &str, mtu: u16) -> Self {
+        self.port_mut(name).mtu = mtu;
+        self
+    }
+
+    /// Configures an interface down.
+    pub fn down(mut self, name: &str) -> Self {
+        self.port_mut(name).up = false;
+        self
+    }
+
+    fn port_mut(&mut self, name: &str) -> &mut Port {
+        let port = self.ports.iter_mut().find(|p| p.name == name);
+        port.unwrap_or_else(|| panic!("no interface {name}"))
+    }
+
+    /// One more host on the link of the last interface.
+    pub fn host(mut self, addrs: &[&str]) -> Self {
+        let n = self.hosts.len() as u8;
+        self.hosts.push(Host {
+            port: self.ports.len().checked_sub(1).expect("an interface"),
+            mac: ether::Addr([0x02, 0xaa, 0, 0, 0, n + 1]),
+            addrs: addrs.iter().map(|a| parsed(a)).collect(),
+            behind: Vec::new(),
+            answers: true,
+        });
+        self
+    }
+
+    /// Networks behind the last host.
+    pub fn behind(mut self, networks: &[&str]) -> Self {
+        let host = self.hosts.last_mut().expect("a host comes first");
+        host.behind.extend(networks.iter().map(|n| prefix(n)));
+        self
+    }
+
+    /// The last host does not answer ARP and neighbor solicitations.
+    pub fn mute(mut self) -> Self {
+        self.hosts.last_mut().expect("a host comes first").answers = false;
+        self
+    }
+
+    /// A static route; `reject` and `blackhole` are gateways too.
+    pub fn route(mut self, to: &str, gateway: &str) -> Self {
+        match gateway {
+            "reject" => self.routes.push((prefix(to), None)),
+            "blackhole" => self.blackholes.push(prefix(to)),
+            gateway => self.routes.push((prefix(to), Some(parsed(gateway)))),
+        }
+        self
+    }
+
+    /// Number of the port of an interface.
+    pub fn port_of(&self, name: &str) -> usize {
+        let at = self.ports.iter().position(|p| p.name == name);
+        at.unwrap_or_else(|| panic!("no interface {name}"))
+    }
+
+    /// The host on this link that has `addr`, or the way to it.
+    pub fn station(&self, port: usize, addr: IpAddr) -> Option<&Host> {
+        let on_link = || self.hosts.iter().filter(|h| h.port == port);
+        on_link()
+            .find(|h| h.addrs.contains(&addr))
+            .or_else(|| on_link().find(|h| h.behind.iter().any(|p| p.contains(addr))))
+    }
+
+    /// Names of groups, in the order of their numbers.
+    pub fn groups(&self) -> Vec<String> {
+        let mut names = vec!["all".to_string()];
+        for name in self.ports.iter().flat_map(|p| &p.groups) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Number of a group: these come after the interfaces.
+    pub fn group_kif(&self, name: &str) -> KifId {
+        let n = self.groups().iter().position(|g| g == name);
+        KifId((self.ports.len() + n.expect("a group of this topology")) as u16)
+    }
+
+    /// Tables of interfaces and routes, with the station addresses `macs`.
+    pub fn tables(&self, macs: &[[u8; 6]]) -> (InterfaceTable, RouteTable) {
+        let interfaces = self
+            .ports
+            .iter()
+            .enumerate()
+            .map(|(n, port)| self.interface_of(n, port, macs[n]));
+        let interfaces = InterfaceTable::build(interfaces.collect()).expect("good interfaces");
+        let to = |(prefix, gateway): &(Prefix, Option<IpAddr>)| StaticRoute {
+            prefix: *prefix,
+            target: gateway.map_or(Target::Reject, |g| Target::Gateway(g, None)),
+        };
+        let blackhole = |prefix: &Prefix| StaticRoute {
+            prefix: *prefix,
+            target: Target::Blackhole,
+        };
+        let statics: Vec<StaticRoute> = self
+            .routes
+            .iter()
+            .map(to)
+            .chain(self.blackholes.iter().map(blackhole))
+            .collect();
+        let routes = RouteTable::build(&interfaces, &statics).expect("good routes");
+        (interfaces, routes)
+    }
+
+    fn interface_of(&self, n: usize, port: &Port, mac: [u8; 6]) -> Interface {
+        let mut kifs = KifSet::EMPTY;
+        kifs.insert(KifId(n as u16));
+        kifs.insert(self.group_kif("all"));
+        port.groups
+            .iter()
+            .for_each(|g| kifs.insert(self.group_kif(g)));
+        Interface {
+            id: InterfaceId(n as u16),
+            name: net::Name::try_from(port.name.as_str()).expect("a short name"),
+            port: Some(n as u16),
+            mac: ether::Addr(mac),
+            mtu: port.mtu,
+            up: port.up,
+            loopback: false,
+            kifs,
+            addrs: port.addrs.clone(),
+            groups: port.groups.clone(),
+            description: String::new(),
+        }
+    }
+}
