@@ -112,18 +112,12 @@ impl<'a> Builder<'a> {
         self.fail_hint(span, "unsupported", text, hint)
     }
 
-    /// Appends a rule to the ruleset that is being built, and puts its number into its label and tags.
+    /// Appends a rule to the ruleset that is being built.
     pub(crate) fn append(&mut self, mut rule: Rule) {
         self.rules_count += 1;
         let Some(rules) = self.rulesets.last_mut() else {
             return;
         };
-        let number = rules.len().to_string();
-        for text in [&mut rule.label, &mut rule.tag].into_iter().flatten() {
-            if text.contains("$nr") {
-                *text = text.replace("$nr", &number);
-            }
-        }
         rule.label = rule.label.filter(|label| !label.is_empty());
         rules.push(rule);
     }

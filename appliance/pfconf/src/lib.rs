@@ -22,6 +22,7 @@ mod macros;
 mod md5;
 mod message;
 mod names;
+mod optimize;
 mod parse;
 pub mod pfctl;
 mod policy;
@@ -65,11 +66,23 @@ impl Files for NoFiles {
     }
 }
 
+/// `pfctl -o`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Optimization {
+    /// Rules as written.
+    #[default]
+    None,
+    /// `basic`: no duplicates, tables from lists, an order that helps skip steps.
+    Basic,
+}
+
 /// What the caller chooses.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Macros that the text cannot change (`pfctl -D name=value`).
     pub macros: Vec<(String, String)>,
+    /// Whether rules are dropped, merged and reordered where that changes no verdict. The dataplane needs none of it.
+    pub optimization: Optimization,
     /// Key of `source-hash` where the text gives none; random, from the caller.
     pub random_key: [u32; 4],
 }
@@ -255,7 +268,7 @@ impl Front {
             builder.statement(&stmt);
             std::mem::swap(parser.messages, builder.messages);
         }
-        let built = builder.finish();
+        let built = builder.finish(options);
         Front {
             sources,
             messages,
@@ -265,10 +278,14 @@ impl Front {
 }
 
 impl Builder<'_> {
-    fn finish(mut self) -> Built {
+    fn finish(mut self, options: &Options) -> Built {
         let mut rules = self.rulesets.pop().unwrap_or_default();
         // The old dialect keeps a ruleset for each kind; they are loaded and shown one after the other.
         rules.sort_by_key(|rule| rule.kind.group());
+        if options.optimization == Optimization::Basic {
+            self.optimize(&mut rules);
+        }
+        number(&mut rules);
         Built {
             rules,
             tables: self.tables,
@@ -277,6 +294,33 @@ impl Builder<'_> {
             limiters: self.limiters,
             anchor_loads: self.anchor_loads,
             output: self.output,
+        }
+    }
+}
+
+impl Builder<'_> {
+    fn optimize(&mut self, rules: &mut Vec<policy::Rule>) {
+        let written = std::mem::take(rules);
+        let next = &mut self.automatic_tables;
+        let (better, text) = optimize::optimize(written, &mut self.tables, next);
+        self.output += &text;
+        *rules = better;
+        for body in rules.iter_mut().filter_map(|rule| rule.body.as_mut()) {
+            self.optimize(body);
+        }
+    }
+}
+
+/// `$nr` in labels and tags is the final number of the rule in its ruleset.
+fn number(rules: &mut [policy::Rule]) {
+    for (n, rule) in rules.iter_mut().enumerate() {
+        for text in [&mut rule.label, &mut rule.tag].into_iter().flatten() {
+            if text.contains("$nr") {
+                *text = text.replace("$nr", &n.to_string());
+            }
+        }
+        if let Some(body) = &mut rule.body {
+            number(body);
         }
     }
 }
