@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Lines of output shown with a failed expectation.
 const SHOWN_LINES: usize = 25;
 
+/// What a full page ends with.
+const PAGER: &str = "--More-- ";
+
 /// Everything printed so far, filled by a thread of its own.
 #[derive(Default, Debug)]
 struct Screen {
@@ -129,7 +132,7 @@ impl Console {
             .len();
     }
 
-    /// Types `command` and gives what is printed until nothing more comes for half a second.
+    /// Types `command` and gives what is printed until nothing more comes for half a second. A pager gets its space bar.
     ///
     /// # Errors
     /// When nothing at all is printed within `patience`, or the machine has gone.
@@ -147,9 +150,13 @@ impl Console {
         while self.seen().len() > length {
             length = self.seen().len();
             std::thread::sleep(QUIET);
+            if self.seen().ends_with(PAGER) {
+                self.type_text(" ")?;
+                std::thread::sleep(QUIET);
+            }
         }
         self.forget();
-        Ok(self.seen()[from..].to_owned())
+        Ok(self.seen()[from..].replace(PAGER, "").to_owned())
     }
 
     /// Connects a person's terminal: prints everything as it comes, and types what is read from `input` until it
