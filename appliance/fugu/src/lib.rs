@@ -353,9 +353,13 @@ fn tree(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
     bundle::tree::read(path).map_err(|error| error.to_string())
 }
 
-/// SIGINT and SIGTERM, as messages.
+/// SIGINT and SIGTERM, as messages. Process 1 gets none (the kernel delivers only what it has a handler for), and the kernel
+/// of the image has no sockets at all, which the handler would need.
 fn catch_signals() -> Result<Receiver<()>, String> {
     let (sender, receiver) = channel();
+    if std::process::id() == 1 {
+        return Ok(receiver);
+    }
     let wake = std::thread::current();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| error.to_string())?;
     let listen = move || {
