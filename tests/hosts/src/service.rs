@@ -31,8 +31,9 @@ impl Web {
             .iter()
             .map(|port| format!("listen {port}; listen [::]:{port}; "))
             .collect();
+        // One process: workers would outlive a master that is killed, and keep what they inherited open.
         let configuration = format!(
-            "daemon off; pid {root}/pid; error_log {root}/error; user root;\nevents {{}}\nhttp {{ access_log off; \
+            "daemon off; master_process off; pid {root}/pid; error_log {root}/error; user root;\nevents {{}}\nhttp {{ access_log off; \
              client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3; \
              uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;\nserver {{ {listen} root {root}; }} }}\n"
         );

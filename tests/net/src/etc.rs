@@ -1,0 +1,68 @@
+//! Owns configurations: etc trees in memory, as a directory, as a bundle.
+
+use crate::{Context, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Everything may go out from inside, management may be reached, nothing else; answers say so.
+pub const BASE_RULES: &str = "\
+block return log
+pass in quick on ap2 proto tcp to 172.16.0.1 port 80
+pass in on ap1 proto { tcp, udp }
+pass in on ap1 inet proto icmp
+pass in on ap1 inet6 proto icmp6
+pass out on ap0
+";
+
+/// An etc tree: path to text.
+#[derive(Debug, Clone)]
+pub struct Etc(BTreeMap<String, Vec<u8>>);
+
+impl Default for Etc {
+    fn default() -> Self {
+        Self::with_rules(BASE_RULES)
+    }
+}
+
+impl Etc {
+    /// The site's interfaces, with these rules.
+    #[must_use]
+    pub fn with_rules(rules: &str) -> Self {
+        Self(BTreeMap::new())
+            .with("myname", "nettest\n")
+            .with(
+                "hostname.ap0",
+                "inet 192.0.2.1/24\ninet6 2001:db8:1::1/64\n",
+            )
+            .with("hostname.ap1", "inet 10.0.1.1/24\ninet6 2001:db8:2::1/64\n")
+            .with("hostname.ap2", "inet 172.16.0.1/24\n")
+            .with("pf.conf", rules)
+    }
+
+    /// Adds or replaces a file.
+    #[must_use]
+    pub fn with(mut self, name: &str, text: &str) -> Self {
+        self.0.insert(name.to_owned(), text.as_bytes().to_vec());
+        self
+    }
+
+    /// Writes it into an empty directory.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_to(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory).context(directory.display())?;
+        for (name, text) in &self.0 {
+            std::fs::write(directory.join(name), text).context(name)?;
+        }
+        Ok(())
+    }
+
+    /// The bundle of it.
+    ///
+    /// # Errors
+    /// When a name is not allowed.
+    pub fn pack(&self) -> Result<Vec<u8>> {
+        bundle::pack(&self.0).context("pack")
+    }
+}

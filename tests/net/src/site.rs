@@ -1,0 +1,366 @@
+//! Owns a site: the program, a host at each of its ports, and what people there do.
+
+use crate::http::{Reply, Request};
+use crate::{Context, Etc, Failure, Namespace, Output, Program, Result, until};
+use hosts::scratch::Scratch;
+use hosts::{fuguctl, one_line};
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The outside host.
+pub const OUTSIDE: &str = "192.0.2.2";
+/// Its IPv6 address.
+pub const OUTSIDE6: &str = "2001:db8:1::2";
+/// The inside host.
+pub const INSIDE: &str = "10.0.1.2";
+/// Its IPv6 address.
+pub const INSIDE6: &str = "2001:db8:2::2";
+/// Fugu as the inside host sees it.
+pub const ROUTER_INSIDE: &str = "10.0.1.1";
+/// The same for IPv6.
+pub const ROUTER_INSIDE6: &str = "2001:db8:2::1";
+/// Where Fugu is managed.
+pub const API: &str = "172.16.0.1:80";
+/// The bearer token.
+pub const TOKEN: &str = "a-token-for-tests-between-namespaces";
+/// Memory for packet buffers and tables.
+const MEMORY_MIB: u32 = 256;
+
+/// The three ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// ap0
+    Outside,
+    /// ap1
+    Inside,
+    /// ap2
+    Management,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The configuration it starts with.
+    pub etc: Etc,
+    /// Receive queues of each port.
+    pub queues: u32,
+    /// `--cpus`
+    pub cpus: &'static str,
+    /// Text of a `.pub` file to trust.
+    pub trusted_key: Option<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            etc: Etc::default(),
+            queues: 1,
+            cpus: "0",
+            trusted_key: None,
+        }
+    }
+}
+
+/// The program with its hosts.
+#[derive(Debug)]
+pub struct Site {
+    // In this order they go away.
+    /// The program.
+    pub program: Program,
+    hosts: Vec<Namespace>,
+    _firewall: Namespace,
+    scratch: Scratch,
+}
+
+impl Site {
+    /// A site with these rules.
+    ///
+    /// # Errors
+    /// As [`Site::open`].
+    pub fn with_rules(rules: &str) -> Result<Self> {
+        Self::open(&Plan {
+            etc: Etc::with_rules(rules),
+            ..Plan::default()
+        })
+    }
+
+    /// Sets up the hosts, starts the program, waits until it forwards.
+    ///
+    /// # Errors
+    /// When any of that fails.
+    pub fn open(plan: &Plan) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let firewall = Namespace::new("fw")?;
+        // Frames belong to the program; the kernel here must not answer them too.
+        let off = firewall.run(&["sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"])?;
+        off.ok().then_some(()).ok_or(Failure(off.text))?;
+        let labels = ["outside", "inside", "management"];
+        let hosts: Vec<Namespace> = labels
+            .iter()
+            .map(|label| Namespace::new(label))
+            .collect::<Result<_>>()?;
+        for (n, host) in hosts.iter().enumerate() {
+            firewall.connect(&format!("ap{n}"), host)?;
+        }
+        addresses(&hosts)?;
+        let arguments = arguments(plan, &scratch)?;
+        let program = Program::start(&firewall, &arguments, &scratch.join("fugu.log"))?;
+        let mut site = Self {
+            program,
+            hosts,
+            _firewall: firewall,
+            scratch,
+        };
+        site.program.wait_for("forwarding: ")?;
+        Ok(site)
+    }
+
+    /// The host at a port.
+    #[must_use]
+    pub fn host(&self, port: Port) -> &Namespace {
+        &self.hosts[port as usize]
+    }
+
+    /// A name in a directory that goes away with the site.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Runs `fuguctl push` of a tree on the management host.
+    ///
+    /// # Errors
+    /// When it cannot be run; a refusal is in the output.
+    pub fn push(&self, etc: &Etc) -> Result<Output> {
+        let tree = Scratch::new()?;
+        etc.write_to(tree.path())?;
+        let url = format!("http://{API}");
+        let words = ["push", &url, &tree.path().display().to_string()];
+        fuguctl(self.host(Port::Management), &words, Some(TOKEN))
+    }
+
+    /// Pushes a tree that must be accepted.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn accept(&self, etc: &Etc) -> Result<()> {
+        let output = self.push(etc)?;
+        output
+            .ok()
+            .then_some(())
+            .ok_or_else(|| Failure(format!("push: {output:?}")))
+    }
+
+    /// Sends a request from the management host.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask(&self, request: &Request<'_>) -> Result<Reply> {
+        let host = self.host(Port::Management);
+        request.send(host, API.parse().context(API)?)
+    }
+
+    /// Uploads bytes as they are, with this token or none.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn upload(&self, body: &[u8], token: Option<&str>) -> Result<Reply> {
+        self.ask(&Request {
+            method: "PUT",
+            path: "/v1/bundle",
+            token,
+            body,
+            ..Request::default()
+        })
+    }
+
+    /// JSON of a `GET` with the token.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        let reply = self.ask(&Request {
+            path,
+            token: Some(TOKEN),
+            ..Request::default()
+        })?;
+        if reply.status != 200 {
+            return Err(Failure(format!("GET {path}: {reply:?}")));
+        }
+        serde_json::from_slice(&reply.body).context(path)
+    }
+
+    /// What must be the same before and after something that changes nothing: generation, digest, rules.
+    ///
+    /// # Errors
+    /// As [`Site::get`].
+    pub fn policy(&self) -> Result<(Value, Value, Vec<String>)> {
+        let status = self.get("/v1/status")?;
+        let rules = self.get("/v1/rules")?;
+        let rules = rules.as_array().cloned().unwrap_or_default();
+        let texts = rules.iter().map(|rule| text(rule, "text")).collect();
+        Ok((
+            status["generation"].clone(),
+            status["digest"].clone(),
+            texts,
+        ))
+    }
+
+    /// The only rule with this label.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn rule(&self, label: &str) -> Result<Value> {
+        let rules = self.get("/v1/rules")?;
+        let mut all = rules.as_array().into_iter().flatten();
+        let found = all.find(|rule| rule["label"] == label).cloned();
+        found.ok_or_else(|| Failure(format!("no rule with label {label}: {rules}")))
+    }
+
+    /// Drops counted for a reason.
+    ///
+    /// # Errors
+    /// When there is no such reason.
+    pub fn reason(&self, name: &str) -> Result<u64> {
+        let info = self.get("/v1/info")?;
+        let found = info["reasons"][name].as_u64();
+        found.ok_or_else(|| Failure(format!("no reason {name}: {info}")))
+    }
+
+    /// Packets that the filter let pass and blocked on an interface, by family (0 or 1) and direction (0 in, 1 out).
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn interface_packets(
+        &self,
+        name: &str,
+        family: usize,
+        direction: usize,
+    ) -> Result<[u64; 2]> {
+        let interfaces = self.get("/v1/interfaces")?;
+        let mut all = interfaces.as_array().into_iter().flatten();
+        let found = all.find(|interface| interface["name"] == name);
+        let counts = found.map(|interface| &interface["pf"][family][direction]);
+        let packets = |n: usize| counts?[n]["packets"].as_u64();
+        match (packets(0), packets(1)) {
+            (Some(passed), Some(blocked)) => Ok([passed, blocked]),
+            _ => Err(Failure(format!("no interface {name}: {interfaces}"))),
+        }
+    }
+
+    /// Tries a TCP connection from inside.
+    ///
+    /// # Errors
+    /// When the host cannot be entered; how the attempt ended is the value.
+    pub fn dial(
+        &self,
+        to: &str,
+        port: u16,
+        patience: Duration,
+    ) -> Result<std::io::Result<std::net::TcpStream>> {
+        let to = SocketAddr::new(to.parse::<IpAddr>().context(to)?, port);
+        self.host(Port::Inside)
+            .inside(|| Ok(std::net::TcpStream::connect_timeout(&to, patience)))
+    }
+
+    /// Pings from inside until the first answer comes: neighbors know each other then.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn warm_up(&self) -> Result<()> {
+        for to in [OUTSIDE, OUTSIDE6] {
+            until(format!("an answer of {to}"), || {
+                let got = self.host(Port::Inside).run(&["ping", "-c1", "-W1", to])?;
+                Ok(got.ok().then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Runs a program inside that must end well; what it said.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn inside(&self, words: &[&str]) -> Result<String> {
+        let got = self.host(Port::Inside).run(words)?;
+        if got.ok() {
+            return Ok(got.text);
+        }
+        Err(Failure(format!(
+            "{}: {}",
+            words.join(" "),
+            one_line(&got.text)
+        )))
+    }
+}
+
+/// A field as text, empty if it is none.
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+fn addresses(hosts: &[Namespace]) -> Result<()> {
+    for (port, address, gateway) in [
+        (Port::Outside, "192.0.2.2/24", "192.0.2.1"),
+        (Port::Outside, "2001:db8:1::2/64", "2001:db8:1::1"),
+        (Port::Inside, "10.0.1.2/24", ROUTER_INSIDE),
+        (Port::Inside, "2001:db8:2::2/64", ROUTER_INSIDE6),
+    ] {
+        hosts[port as usize].address(address)?;
+        hosts[port as usize].route("default", gateway)?;
+    }
+    hosts[Port::Management as usize].address("172.16.0.2/24")
+}
+
+fn arguments(plan: &Plan, scratch: &Scratch) -> Result<Vec<String>> {
+    let path = |name: &str| scratch.join(name).display().to_string();
+    plan.etc.write_to(&scratch.join("etc"))?;
+    std::fs::create_dir(scratch.join("state")).context("state")?;
+    std::fs::write(scratch.join("token"), format!("{TOKEN}\n")).context("token")?;
+    let mut words: Vec<String> = Vec::new();
+    for n in 0..3 {
+        let queues = match plan.queues {
+            1 => String::new(),
+            more => format!(",qpairs={more}"),
+        };
+        words.extend([
+            "--vdev".into(),
+            format!("net_af_packet{n},iface=ap{n}{queues}"),
+        ]);
+    }
+    let memory = MEMORY_MIB.to_string();
+    let (etc, state, token) = (path("etc"), path("state"), path("token"));
+    for (name, value) in [
+        ("--etc", etc.as_str()),
+        ("--state-dir", &state),
+        ("--token-file", &token),
+        ("--memory", &memory),
+        ("--cpus", plan.cpus),
+        ("--mgmt", "ap2:172.16.0.1/24"),
+    ] {
+        words.extend([name.to_owned(), value.to_owned()]);
+    }
+    words.push("--no-huge".into());
+    if let Some(key) = &plan.trusted_key {
+        std::fs::write(scratch.join("trusted.pub"), key).context("key")?;
+        words.extend(["--trust".into(), path("trusted.pub")]);
+    }
+    Ok(words)
+}
+
+/// Bytes that do not repeat (xorshift64), the same for the same seed.
+#[must_use]
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut out = Vec::with_capacity(length + 8);
+    while out.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
