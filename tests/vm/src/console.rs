@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SHOWN_LINES: usize = 25;
 
 /// What a full page ends with.
-const PAGER: &str = "--More-- ";
+const PAGER: &str = "--More--";
 
 /// Everything printed so far, filled by a thread of its own.
 #[derive(Default, Debug)]
@@ -150,7 +150,7 @@ impl Console {
         while self.seen().len() > length {
             length = self.seen().len();
             std::thread::sleep(QUIET);
-            if self.seen().ends_with(PAGER) {
+            if self.seen().trim_end().ends_with(PAGER) {
                 self.type_text(" ")?;
                 std::thread::sleep(QUIET);
             }

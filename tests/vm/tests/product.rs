@@ -96,7 +96,7 @@ fn a_bundle_survives_a_power_cut_and_a_broken_one_never_gets_there() -> Result<(
     let stranger = office.push_with_token("first", "a stranger's token")?;
     assert_eq!(stranger.status, Some(3), "{}", stranger.text);
     let mut office = office.power_cycle()?;
-    office.vm.expect("forwarding", BOOT)?;
+    office.vm.expect("forwarding:", BOOT)?;
     office.page(8080)?;
     office.refused(80)?;
     Ok(())
@@ -132,7 +132,7 @@ fn power_cuts_at_random_moments_of_uploads_leave_the_old_or_the_new_bundle() -> 
         let accepted = cut_during_upload(&office, next, moment)?;
         interrupted += u32::from(!accepted);
         office = office.power_cycle()?;
-        office.vm.expect("forwarding", BOOT)?;
+        office.vm.expect("forwarding:", BOOT)?;
         // Not told: old or new, never neither. Told that it is accepted: the new one.
         running = running_bundle(&office)?;
         assert!(

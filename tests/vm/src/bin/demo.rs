@@ -12,7 +12,7 @@ use vm_tests::office::{
     MANAGEMENT_URL, OUTSIDE, OUTSIDE6, Office, Side, TOKEN, demo_tree, last_line, one_line,
     say_and_hear,
 };
-use vm_tests::{Failure, Firmware, NicModel, Result, repository, sweep};
+use vm_tests::{Failure, Firmware, NicModel, Result, Running, repository, sweep};
 
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(15);
@@ -85,15 +85,17 @@ impl Story {
         );
         let mut office = Office::open(&options)?;
         // Everything after this needs it, so a failure here ends the story.
-        let said = office.vm.expect("forwarding", BOOT)?;
-        println!(
-            "ok     power-on to forwarding: {:.1} s",
-            office.vm.since_power_on().as_secs_f32()
-        );
+        let said = office.vm.expect("forwarding nothing", BOOT)?;
+        on(&office, "a new box, power-on to waiting for configuration");
         for line in said.lines().filter(|line| line.starts_with("boot: ")) {
             println!("       | {}", line.trim_end());
         }
-        self.traffic(&office);
+        self.first_bundle(&office);
+        office = office.power_cycle()?;
+        office.vm.expect("forwarding:", BOOT)?;
+        on(&office, "a power cut, and power-on to forwarding");
+        let mut lasting = office.connect()?;
+        self.second_bundle(&office, &mut lasting);
         for (command, wanted) in [
             ("pfctl -sr", "block return"),
             ("pfctl -ss", "ESTABLISHED"),
@@ -106,8 +108,8 @@ impl Story {
         if hold { stay(&mut office) } else { Ok(()) }
     }
 
-    fn traffic(&mut self, office: &Office) {
-        self.step("a new box forwards nothing", || nothing(office, 80));
+    fn first_bundle(&mut self, office: &Office) {
+        self.step("it forwards nothing", || nothing(office, 80));
         self.step("fuguctl push of the first bundle", || {
             office.accept("first")
         });
@@ -118,11 +120,13 @@ impl Story {
             "port 8080 is blocked with a reset, as the rules say",
             || office.refused(8080),
         );
-        let mut lasting = office.connect();
-        let mut talk = |word: &str| match &mut lasting {
-            Ok(connection) => say_and_hear(connection, word, SOON),
-            Err(failure) => fail(failure),
-        };
+    }
+
+    fn second_bundle(&mut self, office: &Office, lasting: &mut Running) {
+        let mut talk = |word: &str| say_and_hear(lasting, word, SOON);
+        self.step("the stored bundle is in force: the page comes", || {
+            office.page(80)
+        });
         self.step("a connection that will last", || talk("before"));
         self.step("fuguctl push of the second bundle", || {
             office.accept("second")
@@ -139,6 +143,14 @@ impl Story {
         });
         self.step("the connection from before still goes on", || talk("still"));
     }
+}
+
+/// The machine said what was waited for just now.
+fn on(office: &Office, what: &str) {
+    println!(
+        "ok     {what}: {:.1} s",
+        office.vm.since_power_on().as_secs_f32()
+    );
 }
 
 fn sizes() -> Told {
