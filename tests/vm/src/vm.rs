@@ -381,11 +381,17 @@ fn command(options: &Options, disk: &Disk, taps: &[String]) -> Result<Command> {
         "-mon",
         "chardev=control,mode=control",
     ]);
+    // A kernel given directly takes the first place for itself.
+    let order = if matches!(options.firmware, Firmware::Direct(_)) {
+        ""
+    } else {
+        ",bootindex=0"
+    };
     qemu.args([
         "-drive",
         &drive(&disk.path(), "disk"),
         "-device",
-        "virtio-blk-pci,drive=disk,bootindex=0",
+        &format!("virtio-blk-pci,drive=disk{order}"),
     ]);
     if let Some(seed) = &options.seed {
         let path = disk.scratch.join("seed.img");
