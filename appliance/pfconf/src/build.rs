@@ -16,6 +16,15 @@ pub(crate) const RULES_MAX: usize = 1_000_000;
 /// Most combinations of list items that a compilation tries.
 pub(crate) const COMBINATIONS_MAX: usize = 8_000_000;
 
+/// `load anchor path from "file"`
+#[derive(Clone, Debug)]
+pub(crate) struct AnchorLoad {
+    /// Absolute, without a slash in front.
+    pub(crate) path: String,
+    pub(crate) file: crate::ast::Text,
+    pub(crate) line: u32,
+}
+
 /// Everything that the statements have built so far.
 pub(crate) struct Builder<'a> {
     pub(crate) known: Known<'a>,
@@ -35,7 +44,9 @@ pub(crate) struct Builder<'a> {
     pub(crate) queues: crate::queues::Queues,
     pub(crate) limiters: crate::limiters::Limiters,
     /// Loaded after the main ruleset.
-    pub(crate) anchor_loads: Vec<(crate::ast::Text, crate::ast::Text)>,
+    pub(crate) anchor_loads: Vec<AnchorLoad>,
+    /// Path of the anchor that is being loaded; empty for the main ruleset.
+    pub(crate) anchor_path: String,
     /// What `pfctl -v` prints while it reads: macros, options, tables.
     pub(crate) output: String,
     pub(crate) failed: bool,
@@ -68,6 +79,7 @@ impl<'a> Builder<'a> {
             queues: crate::queues::Queues::default(),
             limiters: crate::limiters::Limiters::default(),
             anchor_loads: Vec::new(),
+            anchor_path: String::new(),
             output: String::new(),
             failed: false,
             old_translation: false,
@@ -89,7 +101,7 @@ impl<'a> Builder<'a> {
             Node::Rule(rule) => self.rule(rule, stmt.span),
             Node::Anchor(anchor) => self.anchor(anchor, stmt),
             Node::LoadAnchor { name, file } => {
-                self.anchor_loads.push((name.clone(), file.clone()));
+                self.load_anchor(name, file);
                 Ok(())
             }
             Node::Antispoof(antispoof) => self.antispoof(antispoof, stmt.span),
@@ -101,6 +113,20 @@ impl<'a> Builder<'a> {
             Node::Scrub(scrub) => self.scrub_rule(scrub, stmt.span),
             Node::Refused(word) => Err(self.refused(&word.text, word.span)),
         };
+    }
+
+    /// A path is relative to the anchor whose file names it.
+    fn load_anchor(&mut self, name: &crate::ast::Text, file: &crate::ast::Text) {
+        let path = match name.text.strip_prefix('/') {
+            Some(absolute) => absolute.to_string(),
+            None if self.anchor_path.is_empty() => name.text.clone(),
+            None => format!("{}/{}", self.anchor_path, name.text),
+        };
+        self.anchor_loads.push(AnchorLoad {
+            path,
+            file: file.clone(),
+            line: self.line,
+        });
     }
 
     fn refused(&mut self, word: &str, span: Span) -> crate::resolve::Reported {

@@ -17,6 +17,7 @@ pub mod environment;
 mod expand;
 mod lex;
 mod limiters;
+mod lint;
 mod lower;
 mod macros;
 mod md5;
@@ -42,7 +43,7 @@ use ruleset::Ruleset;
 pub use diag::Diagnostic;
 pub use environment::{EnvAddress, EnvInterface, Environment};
 
-use build::Builder;
+use build::{Builder, RULES_MAX};
 use environment::Known;
 use lex::Lexer;
 use lower::Lowering;
@@ -83,6 +84,8 @@ pub struct Options {
     pub macros: Vec<(String, String)>,
     /// Whether rules are dropped, merged and reordered where that changes no verdict. The dataplane needs none of it.
     pub optimization: Optimization,
+    /// Warnings about rules that are right but hardly meant: shadowed ones, labels used twice and so on.
+    pub lint: bool,
     /// Key of `source-hash` where the text gives none; random, from the caller.
     pub random_key: [u32; 4],
 }
@@ -161,6 +164,10 @@ pub fn compile(
     let mut front = Front::read(name, source, files, env, options);
     let known = Known::new(env);
     let built = &front.built;
+    if options.lint && !front.messages.has_errors() {
+        let (rules, tables) = (&built.rules, &built.tables);
+        lint::lint(rules, tables, &known, &front.sources, &mut front.messages);
+    }
     let mut lowering = Lowering::new(&known, &mut front.messages, &front.sources);
     let ruleset = lowering.ruleset(&built.rules, &built.tables, &built.settings);
     let kif_names = std::mem::take(&mut lowering.kif_names);
@@ -198,9 +205,9 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
         let text = "limiter is not supported yet";
         messages.add(Message::error("unsupported", *span, text));
     }
-    if let Some((name, _)) = built.anchor_loads.first() {
+    if let Some(load) = built.anchor_loads.first() {
         let text = "load anchor is not supported yet";
-        messages.add(Message::error("unsupported", name.span, text));
+        messages.add(Message::error("unsupported", load.file.span, text));
     }
     if built.settings.syncookies != "never" {
         let span = Span::default();
@@ -226,7 +233,7 @@ struct Built {
     settings: settings::Settings,
     queues: queues::Queues,
     limiters: limiters::Limiters,
-    anchor_loads: Vec<(ast::Text, ast::Text)>,
+    anchor_loads: Vec<build::AnchorLoad>,
     output: String,
 }
 
@@ -235,6 +242,89 @@ struct Front {
     sources: Sources,
     messages: Messages,
     built: Built,
+}
+
+/// Most files that `load anchor` reads: PF's default limit of anchors.
+const ANCHOR_LOADS_MAX: usize = 512;
+
+/// What reading a text needs besides the text.
+struct Reading<'a> {
+    sources: &'a mut Sources,
+    messages: &'a mut Messages,
+    files: &'a dyn Files,
+}
+
+impl Reading<'_> {
+    /// Reads a text to its end, statement by statement.
+    fn file(&mut self, file: source::FileId, macros: &mut Macros, builder: &mut Builder<'_>) {
+        let lexer = Lexer::new(file, self.sources.text(file));
+        let mut parser = Parser::new(self.sources, self.messages, macros, self.files, lexer);
+        while let Some(stmt) = parser.statement() {
+            // One list of messages, in the order of the text.
+            std::mem::swap(parser.messages, builder.messages);
+            builder.statement(&stmt);
+            std::mem::swap(parser.messages, builder.messages);
+        }
+    }
+
+    /// Files of `load anchor`, in the order of the statements; they may name others.
+    fn anchors(&mut self, options: &Options, builder: &mut Builder<'_>) {
+        let mut next = 0;
+        while let Some(load) = builder.anchor_loads.get(next).cloned() {
+            next += 1;
+            let text = self.files.read(&load.file.text);
+            let fits = text.filter(|t| t.len() <= SOURCE_BYTES_MAX && next <= ANCHOR_LOADS_MAX);
+            let Some(text) = fits else {
+                let text = format!("cannot load anchor from {}", load.file.text);
+                let message = Message::error("anchor-file", load.file.span, text);
+                self.messages.add(message.pfctl_line(load.line));
+                continue;
+            };
+            // Macros of the main file end with it.
+            let mut macros = macros_of(options);
+            let file = self.sources.open(&load.file.text, text);
+            builder.anchor_path.clone_from(&load.path);
+            builder.rulesets.push(Vec::new());
+            self.file(file, &mut macros, builder);
+            let body = builder.rulesets.pop().unwrap_or_default();
+            let mut left = RULES_MAX.saturating_sub(builder.rules_count);
+            if let Some(rules) = builder.rulesets.last_mut() {
+                attach(rules, &load.path, &body, &mut left);
+            }
+            builder.rules_count = RULES_MAX - left;
+        }
+    }
+}
+
+/// Puts the rules of a loaded anchor where its anchor rules stand.
+fn attach(rules: &mut [policy::Rule], path: &str, body: &[policy::Rule], left: &mut usize) {
+    for rule in rules {
+        let policy::RuleKind::Anchor {
+            name: Some(name), ..
+        } = &rule.kind
+        else {
+            continue;
+        };
+        let rest = path.strip_prefix(name.trim_start_matches('/'));
+        match (rest, &mut rule.body) {
+            (Some(""), None) if body.len() <= *left => {
+                *left -= body.len();
+                rule.body = Some(body.to_vec());
+            }
+            (Some(rest), Some(inner)) if rest.starts_with('/') => {
+                attach(inner, &rest[1..], body, left);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn macros_of(options: &Options) -> Macros {
+    let mut macros = Macros::default();
+    for (name, value) in &options.macros {
+        macros.fix(name, value);
+    }
+    macros
 }
 
 impl Front {
@@ -247,10 +337,7 @@ impl Front {
     ) -> Front {
         let mut sources = Sources::default();
         let mut messages = Messages::default();
-        let mut macros = Macros::default();
-        for (name, value) in &options.macros {
-            macros.fix(name, value);
-        }
+        let mut macros = macros_of(options);
         let too_long = source.len() > SOURCE_BYTES_MAX;
         let text = if too_long { &[][..] } else { source };
         let file = sources.open(name, text.to_vec());
@@ -258,16 +345,15 @@ impl Front {
             let text = format!("{name} is longer than {SOURCE_BYTES_MAX} bytes");
             messages.add(Message::error("source-size", Span::default(), text));
         }
-        let lexer = Lexer::new(file, sources.text(file));
         let mut heard = Messages::default();
         let mut builder = Builder::new(Known::new(env), &mut heard, files, options);
-        let mut parser = Parser::new(&mut sources, &mut messages, &mut macros, files, lexer);
-        while let Some(stmt) = parser.statement() {
-            // One list of messages, in the order of the text.
-            std::mem::swap(parser.messages, builder.messages);
-            builder.statement(&stmt);
-            std::mem::swap(parser.messages, builder.messages);
-        }
+        let mut reading = Reading {
+            sources: &mut sources,
+            messages: &mut messages,
+            files,
+        };
+        reading.file(file, &mut macros, &mut builder);
+        reading.anchors(options, &mut builder);
         let built = builder.finish(options);
         Front {
             sources,

@@ -159,8 +159,45 @@ fn without_covered(block: Vec<Rule>) -> Vec<Rule> {
 
 /// True if every packet that `sub` matches is matched by `wide`, with the same consequences.
 fn covers(wide: &Rule, sub: &Rule) -> bool {
-    let wide = comparable(wide, Ignore::Nothing);
-    let mut sub = comparable(sub, Ignore::Nothing);
+    let (wide, sub) = (
+        comparable(wide, Ignore::Nothing),
+        comparable(sub, Ignore::Nothing),
+    );
+    widened(&wide, sub) == wide
+}
+
+/// True if every packet that `sub` matches is matched by `wide`, whatever the consequences.
+pub(crate) fn matches_all_of(wide: &Rule, sub: &Rule) -> bool {
+    let (wide, sub) = (criteria(wide), criteria(sub));
+    widened(&wide, sub) == wide
+}
+
+/// Only what a packet is compared with.
+fn criteria(rule: &Rule) -> Rule {
+    let kind = RuleKind::Filter(crate::ast::ActionKind::Pass);
+    Rule {
+        direction: rule.direction,
+        on: rule.on.clone(),
+        received_on: rule.received_on.clone(),
+        af: rule.af,
+        proto: rule.proto,
+        src: rule.src.clone(),
+        dst: rule.dst.clone(),
+        os: rule.os.clone(),
+        user: rule.user,
+        group: rule.group,
+        flags: rule.flags,
+        icmp: rule.icmp,
+        tos: rule.tos,
+        prio: rule.prio,
+        fragment: rule.fragment,
+        tagged: rule.tagged.clone(),
+        ..Rule::new(kind, Span::default())
+    }
+}
+
+/// `sub` with everything taken over from `wide` that is only narrower in `sub`.
+fn widened(wide: &Rule, mut sub: Rule) -> Rule {
     if wide.on.is_none() && sub.on.as_ref().is_some_and(|(_, not)| !not) {
         sub.on = None;
     }
@@ -179,16 +216,16 @@ fn covers(wide: &Rule, sub: &Rule) -> bool {
     if wide.af.is_none() {
         sub.af = None;
     }
-    wide == sub
+    sub
 }
 
 fn widen_end(wide: &End, sub: &mut End, same_family: bool) {
     if wide.port.is_none() {
         sub.port = None;
     }
-    if is_any(&wide.addr) && !wide.not && !sub.not {
-        sub.addr = wide.addr.clone();
-    } else if same_family && wide.not == sub.not && holds(&wide.addr, &sub.addr) {
+    let all = is_any(&wide.addr) && !wide.not && !sub.not;
+    let wider = same_family && wide.not == sub.not && holds(&wide.addr, &sub.addr);
+    if all || wider {
         sub.addr = wide.addr.clone();
     }
 }

@@ -399,3 +399,63 @@ fn block_policy_acts_on_what_stands_below() {
         ["block drop all", "block return all", "block drop all"]
     );
 }
+
+#[test]
+fn rules_that_are_hardly_meant_are_warned_of_on_request() {
+    let source = "
+pass in quick on em0 proto tcp to port 22
+pass in quick on em0 inet proto tcp from 10.0.0.0/8 to port 22
+block in on em1 from 10.0.0.1
+pass in on em1 flags any
+pass in proto udp label x
+pass out proto udp label x
+block in quick from <nobody>
+pass out proto tcp to port 99 no state
+block out log from 10.0.0.9
+pass out quick proto tcp
+";
+    assert_eq!(said(source), Vec::<String>::new());
+    let options = Options {
+        lint: true,
+        ..Options::default()
+    };
+    let compiled = compile(
+        "pf.conf",
+        source.as_bytes(),
+        &NoFiles,
+        &environment(),
+        &options,
+    );
+    assert!(compiled.ruleset.is_some());
+    let found: Vec<(u32, &str)> = compiled
+        .diagnostics
+        .iter()
+        .map(|d| (d.line, d.code))
+        .collect();
+    let expect = [
+        (3, "shadowed-rule"),
+        (4, "shadowed-rule"),
+        (9, "stateless-tcp"),
+        (7, "label-twice"),
+        (8, "empty-table"),
+    ];
+    assert_eq!(found, expect, "{:#?}", compiled.diagnostics);
+}
+
+#[test]
+fn loaded_anchors_stand_where_their_rules_do() {
+    let files = OneFile(
+        "a.conf",
+        "pass in on em0\nanchor two\nload anchor two from \"b.conf\"",
+    );
+    let source = b"anchor one\nload anchor one from \"a.conf\"";
+    let out = pfconf::pfctl::pfctl_nv("stdin", source, &files, &environment(), &Options::default());
+    assert_eq!(out.status, 1);
+    assert_eq!(out.stderr, "a.conf:3: cannot load anchor from b.conf\n");
+    let files = OneFile("a.conf", "pass in on em0");
+    let out = pfconf::pfctl::pfctl_nv("stdin", source, &files, &environment(), &Options::default());
+    assert_eq!(
+        out.stdout,
+        "anchor \"one\" all {\n  pass in on em0 all flags S/SA\n}\n"
+    );
+}
