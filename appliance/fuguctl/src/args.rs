@@ -11,6 +11,7 @@ usage: fuguctl COMMAND ...
 
   check [-v] [--json] DIR|BUNDLE      check a configuration as the appliance would;
                                       -v prints the rules as pfctl -nvf does
+  pfctl [--etc DIR] -nvf FILE ...     pfctl where no kernel is needed
   bundle build DIR -o FILE            pack an etc tree
   bundle sign -s SECKEY FILE [-o TO]  sign as signify -S -z does
   bundle verify -p PUBKEY FILE        check the signature; -p may be repeated
@@ -29,7 +30,7 @@ exit status: 0 done (or no change), 1 refused by the checks, 2 wrong usage or a 
 or connection that does not work, 3 not authorized
 ";
 
-const COMMANDS: [&str; 5] = ["check", "bundle", "keygen", "push", "status"];
+const COMMANDS: [&str; 6] = ["check", "pfctl", "bundle", "keygen", "push", "status"];
 const BUNDLE_COMMANDS: [&str; 4] = ["build", "sign", "verify", "show"];
 
 /// How `check` shows what it found.
@@ -50,6 +51,8 @@ pub(crate) enum Command {
         tree: PathBuf,
         how: Shown,
     },
+    /// With the words after it, which follow rules of their own.
+    Pfctl(Vec<OsString>),
     Build {
         tree: PathBuf,
         file: PathBuf,
@@ -90,6 +93,9 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
     let Some((first, rest)) = arguments.split_first() else {
         return Err("a command is missing; see fuguctl --help".to_string());
     };
+    if first == "pfctl" {
+        return Ok(Command::Pfctl(rest.to_vec()));
+    }
     // Wherever it stands: who asks for help gets it.
     if arguments.iter().any(|a| a == "-h" || a == "--help") || first == "help" {
         return Ok(Command::Help);

@@ -36,7 +36,7 @@ pub(crate) fn generate(
     Ok(())
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let path = Path::new("/dev/urandom");
     let mut bytes = [0; N];
     File::open(path)

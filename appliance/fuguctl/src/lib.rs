@@ -11,6 +11,9 @@ mod check;
 mod files;
 mod http;
 mod keys;
+mod pfctl;
+mod pfctl_args;
+mod pfctl_etc;
 mod policy;
 mod print;
 mod remote;
@@ -114,6 +117,7 @@ fn execute(
             env!("CARGO_PKG_VERSION")
         )?),
         Command::Check { tree, how } => check::command(&tree, how, output),
+        Command::Pfctl(words) => pfctl::command(&words, output),
         Command::Build { tree, file } => bundles::build(&tree, &file, output),
         Command::Sign { key, file, to } => bundles::sign(&key, &file, &to, environment.now, output),
         Command::Verify { keys, file } => bundles::verify(&keys, &file, output),

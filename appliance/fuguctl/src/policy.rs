@@ -50,13 +50,20 @@ pub(crate) fn compile(
 }
 
 fn environment(conf: &NetConfig, diagnostics: &mut Vec<Diagnostic>) -> Environment {
+    let (nameless, named): (Vec<_>, Vec<_>) =
+        conf.interfaces.iter().partition(|i| i.lladdr.is_some());
+    diagnostics.extend(nameless.into_iter().map(notice_of_nameless));
+    environment_of(conf, named)
+}
+
+/// What a tree tells the rules: its names, and these interfaces.
+pub(crate) fn environment_of<'a>(
+    conf: &NetConfig,
+    named: impl IntoIterator<Item = &'a InterfaceConfig>,
+) -> Environment {
     let mut interfaces = vec![loopback()];
-    for interface in &conf.interfaces {
-        if interface.lladdr.is_some() {
-            diagnostics.push(nameless(interface));
-            continue;
-        }
-        interfaces.push(EnvInterface {
+    for interface in named {
+        let found = EnvInterface {
             name: interface.name.clone(),
             kif: KifId(interfaces.len() as u16),
             groups: conf.groups_of(&interface.name, interface),
@@ -65,8 +72,17 @@ fn environment(conf: &NetConfig, diagnostics: &mut Vec<Diagnostic>) -> Environme
                 .iter()
                 .map(|a| EnvAddress::new(a.addr, a.prefix_len))
                 .collect(),
-            loopback: false,
-        });
+            loopback: is_loopback(&interface.name),
+        };
+        match interface.name == interfaces[0].name {
+            true => {
+                interfaces[0] = EnvInterface {
+                    kif: KifId(0),
+                    ..found
+                }
+            }
+            false => interfaces.push(found),
+        }
     }
     let services = conf.services.entries();
     let protocols = conf.protocols.entries();
@@ -81,6 +97,12 @@ fn environment(conf: &NetConfig, diagnostics: &mut Vec<Diagnostic>) -> Environme
         hosts: conf.hosts.clone().into_iter().collect(),
         ..Environment::default()
     }
+}
+
+/// `lo0` and its like.
+fn is_loopback(name: &str) -> bool {
+    let number = name.strip_prefix("lo").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Every machine has it.
@@ -101,7 +123,7 @@ fn loopback() -> EnvInterface {
     }
 }
 
-fn nameless(interface: &InterfaceConfig) -> Diagnostic {
+fn notice_of_nameless(interface: &InterfaceConfig) -> Diagnostic {
     let text =
         "only the machine knows the name of this interface; rules about it are checked there";
     Diagnostic {

@@ -401,3 +401,115 @@ fn status_is_for_people_or_for_programs() {
     handle.join().unwrap();
     assert_eq!(ran.status, 3);
 }
+
+#[test]
+fn pfctl_prints_checks_and_shows_without_a_kernel() {
+    let dir = Scratch::new("pfctl");
+    dir.write("etc/hostname.lo0", "inet 127.0.0.1/8\n");
+    dir.write(
+        "etc/pf.conf",
+        "x = em0\ntable <t> persist { 10/8 }\nset limit states 5\nblock in from { <t> $y }\n\
+         pass out on $x from em0:network\n",
+    );
+    let (etc, file) = (dir.path("etc"), dir.path("etc/pf.conf"));
+    let nv = [
+        "pfctl",
+        "--etc",
+        &etc,
+        "-nv",
+        "-D",
+        "y=10.0.0.1",
+        "-f",
+        &file,
+    ];
+    let printed = "x = \"em0\"\ntable <t> persist { 10.0.0.0/8 }\nset limit states 5\n\
+        block drop in from <t> to any\nblock drop in inet from 10.0.0.1 to any\n\
+        pass out on em0 inet from 192.0.2.0/24 to any flags S/SA\n";
+    let ran = fuguctl(&nv);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out, printed);
+    let numbered = fuguctl(&["pfctl", "--etc", &etc, "-nvvDy=::1", "-f", &file]);
+    assert!(
+        numbered
+            .out
+            .contains("\n@0 block drop in from <t:0> to any\n")
+    );
+
+    let show = |what: &str| fuguctl(&["pfctl", "--etc", &etc, "-Dy=::1", what, "-f", &file]).out;
+    assert_eq!(show("-sT"), "t\n");
+    assert!(show("-sm").starts_with("states        hard limit        5\n"));
+    assert!(show("-st").contains("\nadaptive.start                0 states\n"));
+    assert!(show("-sr").starts_with("block drop in from <t> to any\nblock drop in inet6 from ::1"));
+    assert_eq!(show("-sn"), "");
+}
+
+#[test]
+fn pfctl_says_what_is_wrong_in_pfctls_words() {
+    let dir = Scratch::new("pfctl-wrong");
+    dir.write("bad", "pass in from $nothing\npass\npass on em0 port 80\n");
+    let file = dir.path("bad");
+    let ran = fuguctl(&["pfctl", "-nvf", &file]);
+    let want = format!(
+        "{file}:1: macro 'nothing' not defined\n{file}:1: syntax error\n{file}:3: syntax error\n"
+    );
+    assert_eq!(
+        (ran.status, ran.err.as_str(), ran.out.as_str()),
+        (1, want.as_str(), "")
+    );
+    let ran = fuguctl(&["pfctl", "-nf", "/nowhere/pf.conf"]);
+    let want = "pfctl: pushfile: /nowhere/pf.conf: No such file or directory\n\
+        pfctl: cannot open the main config file!: No such file or directory\n";
+    assert_eq!((ran.status, ran.err.as_str()), (1, want));
+    for (arguments, want) in [
+        (&["-f", "x"][..], "pfctl: nothing is loaded from here: "),
+        (&["-sr"], "pfctl: -s needs the rules here: "),
+        (&["-ss"], "pfctl: only a running appliance has states: "),
+        (&["-e"], "pfctl: -e needs a running appliance: "),
+        (
+            &["-nf", "x", "y"],
+            "pfctl: unknown command line argument: y ...\nusage: ",
+        ),
+    ] {
+        let mut words = vec!["pfctl"];
+        words.extend(arguments);
+        let ran = fuguctl(&words);
+        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{arguments:?}");
+        assert!(ran.err.starts_with(want), "{}", ran.err);
+    }
+    let quiet = fuguctl(&["pfctl", "-ne"]);
+    assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));
+}
+
+#[test]
+fn pfctl_loads_anchors_and_chooses_parts() {
+    let dir = Scratch::new("pfctl-parts");
+    let inner = dir.path("inner");
+    dir.write("inner", "pass in\n");
+    dir.write(
+        "old",
+        &format!(
+            "set limit states 5\nnat on em0 inet from 10/8 to any -> 192.0.2.1\npass\n\
+             load anchor x from \"{inner}\"\n"
+        ),
+    );
+    let file = dir.path("old");
+    let whole = fuguctl(&["pfctl", "-nvf", &file]);
+    let nat = "nat on em0 inet from 10.0.0.0/8 to any -> 192.0.2.1\n";
+    let pass = "pass all flags S/SA\npass in all flags S/SA\n";
+    assert_eq!(whole.out, format!("set limit states 5\n{nat}{pass}"));
+    assert_eq!(whole.err, format!("\nLoading anchor x from {inner}\n"));
+    assert_eq!(fuguctl(&["pfctl", "-nvNf", &file]).out, nat);
+    assert_eq!(fuguctl(&["pfctl", "-nvRf", &file]).out, pass);
+    assert_eq!(
+        fuguctl(&["pfctl", "-nvOf", &file]).out,
+        "set limit states 5\n"
+    );
+    std::fs::remove_file(&inner).unwrap();
+    let missing = fuguctl(&["pfctl", "-nf", &file]);
+    assert_eq!(missing.status, 1);
+    assert!(
+        missing.err.ends_with("pfctl: load anchors\n"),
+        "{}",
+        missing.err
+    );
+}

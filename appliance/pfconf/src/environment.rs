@@ -179,6 +179,14 @@ impl<'a> Known<'a> {
         self.services.get(name).copied()
     }
 
+    /// The name of a port, of UDP for protocol 17 and else of TCP.
+    pub(crate) fn service_name(&self, port: u16, proto: Option<u8>) -> Option<&'a str> {
+        let wanted = if proto == Some(17) { 17 } else { 6 };
+        let mut all = self.env.services.iter();
+        all.find(|s| s.1 == wanted && s.2 == port)
+            .map(|s| s.0.as_str())
+    }
+
     pub(crate) fn service_names(&self) -> impl Iterator<Item = &str> {
         self.env.services.iter().map(|s| s.0.as_str())
     }

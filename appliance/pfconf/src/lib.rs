@@ -75,6 +75,10 @@ pub enum Optimization {
     None,
     /// `basic`: no duplicates, tables from lists, an order that helps skip steps.
     Basic,
+    /// `profile`: the same, since there are no counters to look at.
+    Profile,
+    /// What `set ruleset-optimization` of the text says; `basic` without it.
+    AsTheTextSays,
 }
 
 /// What the caller chooses.
@@ -161,7 +165,7 @@ pub fn compile(
     env: &Environment,
     options: &Options,
 ) -> Compiled {
-    let mut front = Front::read(name, source, files, env, options);
+    let mut front = Front::read(name, source, files, env, options, Reach::WithAnchors);
     let known = Known::new(env);
     let built = &front.built;
     if options.lint && !front.messages.has_errors() {
@@ -172,8 +176,9 @@ pub fn compile(
     let ruleset = lowering.ruleset(&built.rules, &built.tables, &built.settings);
     let kif_names = std::mem::take(&mut lowering.kif_names);
     refuse_what_has_no_rule(built, &mut front.messages);
+    let style = print::Style::plain(&known);
     let printed = |rule: &policy::Rule| PrintedRule {
-        text: print::print_rule(rule, &known),
+        text: print::print_rule(rule, &style),
         label: rule.label.clone(),
         file: front.sources.name(rule.span.file).to_string(),
         line: front.sources.line(rule.span),
@@ -242,6 +247,8 @@ struct Front {
     sources: Sources,
     messages: Messages,
     built: Built,
+    /// What `pfctl -vv` says of macros that nothing used.
+    unused_macros: String,
 }
 
 /// Most files that `load anchor` reads: PF's default limit of anchors.
@@ -327,6 +334,15 @@ fn macros_of(options: &Options) -> Macros {
     macros
 }
 
+/// How far a text is followed.
+#[derive(Clone, Copy)]
+enum Reach<'a> {
+    /// The files of `load anchor` are read as well.
+    WithAnchors,
+    /// The text alone, which is that of this anchor; an empty path is the main ruleset.
+    Alone(&'a str),
+}
+
 impl Front {
     fn read(
         name: &str,
@@ -334,6 +350,7 @@ impl Front {
         files: &dyn Files,
         env: &Environment,
         options: &Options,
+        reach: Reach<'_>,
     ) -> Front {
         let mut sources = Sources::default();
         let mut messages = Messages::default();
@@ -352,13 +369,19 @@ impl Front {
             messages: &mut messages,
             files,
         };
+        if let Reach::Alone(path) = reach {
+            builder.anchor_path = path.to_string();
+        }
         reading.file(file, &mut macros, &mut builder);
-        reading.anchors(options, &mut builder);
+        if let Reach::WithAnchors = reach {
+            reading.anchors(options, &mut builder);
+        }
         let built = builder.finish(options);
         Front {
             sources,
             messages,
             built,
+            unused_macros: macros.unused(),
         }
     }
 }
@@ -368,7 +391,13 @@ impl Builder<'_> {
         let mut rules = self.rulesets.pop().unwrap_or_default();
         // The old dialect keeps a ruleset for each kind; they are loaded and shown one after the other.
         rules.sort_by_key(|rule| rule.kind.group());
-        if options.optimization == Optimization::Basic {
+        let said = self.settings.ruleset_optimization.as_deref();
+        let wanted = match options.optimization {
+            Optimization::None => false,
+            Optimization::Basic | Optimization::Profile => true,
+            Optimization::AsTheTextSays => !matches!(said, Some("none" | "no")),
+        };
+        if wanted {
             self.optimize(&mut rules);
         }
         number(&mut rules);

@@ -8,7 +8,7 @@ use crate::diag::Severity;
 use crate::message::{Audience, Message, Messages};
 use crate::optimize::matches_all_of;
 use crate::policy::{Addr, Rule, Table};
-use crate::print::print_rule;
+use crate::print::{Style, print_rule};
 use crate::source::Sources;
 
 /// Rulesets longer than this are not searched for shadowed rules: the search looks at every pair.
@@ -70,7 +70,7 @@ fn shadowed(
             Some(_) => format!("no packet reaches this rule: {place} takes them all"),
             None => format!("this rule never decides: {place} matches all its packets later"),
         };
-        let hint = print_rule(other, known);
+        let hint = print_rule(other, &Style::plain(known));
         warn(messages, "shadowed-rule", rule, text, hint);
     }
 }

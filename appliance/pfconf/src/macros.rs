@@ -1,6 +1,7 @@
 //! Macros: names for pieces of text. The text is lexed anew at each use, so it can hold any tokens, a `#` that
 //! comments out the rest of the line included; a `$` inside it is not expanded again (pf.conf(5), MACROS).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -10,6 +11,7 @@ use crate::words::nearest;
 #[derive(Debug, Default)]
 pub(crate) struct Macros {
     values: HashMap<String, Macro>,
+    definitions: usize,
 }
 
 #[derive(Debug)]
@@ -17,6 +19,9 @@ struct Macro {
     text: Rc<str>,
     /// Given on the command line (`-D`): the file cannot change it.
     fixed: bool,
+    /// Its definition is the so-manieth.
+    number: usize,
+    used: Cell<bool>,
 }
 
 impl Macros {
@@ -32,12 +37,31 @@ impl Macros {
     }
 
     fn insert(&mut self, name: &str, text: &str, fixed: bool) {
-        let text = text.into();
-        self.values.insert(name.into(), Macro { text, fixed });
+        self.definitions += 1;
+        let value = Macro {
+            text: text.into(),
+            fixed,
+            number: self.definitions,
+            used: Cell::new(false),
+        };
+        self.values.insert(name.into(), value);
     }
 
+    /// The text of a macro, which is used by that.
     pub(crate) fn value(&self, name: &str) -> Option<Rc<str>> {
-        self.values.get(name).map(|m| m.text.clone())
+        let found = self.values.get(name)?;
+        found.used.set(true);
+        Some(found.text.clone())
+    }
+
+    /// What `pfctl -vv` says at the end of a file.
+    pub(crate) fn unused(&self) -> String {
+        let all = self.values.iter().filter(|(_, m)| !m.used.get());
+        let mut unused: Vec<(usize, &str)> =
+            all.map(|(name, m)| (m.number, name.as_str())).collect();
+        unused.sort_unstable();
+        let line = |(_, name): &(usize, &str)| format!("warning: macro '{name}' not used\n");
+        unused.iter().map(line).collect()
     }
 
     /// A hint for a name that nobody defined.
@@ -51,6 +75,18 @@ impl Macros {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unused_macros_are_named_in_the_order_of_their_definitions() {
+        let mut m = Macros::default();
+        for name in ["b", "a", "c"] {
+            m.define(name, "1");
+        }
+        m.define("b", "2");
+        assert_eq!(m.value("c").as_deref(), Some("1"));
+        let want = "warning: macro 'a' not used\nwarning: macro 'b' not used\n";
+        assert_eq!(m.unused(), want);
+    }
 
     #[test]
     fn the_last_definition_counts_unless_the_command_line_gave_one() {

@@ -1,5 +1,6 @@
 //! Rules as `pfctl -s rules` prints them. What is printed here is parsed again to the same rules.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -17,50 +18,100 @@ use crate::policy::{
 use crate::pools::{NAT_PORTS, PoolUse};
 use crate::resolve::ID_UNKNOWN;
 
-/// The rule without the body of an anchor.
-pub(crate) fn print_rule(rule: &Rule, known: &Known<'_>) -> String {
-    let mut out = String::new();
-    if let RuleKind::Ether(ether) = &rule.kind {
-        print_ether(&mut out, rule, ether);
-        return out;
-    }
-    print_action(&mut out, rule);
-    print_head(&mut out, rule, known);
-    match &rule.kind {
-        RuleKind::Translation { .. } => print_translation(&mut out, rule),
-        RuleKind::Scrub { fragment, .. } => print_old_scrub(&mut out, rule, fragment),
-        _ => print_options(&mut out, rule),
-    }
-    out
-}
-
-/// Rules one per line, bodies of anchors indented by two blanks.
-pub(crate) fn print_rules(rules: &[Rule], known: &Known<'_>) -> String {
-    let mut out = String::new();
-    print_indented(&mut out, rules, known, 0);
-    out
-}
-
-fn print_indented(out: &mut String, rules: &[Rule], known: &Known<'_>, depth: usize) {
-    for rule in rules {
-        let indent = "  ".repeat(depth);
-        let text = print_rule(rule, known);
-        match &rule.body {
-            Some(body) => {
-                *out += &format!("{indent}{text} {{\n");
-                print_indented(out, body, known, depth + 1);
-                *out += &format!("{indent}}}\n");
-            }
-            None => *out += &format!("{indent}{text}\n"),
-        }
-    }
-}
-
 /// Appends; writing to a `String` cannot fail.
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => {{
         let _infallible = write!($out, $($arg)*);
     }};
+}
+
+/// What `pfctl -sr` is told by its switches.
+pub(crate) struct Style<'a> {
+    pub(crate) known: &'a Known<'a>,
+    /// `-P`: ports by their names.
+    pub(crate) port_names: bool,
+    /// `-vv`: numbers of rules, and how many addresses there are behind a name.
+    pub(crate) counts: Option<Counts>,
+}
+
+/// How many addresses there are behind a name. pfctl itself knows none before the rules are loaded.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Entries of tables.
+    pub(crate) tables: HashMap<String, usize>,
+    /// Addresses of interfaces are counted too.
+    pub(crate) interfaces: bool,
+}
+
+impl<'a> Style<'a> {
+    pub(crate) fn plain(known: &'a Known<'a>) -> Self {
+        Style {
+            known,
+            port_names: false,
+            counts: None,
+        }
+    }
+
+    fn table_count(&self, name: &str) -> Option<usize> {
+        let counts = self.counts.as_ref()?;
+        Some(counts.tables.get(name).copied().unwrap_or(0))
+    }
+
+    fn interface_count(&self, name: &str, af: Option<Af>) -> Option<usize> {
+        let counts = self.counts.as_ref()?;
+        if !counts.interfaces {
+            return Some(0);
+        }
+        let members = self.known.members(name).unwrap_or_default();
+        let all = members.iter().flat_map(|i| &i.addresses);
+        let ours = all.filter(|a| af.is_none_or(|af| (af == Af::Inet) == a.address.is_ipv4()));
+        Some(ours.count())
+    }
+}
+
+/// The rule without the body of an anchor.
+pub(crate) fn print_rule(rule: &Rule, style: &Style<'_>) -> String {
+    let mut out = String::new();
+    if let RuleKind::Ether(ether) = &rule.kind {
+        print_ether(&mut out, rule, ether, style);
+        return out;
+    }
+    print_action(&mut out, rule);
+    print_head(&mut out, rule, style);
+    match &rule.kind {
+        RuleKind::Translation { .. } => print_translation(&mut out, rule, style),
+        RuleKind::Scrub { fragment, .. } => print_old_scrub(&mut out, rule, fragment),
+        _ => print_options(&mut out, rule, style),
+    }
+    out
+}
+
+/// Rules one per line, bodies of anchors indented by two blanks. With numbers nothing is indented but braces.
+pub(crate) fn print_rules(rules: &[Rule], style: &Style<'_>) -> String {
+    let mut out = String::new();
+    print_indented(&mut out, rules, style, 0);
+    out
+}
+
+fn print_indented(out: &mut String, rules: &[Rule], style: &Style<'_>, depth: usize) {
+    let indent = "  ".repeat(depth);
+    let mut number = 0;
+    for (n, rule) in rules.iter().enumerate() {
+        // Each kind of rules has its own ruleset.
+        let same = n > 0 && rules[n - 1].kind.group() == rule.kind.group();
+        number = if same { number + 1 } else { 0 };
+        match style.counts {
+            Some(_) => put!(out, "@{number} "),
+            None => *out += &indent,
+        }
+        *out += &print_rule(rule, style);
+        if let Some(body) = rule.body.as_ref().filter(|body| !body.is_empty()) {
+            *out += " {\n";
+            print_indented(out, body, style, depth + 1);
+            put!(out, "{indent}}}");
+        }
+        out.push('\n');
+    }
 }
 
 fn print_action(out: &mut String, rule: &Rule) {
@@ -98,7 +149,7 @@ fn print_action(out: &mut String, rule: &Rule) {
 }
 
 /// A rule for Ethernet frames.
-fn print_ether(out: &mut String, rule: &Rule, ether: &Ether) {
+fn print_ether(out: &mut String, rule: &Rule, ether: &Ether, style: &Style<'_>) {
     *out += match ether.action {
         ActionKind::Pass => "ether pass",
         ActionKind::Block => "ether block",
@@ -121,7 +172,7 @@ fn print_ether(out: &mut String, rule: &Rule, ether: &Ether) {
         }
     }
     *out += " l3";
-    print_from_to(out, rule);
+    print_from_to(out, rule, style);
     if let Some((queue, _)) = &rule.queue {
         put!(out, " queue {queue}");
     }
@@ -189,7 +240,7 @@ fn code_text(af: Af, (icmp_type, code): (u8, u8)) -> String {
 }
 
 /// Direction to addresses.
-fn print_head(out: &mut String, rule: &Rule, known: &Known<'_>) {
+fn print_head(out: &mut String, rule: &Rule, style: &Style<'_>) {
     print_direction(out, rule);
     if let Some(log) = &rule.log {
         print_log(out, log);
@@ -199,18 +250,18 @@ fn print_head(out: &mut String, rule: &Rule, known: &Known<'_>) {
     }
     print_on(out, rule);
     if has_early_route(rule) {
-        print_route(out, rule);
+        print_route(out, rule, style);
     }
     if let Some(af) = rule.af {
         put!(out, " {}", af_text(af));
     }
     if let Some(proto) = rule.proto {
-        match known.protocol_name(proto) {
+        match style.known.protocol_name(proto) {
             Some(name) => put!(out, " proto {name}"),
             None => put!(out, " proto {proto}"),
         }
     }
-    print_from_to(out, rule);
+    print_from_to(out, rule, style);
 }
 
 fn print_log(out: &mut String, log: &LogSpec) {
@@ -246,7 +297,7 @@ pub(crate) fn af_text(af: Af) -> &'static str {
     }
 }
 
-fn print_from_to(out: &mut String, rule: &Rule) {
+fn print_from_to(out: &mut String, rule: &Rule, style: &Style<'_>) {
     let free = |end: &End| {
         end.addr == Addr::Any
             || matches!(
@@ -264,21 +315,36 @@ fn print_from_to(out: &mut String, rule: &Rule) {
         return;
     }
     *out += " from ";
-    print_end(out, &rule.src, rule.af);
+    print_end(out, &rule.src, rule, style);
     if let Some(os) = &rule.os {
         put!(out, " os \"{os}\"");
     }
     *out += " to ";
-    print_end(out, &rule.dst, rule.af);
+    print_end(out, &rule.dst, rule, style);
 }
 
-fn print_end(out: &mut String, end: &End, af: Option<Af>) {
+fn print_end(out: &mut String, end: &End, rule: &Rule, style: &Style<'_>) {
     if end.not {
         *out += "! ";
     }
-    print_addr(out, &end.addr, af);
+    print_addr_counted(out, &end.addr, rule.af, style);
     if let Some(port) = end.port {
-        put!(out, " port {}", port_text(port));
+        put!(out, " port {}", port_text(port, rule.proto, style));
+    }
+}
+
+/// An address, with the number of those behind a name if the style asks for it.
+fn print_addr_counted(out: &mut String, addr: &Addr, af: Option<Af>, style: &Style<'_>) {
+    match addr {
+        Addr::Table(name) => match style.table_count(name) {
+            Some(n) => put!(out, "<{name}:{n}>"),
+            None => put!(out, "<{name}>"),
+        },
+        Addr::Dynamic(dynamic) => {
+            let count = style.interface_count(&dynamic.name, af);
+            print_dynamic(out, dynamic, af, count);
+        }
+        _ => print_addr(out, addr, af),
     }
 }
 
@@ -298,7 +364,7 @@ pub(crate) fn print_addr(out: &mut String, addr: &Addr, rule_af: Option<Af>) {
         Addr::Range { af, low, high } => {
             put!(out, "{} - {}", ip_text(*af, *low), ip_text(*af, *high));
         }
-        Addr::Dynamic(dynamic) => print_dynamic(out, dynamic, rule_af),
+        Addr::Dynamic(dynamic) => print_dynamic(out, dynamic, rule_af, None),
         Addr::Table(name) => put!(out, "<{name}>"),
         Addr::NoRoute => *out += "no-route",
         Addr::UrpfFailed => *out += "urpf-failed",
@@ -306,7 +372,7 @@ pub(crate) fn print_addr(out: &mut String, addr: &Addr, rule_af: Option<Af>) {
     }
 }
 
-fn print_dynamic(out: &mut String, dynamic: &Dynamic, af: Option<Af>) {
+fn print_dynamic(out: &mut String, dynamic: &Dynamic, af: Option<Af>, count: Option<usize>) {
     put!(out, "({}", dynamic.name);
     let mods = dynamic.mods;
     for (set, word) in [
@@ -316,6 +382,9 @@ fn print_dynamic(out: &mut String, dynamic: &Dynamic, af: Option<Af>) {
         (mods.no_alias, ":0"),
     ] {
         *out += if set { word } else { "" };
+    }
+    if let Some(count) = count {
+        put!(out, ":{count}");
     }
     *out += ")";
     if af.is_some_and(|af| dynamic.bits < af.bits()) {
@@ -337,8 +406,12 @@ pub(crate) fn print_table_entry(host: &Host) -> String {
     out
 }
 
-fn port_text(port: PortRange) -> String {
-    let (a, b) = (port.a, port.b);
+fn port_text(port: PortRange, proto: Option<u8>, style: &Style<'_>) -> String {
+    let name = |port: u16| match style.known.service_name(port, proto) {
+        Some(name) if style.port_names => name.to_string(),
+        _ => port.to_string(),
+    };
+    let a = name(port.a);
     match port.op {
         PortOp::Eq => format!("= {a}"),
         PortOp::Ne => format!("!= {a}"),
@@ -346,13 +419,14 @@ fn port_text(port: PortRange) -> String {
         PortOp::Le => format!("<= {a}"),
         PortOp::Gt => format!("> {a}"),
         PortOp::Ge => format!(">= {a}"),
-        PortOp::Range => format!("{a}:{b}"),
-        PortOp::Inside => format!("{a} >< {b}"),
-        PortOp::Outside => format!("{a} <> {b}"),
+        // Ranges stay numbers.
+        PortOp::Range => format!("{}:{}", port.a, port.b),
+        PortOp::Inside => format!("{} >< {}", port.a, port.b),
+        PortOp::Outside => format!("{} <> {}", port.a, port.b),
     }
 }
 
-fn print_options(out: &mut String, rule: &Rule) {
+fn print_options(out: &mut String, rule: &Rule, style: &Style<'_>) {
     if let Some((kind, not)) = &rule.received_on {
         let not = if *not { "! " } else { "" };
         put!(out, " {not}received-on {}", if_text(kind));
@@ -393,9 +467,9 @@ fn print_options(out: &mut String, rule: &Rule) {
         put!(out, " rtable {rtable}");
     }
     print_divert(out, rule);
-    print_translations(out, rule);
+    print_translations(out, rule, style);
     if !has_early_route(rule) {
-        print_route(out, rule);
+        print_route(out, rule, style);
     }
 }
 
@@ -616,29 +690,29 @@ fn print_divert(out: &mut String, rule: &Rule) {
     }
 }
 
-fn print_translations(out: &mut String, rule: &Rule) {
+fn print_translations(out: &mut String, rule: &Rule, style: &Style<'_>) {
     let af = rule.naf.or(rule.af);
     if let (Some(naf), Some(nat)) = (rule.naf, &rule.nat) {
         put!(out, " af-to {} from ", af_text(naf));
-        print_pool(out, nat, af, PoolUse::Nat);
+        print_pool(out, nat, (af, PoolUse::Nat), style);
         if let Some(rdr) = &rule.rdr {
             *out += " to ";
-            print_pool(out, rdr, af, PoolUse::Rdr);
+            print_pool(out, rdr, (af, PoolUse::Rdr), style);
         }
         return;
     }
     if let Some(nat) = &rule.nat {
         *out += " nat-to ";
-        print_pool(out, nat, af, PoolUse::Nat);
+        print_pool(out, nat, (af, PoolUse::Nat), style);
     }
     if let Some(rdr) = &rule.rdr {
         *out += " rdr-to ";
-        print_pool(out, rdr, af, PoolUse::Rdr);
+        print_pool(out, rdr, (af, PoolUse::Rdr), style);
     }
 }
 
 /// The right side of `nat`, `rdr`, `binat` of the old dialect.
-fn print_translation(out: &mut String, rule: &Rule) {
+fn print_translation(out: &mut String, rule: &Rule, style: &Style<'_>) {
     print_tags(out, rule);
     if let Some(rtable) = rule.rtable {
         put!(out, " rtable {rtable}");
@@ -654,7 +728,7 @@ fn print_translation(out: &mut String, rule: &Rule) {
             }
         );
         let usage = if binat { PoolUse::Route } else { usage };
-        print_pool(out, pool, rule.af, usage);
+        print_pool(out, pool, (rule.af, usage), style);
     }
 }
 
@@ -664,7 +738,7 @@ fn has_early_route(rule: &Rule) -> bool {
     pool.is_some_and(|p| p.hosts.iter().any(|h| h.via.is_some()))
 }
 
-fn print_route(out: &mut String, rule: &Rule) {
+fn print_route(out: &mut String, rule: &Rule, style: &Style<'_>) {
     let Some((kind, pool)) = &rule.route else {
         return;
     };
@@ -673,21 +747,26 @@ fn print_route(out: &mut String, rule: &Rule) {
         RouteKind::Reply => " reply-to ",
         RouteKind::Dup => " dup-to ",
     };
-    print_pool(out, pool, rule.af, PoolUse::Route);
+    print_pool(out, pool, (rule.af, PoolUse::Route), style);
     if rule.prefer_ipv6_nexthop {
         *out += " prefer-ipv6-nexthop";
     }
 }
 
-fn print_pool(out: &mut String, pool: &Pool, af: Option<Af>, usage: PoolUse) {
+fn print_pool(
+    out: &mut String,
+    pool: &Pool,
+    (af, usage): (Option<Af>, PoolUse),
+    style: &Style<'_>,
+) {
     match (&pool.table, pool.hosts.as_slice()) {
-        (Some(table), _) => put!(out, "<{table}>"),
-        (None, [one]) => print_target(out, one, af),
+        (Some(table), _) => print_addr_counted(out, &Addr::Table(table.clone()), af, style),
+        (None, [one]) => print_target(out, one, af, style),
         (None, several) => {
             *out += "{ ";
             for (n, host) in several.iter().enumerate() {
                 *out += if n > 0 { ", " } else { "" };
-                print_target(out, host, af);
+                print_target(out, host, af, style);
             }
             *out += " }";
         }
@@ -709,17 +788,17 @@ fn print_pool(out: &mut String, pool: &Pool, af: Option<Af>, usage: PoolUse) {
     print_pool_opts(out, pool, usage);
 }
 
-fn print_target(out: &mut String, host: &Host, af: Option<Af>) {
+fn print_target(out: &mut String, host: &Host, af: Option<Af>, style: &Style<'_>) {
     match &host.via {
         Some(interface) => {
             put!(out, "({interface}");
             if host.addr != Addr::Any {
                 *out += " ";
-                print_addr(out, &host.addr, af);
+                print_addr_counted(out, &host.addr, af, style);
             }
             *out += ")";
         }
-        None => print_addr(out, &host.addr, af),
+        None => print_addr_counted(out, &host.addr, af, style),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Text in, policy and messages out: the compiler through its public face.
 
 use net::KifId;
+use pfconf::pfctl::{Show, ShowHow, Source, Surroundings, show};
 use pfconf::{
     Compiled, EnvAddress, EnvInterface, Environment, Files, NoFiles, Options, compile, diag,
 };
@@ -449,11 +450,28 @@ fn loaded_anchors_stand_where_their_rules_do() {
         "pass in on em0\nanchor two\nload anchor two from \"b.conf\"",
     );
     let source = b"anchor one\nload anchor one from \"a.conf\"";
-    let out = pfconf::pfctl::pfctl_nv("stdin", source, &files, &environment(), &Options::default());
+    let shown = |files: &OneFile| {
+        let (env, options) = (environment(), Options::default());
+        let around = Surroundings {
+            files,
+            env: &env,
+            options: &options,
+        };
+        let source = Source {
+            name: "stdin",
+            text: source,
+        };
+        let how = ShowHow {
+            recurse: true,
+            ..ShowHow::default()
+        };
+        show(source, around, Show::Rules, how)
+    };
+    let out = shown(&files);
     assert_eq!(out.status, 1);
-    assert_eq!(out.stderr, "a.conf:3: cannot load anchor from b.conf\n");
-    let files = OneFile("a.conf", "pass in on em0");
-    let out = pfconf::pfctl::pfctl_nv("stdin", source, &files, &environment(), &Options::default());
+    let said = "a.conf:3: cannot load anchor from b.conf\n";
+    assert!(out.stderr.starts_with(said), "{}", out.stderr);
+    let out = shown(&OneFile("a.conf", "pass in on em0"));
     assert_eq!(
         out.stdout,
         "anchor \"one\" all {\n  pass in on em0 all flags S/SA\n}\n"
