@@ -11,6 +11,8 @@ use crate::reason::Reason;
 
 /// ICMP.
 pub const PROTO_ICMP: u8 = 1;
+/// IGMP.
+pub const PROTO_IGMP: u8 = 2;
 /// TCP.
 pub const PROTO_TCP: u8 = 6;
 /// UDP.
@@ -187,7 +189,7 @@ pub fn describe4(
         tos: packet.tos(),
         ttl: packet.ttl(),
         options: walk.has_options
-            && !(walk.router_alert && !walk.has_other_options && walk.protocol == 2),
+            && !(walk.protocol == PROTO_IGMP && walk.router_alert && !walk.has_other_options),
         dont_fragment: packet.dont_fragment(),
         ip_at: ip_at as u16,
         l4_at: (ip_at + walk.offset) as u16,
@@ -205,6 +207,8 @@ pub fn describe4(
         PROTO_ICMP => describe_icmp(pd, l4)?,
         // ICMPv6 cannot travel in IPv4.
         PROTO_ICMP6 => return Err(Reason::Normalize),
+        // RFC 1112 appendix I: never beyond the link. Otherwise a router alert would need no `allow-opts`.
+        PROTO_IGMP if pd.ttl != 1 || !packet.dst().is_multicast() => return Err(Reason::IpOption),
         _ => {
             pd.kind = Kind::Other;
             pd.set_key((0, 0));
@@ -227,7 +231,7 @@ pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), 
         proto: walk.next_header,
         tos: packet.traffic_class(),
         ttl: packet.hop_limit(),
-        options: walk.has_options(),
+        options: walk.has_options() || walk.router_alert,
         dont_fragment: true,
         ip_at: ip_at as u16,
         l4_at: (ip_at + walk.offset) as u16,
@@ -243,7 +247,13 @@ pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), 
     match pd.proto {
         PROTO_TCP => describe_tcp(pd, l4)?,
         PROTO_UDP => describe_udp(pd, l4)?,
-        PROTO_ICMP6 => describe_icmp6(pd, l4)?,
+        PROTO_ICMP6 => {
+            describe_icmp6(pd, l4)?;
+            if is_listener_discovery(pd.icmp.0) {
+                check_listener_discovery(pd, packet.src())?;
+                pd.options = walk.has_options();
+            }
+        }
         // ICMP cannot travel in IPv6.
         PROTO_ICMP => return Err(Reason::Normalize),
         _ => {
@@ -252,6 +262,20 @@ pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Multicast listener discovery (RFC 2710 3, RFC 3810 5).
+fn is_listener_discovery(icmp_type: u8) -> bool {
+    matches!(icmp_type, 130..=132 | 143)
+}
+
+/// Listener discovery needs no `allow-opts` for its router alert, and must come from the link (RFC 3810 5).
+fn check_listener_discovery(pd: &PacketDesc, src: core::net::Ipv6Addr) -> Result<(), Reason> {
+    if pd.ttl == 1 && (src.is_unicast_link_local() || src.is_unspecified()) {
+        Ok(())
+    } else {
+        Err(Reason::IpOption)
+    }
 }
 
 #[inline]

@@ -25,6 +25,8 @@ use crate::topology::Topology;
 const ROUNDS_MAX: usize = 10_000;
 /// Turns between two looks at the clock while time passes; real boxes take thousands.
 const TURNS_PER_STEP: usize = 64;
+/// Frames kept for the record of a failing test.
+const RECORD_MAX: usize = 4096;
 /// Buffers of the box.
 const BUFFERS: usize = 4096;
 /// Places for rule counters.
@@ -115,7 +117,7 @@ pub struct Rig {
     before: Tally,
     /// Shortest and longest IP packet on the wires since the last check.
     lens: (usize, usize),
-    record: Vec<Recorded>,
+    record: VecDeque<Recorded>,
     host_reads: bool,
     finished: bool,
 }
@@ -150,7 +152,7 @@ impl Rig {
         let pool = SimPool::new(BUFFERS);
         let (ends, control) = worker::connect::<SimNic>(usize::from(spread.workers), RULE_SLOTS);
         let ports: Vec<SimPort> = (0..topology.ports.len() as u16)
-            .map(|n| sim_port(n, spread, &pool))
+            .map(|n| sim_port(n, spread, topology.tx_depth, &pool))
             .collect();
         let mut queues: Vec<_> = ports
             .iter()
@@ -197,7 +199,7 @@ impl Rig {
             to_host: VecDeque::new(),
             before: Tally::default(),
             lens: (usize::MAX, 0),
-            record: Vec::new(),
+            record: VecDeque::new(),
             host_reads: true,
             finished: false,
         };
@@ -229,10 +231,15 @@ impl Rig {
 
     /// Publishes a pf.conf as a new generation and lets every worker adopt it. Equal rules keep their counters.
     pub fn reload(&mut self, policy: &str) {
+        self.publish_policy(policy);
+        self.run();
+    }
+
+    /// Publishes a pf.conf without letting anybody adopt it yet.
+    pub fn publish_policy(&mut self, policy: &str) {
         let mut ruleset = policy::compile(policy, &self.topology);
         self.slots.assign(&mut ruleset);
         self.publish(ruleset);
-        self.run();
     }
 
     /// Changes interfaces, routes or hosts, and publishes with the policy `policy`.
@@ -334,7 +341,10 @@ impl Rig {
         if let Some(len) = ip_len(frame) {
             self.lens = widened(self.lens, len);
         }
-        self.record.push(Recorded {
+        if self.record.len() == RECORD_MAX {
+            self.record.pop_front();
+        }
+        self.record.push_back(Recorded {
             now_ms: self.now_ms,
             port,
             leaving,
@@ -399,6 +409,15 @@ impl Rig {
         self.run();
     }
 
+    /// A frame arrives that the card may refuse, for its length; says whether it took it. The box runs.
+    pub fn offer_frame(&mut self, port: &str, frame: &[u8]) -> bool {
+        let n = self.topology.port_of(port);
+        self.note(n, false, frame);
+        let taken = self.ports[n].inject(frame);
+        self.run();
+        taken
+    }
+
     /// A packet arrives, addressed to the box, from the host that has or leads to its source; if there is none, from
     /// the first host of the link.
     pub fn send(&mut self, port: &str, packet: &Packet) {
@@ -416,22 +435,43 @@ impl Rig {
 
     /// As many packets arrive at once, in one burst.
     pub fn send_burst(&mut self, port: &str, packets: &[Packet]) {
-        let n = self.topology.port_of(port);
         for packet in packets {
-            let frame = self.framed(port, packet);
-            self.note(n, false, &frame);
-            let taken = self.ports[n].inject(&frame);
-            self.check(taken, || format!("{port} refused a frame"));
+            self.arrive(port, packet);
         }
         self.run();
     }
 
+    /// A packet arrives, and nobody takes a turn yet.
+    pub fn arrive(&mut self, port: &str, packet: &Packet) {
+        let frame = self.framed(port, packet);
+        let n = self.topology.port_of(port);
+        self.note(n, false, &frame);
+        let taken = self.ports[n].inject(&frame);
+        self.check(taken, || format!("{port} refused a frame"));
+    }
+
+    /// One worker takes turns until it finds no work; the others sleep, and nobody reads what leaves.
+    pub fn turn_only(&mut self, worker: usize) {
+        for _ in 0..ROUNDS_MAX {
+            if !self.workers[worker].turn(self.now_ms) {
+                return;
+            }
+        }
+        self.fail("the box finds work for ever");
+    }
+
     /// The local host sends a packet.
     pub fn host_sends(&mut self, packet: &Packet) {
+        self.host_sends_from(packet, 0);
+    }
+
+    /// As [`Rig::host_sends`], with `missing` bytes less room in front of the packet than usual.
+    pub fn host_sends_from(&mut self, packet: &Packet, missing: usize) {
         let bytes = packet.bytes();
         self.lens = widened(self.lens, bytes.len());
         let mut buf = self.pool.clone().allocate().expect("a buffer");
-        buf.append(bytes.len()).expect("room");
+        buf.prepend(missing).expect("room in front");
+        buf.append(bytes.len() - missing).expect("room");
         buf.bytes_mut().copy_from_slice(&bytes);
         let carried = Carried {
             buf,
@@ -531,6 +571,11 @@ impl Rig {
     /// Changes since the last mark, by name.
     pub fn changes(&self) -> std::collections::BTreeMap<String, i64> {
         self.tally().since(&self.before)
+    }
+
+    /// What must be true whenever the box has nothing to do, whatever came before.
+    pub fn check_books(&self) {
+        self.check_at_rest(&self.tally());
     }
 
     fn check_at_rest(&self, now: &Tally) {
@@ -649,8 +694,9 @@ impl Drop for Rig {
     }
 }
 
-fn sim_port(n: u16, spread: Spread, pool: &SimPool) -> SimPort {
+fn sim_port(n: u16, spread: Spread, tx_depth: usize, pool: &SimPool) -> SimPort {
     let config = SimPortConfig {
+        tx_depth,
         rx_queues: spread.workers,
         tx_queues: spread.workers,
         // Jumbo frames can arrive whatever the interface's MTU is: what may leave is the box's decision.

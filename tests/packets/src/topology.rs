@@ -49,6 +49,8 @@ pub struct Topology {
     pub routes: Vec<(Prefix, Option<IpAddr>)>,
     /// Destinations dropped silently.
     pub blackholes: Vec<Prefix>,
+    /// Frames that a card takes before somebody must read them.
+    pub tx_depth: usize,
 }
 
 /// Parses `text`, or panics with it: rigs are written by hand.
@@ -73,7 +75,16 @@ fn prefix(text: &str) -> Prefix {
 impl Topology {
     /// Nothing.
     pub fn new() -> Self {
-        Topology::default()
+        Topology {
+            tx_depth: 1024,
+            ..Topology::default()
+        }
+    }
+
+    /// Cards that take only `frames` until somebody reads them.
+    pub fn cards_of(mut self, frames: usize) -> Self {
+        self.tx_depth = frames;
+        self
     }
 
     /// The usual one: `sim0` (group `inside`, 192.0.2.1/24, 2001:db8:1::1/64) with a host `.2` and `::2`, and `sim1`

@@ -316,6 +316,12 @@ fn headers_that_break_their_rules_are_dropped_before_the_rules() {
         let six = udp(&at(A6, 1), &at(B6, 1));
         let syn = tcp("192.0.2.2:1", "198.51.100.2:1", "S");
         for (what, af, bytes, reason) in [
+            (
+                "IPv4 header checksum",
+                4,
+                spoiled(&four, 10, 0),
+                "proto-cksum",
+            ),
             ("header length 16", 4, spoiled(&four, 0, 0x44), "normalize"),
             (
                 "longer than the frame",

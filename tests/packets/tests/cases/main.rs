@@ -3,9 +3,13 @@
 
 mod filter;
 mod forward;
+mod fragment;
 mod local;
 mod neighbor;
+mod overload;
+mod reload;
 mod state;
+mod workers;
 
 use packets::{Rig, Topology, everywhere};
 

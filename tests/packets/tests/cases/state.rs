@@ -1,7 +1,7 @@
 //! States: TCP windows and resets, timeouts, ICMP, limits, options of the state clause.
 
-use packets::packet::{Error, error};
-use packets::{Packet, Rig, Topology, echo, echo_reply, everywhere, tcp, udp};
+use packets::packet::{Error, error, icmp_message};
+use packets::{Packet, Rig, Topology, echo, echo_reply, everywhere, raw, tcp, udp};
 use state::TcpState;
 
 use crate::{A, A6, B, B6, Family, INET, at, both};
@@ -673,5 +673,137 @@ fn ip_options_need_allow_opts() {
                 "received drop:ip-option searches sim0.in6.block r0.evals r0.in",
             );
         }
+    });
+}
+
+/// Router alert: IPv4 option (RFC 2113), and hop-by-hop option with two bytes of padding (RFC 2711).
+const ROUTER_ALERT: [u8; 4] = [0x94, 4, 0, 0];
+const ROUTER_ALERT6: [u8; 7] = [0, 5, 2, 0, 0, 1, 0];
+
+#[test]
+fn a_router_alert_passes_for_group_membership_alone() {
+    let igmp = raw(A, "224.0.0.22", 2, &[0x16, 0, 9, 0xfd, 224, 0, 0, 251]).ttl(1);
+    let mld = |src, kind| icmp_message(src, "ff02::16", kind, 0, [0; 4], &[0; 20]).ttl(1);
+    let local = "fe80::aa";
+    let rows = [
+        ("IGMP", igmp.clone().options(&ROUTER_ALERT), "multicast"),
+        ("IGMP without it", igmp.clone(), "multicast"),
+        ("IGMP from afar", igmp.clone().ttl(2), "ip-option"),
+        ("IGMP to one host", igmp.clone().to(B), "ip-option"),
+        (
+            "IGMP with another option",
+            igmp.options(&RECORD_ROUTE),
+            "ip-option",
+        ),
+        (
+            "UDP with a router alert",
+            udp(&at(A, 1), &at(B, 1)).options(&ROUTER_ALERT),
+            "ip-option",
+        ),
+        (
+            "MLD",
+            mld(local, 143).extension(0, &ROUTER_ALERT6),
+            "multicast",
+        ),
+        (
+            "MLD of the first version",
+            mld(local, 131).extension(0, &ROUTER_ALERT6),
+            "multicast",
+        ),
+        (
+            "MLD before there is an address",
+            mld("::", 143).extension(0, &ROUTER_ALERT6),
+            "multicast",
+        ),
+        ("MLD without it", mld(local, 143), "multicast"),
+        (
+            "MLD from afar",
+            mld(local, 143).extension(0, &ROUTER_ALERT6).ttl(64),
+            "ip-option",
+        ),
+        (
+            "MLD of a global address",
+            mld(A6, 143).extension(0, &ROUTER_ALERT6),
+            "ip-option",
+        ),
+        (
+            "echo with a router alert",
+            echo(A6, B6, 1, 1).extension(0, &ROUTER_ALERT6),
+            "ip-option",
+        ),
+        (
+            "padding in a hop-by-hop header",
+            mld(local, 143).extension(0, &[0, 1, 4, 0, 0, 0, 0]),
+            "ip-option",
+        ),
+        (
+            "a routing header of type 0",
+            udp(&at(A6, 1), &at(B6, 1)).extension(
+                43,
+                &[
+                    2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+                ],
+            ),
+            "ip-option",
+        ),
+    ];
+    everywhere("pass no state", &usual(), |rig| {
+        for (what, packet, reason) in &rows {
+            rig.mark();
+            rig.send("sim0", packet);
+            rig.expect_nothing_more();
+            let dropped = rig
+                .changes()
+                .into_keys()
+                .find(|name| name.starts_with("drop:"));
+            assert_eq!(dropped, Some(format!("drop:{reason}")), "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_path_mtu_is_found_to_the_byte() {
+    // FreeBSD icmp "fragmentation_needed": 1464 bytes of echo data pass a link of 1492, 1468 do not.
+    let topology = usual().mtu("sim1", 1492);
+    everywhere("pass", &topology, |rig| {
+        let fits = echo(A, B, 7, 1).df().data(1464);
+        rig.send("sim0", &fits);
+        rig.expect("sim1", &fits.hop());
+        let large = echo(A, B, 7, 2).df().data(1468);
+        rig.send("sim0", &large);
+        let told = error("192.0.2.1", &large.hop(), Error::TooBig(1492)).as_box_error(&large);
+        rig.expect("sim0", &told);
+    });
+}
+
+#[test]
+fn echo_is_judged_on_either_interface() {
+    // FreeBSD forward v4 and v6.
+    for (policy, passes) in [
+        ("block in on sim0", false),
+        ("block out on sim1", false),
+        ("block in on sim1", false),
+        ("block out on sim0", false),
+        ("block\npass in on sim0\npass out on sim1", true),
+    ] {
+        both(policy, &usual(), |rig, f| {
+            let ask = echo(f.a, f.b, 7, 1);
+            rig.send("sim0", &ask);
+            let there = rig.take("sim1").is_some();
+            rig.send("sim1", &ask.answer());
+            assert_eq!(there && rig.take("sim0").is_some(), passes, "{policy}");
+            rig.ignore_rest();
+        });
+    }
+}
+
+#[test]
+fn a_fin_that_acknowledges_less_than_before_is_taken() {
+    // OpenBSD pf_state "negack_fin": the acknowledgement lies below what was acknowledged already.
+    both("pass", &usual(), |rig, f| {
+        let c = Connection::of(f, 1000).opened(rig);
+        c.passes_there(rig, &c.there("A", 1, 1).data(100));
+        c.passes_back(rig, &c.back("A", 1, 101));
+        c.passes_back(rig, &c.back("FA", 1, 51));
     });
 }
