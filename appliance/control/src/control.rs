@@ -178,28 +178,19 @@ impl Control {
         if let Ok(verified) = signature::verify(&bytes, &self.trusted()) {
             self.stored.floor = self.stored.floor.max(Some(verified.date));
         }
-        self.start(&bytes, "boot", "the stored bundle")
-    }
-
-    /// Puts a bundle from the seed disk or the command line in force. Not stored: it comes again with every start.
-    pub fn start_given(&mut self, bytes: &[u8], origin: &str) -> bool {
-        self.start(bytes, origin, "the given bundle")
-    }
-
-    /// Puts plain files in force, as [`Control::start_given`] does.
-    pub fn start_files(&mut self, files: &BTreeMap<String, Vec<u8>>, origin: &str) -> bool {
-        let digest = digest_of_files(files);
-        self.begin(files, digest, origin, "the given files")
-    }
-
-    fn start(&mut self, bytes: &[u8], origin: &str, what: &str) -> bool {
-        match open(bytes) {
-            Ok(bundle) => self.begin(&bundle.files, bundle.digest, origin, what),
+        match open(&bytes) {
+            Ok(bundle) => self.begin(&bundle.files, bundle.digest, "boot", "the stored bundle"),
             Err(why) => {
-                log::error!("{what} is not used: {why:?}");
+                log::error!("the stored bundle is not used: {why:?}");
                 false
             }
         }
+    }
+
+    /// Puts files from the command line or a seed disk in force. Not stored: they come again with every start.
+    pub fn start_files(&mut self, files: &BTreeMap<String, Vec<u8>>, origin: &str) -> bool {
+        let digest = digest_of_files(files);
+        self.begin(files, digest, origin, "the given files")
     }
 
     fn begin(
@@ -421,11 +412,10 @@ impl Control {
         let warnings = candidate.warnings.clone();
         self.publish(candidate);
         let origin = origin(proof, verified.as_ref());
-        log::info!(
-            "generation {}: bundle {} by {origin}",
-            self.generation(),
-            digest_text(&digest)
-        );
+        // What comes over the network is logged there, with the address it came from.
+        if *proof == Proof::Console {
+            log::info!("generation {}: {}", self.generation(), digest_text(&digest));
+        }
         self.running = Some(Running { digest, origin });
         self.raise_floor(verified.map(|v| v.date));
         Ok(self.applied(digest, true, warnings))

@@ -140,13 +140,6 @@ fn interface(
         addr: a.addr,
         prefix_len: a.prefix_len,
     });
-    let driver = || {
-        vec![
-            port.name
-                .trim_end_matches(|c: char| c.is_ascii_digit())
-                .to_string(),
-        ]
-    };
     let mut built = Interface {
         id: InterfaceId(port_number),
         name: name_of(&port.name),
@@ -157,7 +150,9 @@ fn interface(
         loopback: false,
         kifs: KifSet::EMPTY,
         addrs: addrs.collect(),
-        groups: found.map_or_else(driver, |c| conf.groups_of(&port.name, c)),
+        groups: found
+            .map(|c| conf.groups_of(&port.name, c))
+            .unwrap_or_default(),
         description: found
             .and_then(|c| c.description.clone())
             .unwrap_or_default(),
@@ -337,7 +332,7 @@ mod tests {
         let names: Vec<&str> = layout.interfaces.iter().map(|i| i.name.as_str()).collect();
         assert_eq!(names, ["em0", "em1", "lo0"]);
         let em0 = layout.interfaces.by_name("em0").unwrap();
-        assert_eq!(em0.groups, ["em", "egress"]);
+        assert_eq!(em0.groups, ["egress"]);
         assert!(em0.up && em0.mtu == 1400 && em0.link_local().is_some());
         assert_eq!(layout.mtus, [(0, 1400), (1, 1500)]);
         let route = layout
@@ -353,7 +348,7 @@ mod tests {
         let mut kifs = Kifs::default();
         let layout = lay_out(&conf, &[port("em0", 1)], &mut kifs, &mut Vec::new()).unwrap();
         let em0 = layout.interfaces.by_name("em0").unwrap();
-        for (name, answers) in [("em0", true), ("em", true), ("all", true), ("lo", false)] {
+        for (name, answers) in [("em0", true), ("all", true), ("lo", false)] {
             assert_eq!(
                 em0.kifs.contains(kifs.find(name).unwrap()),
                 answers,

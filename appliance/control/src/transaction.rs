@@ -112,6 +112,7 @@ pub(crate) fn check(
         diagnostics.push(refusal("too-many-tags", "more than 65535 tags since start"));
     }
     fits(&policy, cx, &mut diagnostics);
+    diagnostics.extend(workers(&conf, cx));
     let plan = plan(&policy.texts, cx, &mut diagnostics);
     if has_errors(&diagnostics) {
         return Err(diagnostics);
@@ -131,6 +132,21 @@ pub(crate) fn check(
 
 fn refusal(code: &'static str, text: impl Into<String>) -> Diagnostic {
     Diagnostic::whole_file(code, PF_CONF, text)
+}
+
+/// Workers are made at start; a stored bundle is asked then.
+fn workers(conf: &NetConfig, cx: &Context<'_>) -> Option<Diagnostic> {
+    let running = cx.fleet.workers().len();
+    let wanted = conf
+        .fugu
+        .workers
+        .map(usize::from)
+        .filter(|n| *n != running)?;
+    let text = format!("workers = {wanted} takes effect at the next start; {running} run now");
+    let mut notice = Diagnostic::whole_file("next-start", "fugu.conf", text);
+    notice.severity = Severity::Notice;
+    notice.hint = Some("never more than there are spare CPUs and transmit queues".into());
+    Some(notice)
 }
 
 /// Limits of the machine. `pfconf` has checked those that the file itself sets.

@@ -19,12 +19,12 @@ mod supervise;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use boot::watchdog::Watchdog;
+use bundle::Bundle;
 use control::fleet::WorkerLink;
 use control::machine::Clock;
 use control::settings::Settings;
@@ -45,6 +45,9 @@ pub use main_loop::End;
 use main_loop::{Core, Progress};
 use nics::Nics;
 use work::{Job, Orders};
+
+/// Contents by path in the etc tree.
+type Files = BTreeMap<String, Vec<u8>>;
 
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -146,13 +149,16 @@ pub fn on_workstation(options: Options) -> ExitCode {
 }
 
 /// Starts everything, and is the control thread until the end.
-pub fn run(options: &Options, found: Found, clock: SystemClock) -> Result<End, String> {
+pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<End, String> {
     let (ring, log) = logger::install(clock);
     let signals = catch_signals()?;
     let eal = start_eal(options, found.pci)?;
     let mut infos = port::list(eal);
     infos.sort_by_key(|info| info.id);
-    let cpus = worker_cpus(options, nics::workers_max(&infos))?;
+    let first = first_files(options, &mut found)?;
+    let wanted = first.as_ref().and_then(workers_in);
+    let most = wanted.unwrap_or(usize::MAX).min(nics::workers_max(&infos));
+    let cpus = worker_cpus(options, most)?;
     let memory = if found.pci {
         sizing::machine_memory()
     } else {
@@ -195,7 +201,7 @@ pub fn run(options: &Options, found: Found, clock: SystemClock) -> Result<End, S
         pool: nics.pool(),
     };
     let workers = crew.start(ends, shares)?;
-    begin(&mut control, &options.first)?;
+    begin(&mut control, &options.first, first)?;
     let core = Core {
         control,
         host,
@@ -323,21 +329,45 @@ fn given(given: &Given) -> Settings {
     settings
 }
 
-/// The first configuration. What is stored may not fit any more, and then the box waits for a better one; what was
-/// named on the command line must be good.
-fn begin(control: &mut Control, first: &First) -> Result<(), String> {
-    let good = match first {
-        First::Safe => true,
+/// The first configuration, as far as it is known before the control core is. What is stored may be damaged, and then the
+/// box waits for a better one; what was named on the command line must be there.
+fn first_files(options: &Options, found: &mut Found) -> Result<Option<Files>, String> {
+    let open = |bytes: &[u8]| Bundle::open(bytes, &bundle::Limits::default());
+    match &options.first {
+        First::Safe => Ok(None),
         First::Stored => {
+            let bytes = found.store.as_mut().and_then(|store| store.load_bundle());
+            Ok(bytes.and_then(|bytes| open(&bytes).ok()).map(|b| b.files))
+        }
+        First::Bundle(path) => {
+            let named = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+            let bytes = std::fs::read(path).map_err(|error| named(&error))?;
+            let bundle = open(&bytes).map_err(|refused| named(&refused))?;
+            Ok(Some(bundle.files))
+        }
+        First::Etc(path) => bundle::tree::read(path)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+    }
+}
+
+/// `workers` of `fugu.conf`.
+fn workers_in(files: &Files) -> Option<usize> {
+    netconf::parse(files).0.fugu.workers.map(usize::from)
+}
+
+/// Puts the first configuration in force. `given` is that of the command line.
+fn begin(control: &mut Control, first: &First, given: Option<Files>) -> Result<(), String> {
+    let good = match (first, given) {
+        (First::Safe, _) => true,
+        (First::Stored, _) => {
             control.start_stored();
             true
         }
-        First::Bundle(path) => {
-            let bytes =
-                std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            control.start_given(&bytes, "command line")
+        (First::Bundle(_) | First::Etc(_), Some(files)) => {
+            control.start_files(&files, "command line")
         }
-        First::Etc(path) => control.start_files(&tree(path)?, "command line"),
+        (First::Bundle(_) | First::Etc(_), None) => false,
     };
     if good {
         return Ok(());
@@ -347,10 +377,6 @@ fn begin(control: &mut Control, first: &First) -> Result<(), String> {
         "the configuration is not good:\n{}",
         why.join("\n")
     ))
-}
-
-fn tree(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    bundle::tree::read(path).map_err(|error| error.to_string())
 }
 
 /// SIGINT and SIGTERM, as messages. Process 1 gets none (the kernel delivers only what it has a handler for), and the kernel

@@ -102,6 +102,29 @@ fn a_bundle_survives_a_power_cut_and_a_broken_one_never_gets_there() -> Result<(
     Ok(())
 }
 
+#[test]
+fn the_menu_entry_with_default_rules_ignores_the_stored_bundle() -> Result<()> {
+    if skip() {
+        return Ok(());
+    }
+    let office = forwarding(Firmware::Bios, NicModel::Virtio)?;
+    office.accept("first")?;
+    let mut office = office.power_cycle()?;
+    // Control-N is one down, in the loader's menu as on every terminal.
+    office.vm.expect("will be executed automatically", BOOT)?;
+    office.vm.console().type_text("\x0e\r")?;
+    office
+        .vm
+        .expect("Fugu: loading Fugu, management only", BOOT)?;
+    office.vm.expect("forwarding nothing", BOOT)?;
+    assert!(office.page(80).is_err(), "nothing is forwarded");
+    // It can be managed, and the next start is an ordinary one.
+    office.accept("second")?;
+    let mut office = office.power_cycle()?;
+    office.vm.expect("forwarding:", BOOT)?;
+    office.page(8080).map(drop)
+}
+
 /// Uploads cut short in all; `FUGU_POWER_CUTS` changes it.
 const CUTS: u32 = 50;
 /// The longest a round goes on before the power goes, in milliseconds.
