@@ -152,7 +152,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Cuts an IPv4 packet that allows it into fragments of at most `mtu` bytes, which go out in its place. False if
-    /// it cannot be done; nothing was sent then.
+    /// it cannot be done; nothing was sent then. A piece for which there is no buffer is counted and missing.
     pub(crate) fn cut(&mut self, n: usize, hop: Hop, mtu: u16) -> bool {
         let item = self.batch.items[n];
         let at = usize::from(item.pd.ip_at);
@@ -181,7 +181,7 @@ impl<N: Nic> Worker<N> {
             let to = (from + step).min(packet.len());
             set_fragment(&mut header, piece * step, to < packet.len(), to - from);
             let Some(mut buf) = self.pool_buffer(IP4_HEADER + to - from) else {
-                return true;
+                continue;
             };
             let packet = &self.batch.bufs[n].bytes()[whole.clone()];
             buf.bytes_mut()[..IP4_HEADER].copy_from_slice(&header);

@@ -180,9 +180,15 @@ impl<N: Nic> Worker<N> {
         self.made_state = false;
     }
 
-    /// A fresh buffer with room for an Ethernet header in front, or none and a counted drop.
+    /// A fresh buffer with room for an Ethernet header in front, or none and a counted drop: the packet that was to be
+    /// made ends here.
     pub(crate) fn fresh(&mut self) -> Option<N::Buf> {
-        self.pool.allocate()
+        let buf = self.pool.allocate();
+        if buf.is_none() {
+            self.counters.generated.add(1);
+            self.count_drop(Reason::NoBuffer);
+        }
+        buf
     }
 }
 

@@ -27,8 +27,6 @@ const ROUNDS_MAX: usize = 10_000;
 const TURNS_PER_STEP: usize = 64;
 /// Frames kept for the record of a failing test.
 const RECORD_MAX: usize = 4096;
-/// Buffers of the box.
-const BUFFERS: usize = 4096;
 /// Places for rule counters.
 const RULE_SLOTS: usize = 128;
 /// States per worker.
@@ -149,7 +147,7 @@ impl Rig {
 
     /// A box that has no configuration yet.
     pub fn unconfigured(topology: &Topology, spread: Spread) -> Rig {
-        let pool = SimPool::new(BUFFERS);
+        let pool = SimPool::new(topology.buffers);
         let (ends, control) = worker::connect::<SimNic>(usize::from(spread.workers), RULE_SLOTS);
         let ports: Vec<SimPort> = (0..topology.ports.len() as u16)
             .map(|n| sim_port(n, spread, topology.tx_depth, &pool))

@@ -51,6 +51,8 @@ pub struct Topology {
     pub blackholes: Vec<Prefix>,
     /// Frames that a card takes before somebody must read them.
     pub tx_depth: usize,
+    /// Packet buffers of the box.
+    pub buffers: usize,
 }
 
 /// Parses `text`, or panics with it: rigs are written by hand.
@@ -77,8 +79,15 @@ impl Topology {
     pub fn new() -> Self {
         Topology {
             tx_depth: 1024,
+            buffers: 4096,
             ..Topology::default()
         }
+    }
+
+    /// A box with only so many packet buffers.
+    pub fn buffers(mut self, buffers: usize) -> Self {
+        self.buffers = buffers;
+        self
     }
 
     /// Cards that take only `frames` until somebody reads them.

@@ -94,6 +94,43 @@ fn a_packet_without_room_for_its_frame_is_dropped() {
     rig.counted("from_host drop:no-buffer searches sim1.out4.pass default.out");
 }
 
+#[test]
+fn an_answer_for_which_there_is_no_buffer_is_counted() {
+    let mut rig = Rig::new("block return", &Topology::usual().buffers(8));
+    for n in 0..8 {
+        rig.arrive("sim0", &burst(A, B)[n]);
+    }
+    rig.run();
+    // All eight buffers hold packets when the answers are to be made.
+    rig.counted(
+        "received 8 drop:match 8 generated 8 drop:no-buffer 8 searches 8 sim0.in4.block 8
+         r0.evals 8 r0.in 8",
+    );
+    rig.send("sim0", &burst(A, B)[0]);
+    assert!(rig.take("sim0").is_some(), "there are buffers again");
+}
+
+#[test]
+fn pieces_for_which_there_is_no_buffer_are_counted() {
+    let topology = Topology::new()
+        .interface("sim0", &["192.0.2.1/24"])
+        .host(&[A])
+        .interface("sim1", &["198.51.100.1/24"])
+        .host(&[B])
+        .mtu("sim1", 600)
+        .buffers(3);
+    let mut rig = Rig::new("", &topology);
+    let large = udp(&at(A, 1), &at(B, 1)).data(1472);
+    rig.send("sim0", &large);
+    for piece in &large.hop().pieces(576)[..2] {
+        rig.expect("sim1", piece);
+    }
+    rig.counted(
+        "received consumed generated 3 passed 2 drop:no-buffer searches 2 sim0.in4.pass sim1.out4.pass
+         default.in default.out",
+    );
+}
+
 /// Reasons that nothing in the dataplane gives yet, and why.
 const NOT_YET: &[(Reason, &str)] = &[
     (
