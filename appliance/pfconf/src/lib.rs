@@ -214,8 +214,7 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
         let text = "load anchor is not supported yet";
         messages.add(Message::error("unsupported", load.file.span, text));
     }
-    if built.settings.syncookies != "never" {
-        let span = Span::default();
+    if let Some(span) = built.settings.syncookies {
         let text = "set syncookies is not supported yet";
         messages.add(Message::error("unsupported", span, text));
     }

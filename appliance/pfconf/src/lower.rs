@@ -1,7 +1,7 @@
 //! Policy to what the dataplane evaluates: names become numbers. What the dataplane cannot do yet is refused here,
 //! never left out in silence.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use net::{KIF_MAX, KifId};
 use ruleset::{
@@ -30,6 +30,8 @@ pub(crate) struct Lowering<'a> {
     tables: Vec<ruleset::Table>,
     tags: Vec<String>,
     tag_ids: HashMap<String, TagId>,
+    /// Places of what has been refused.
+    refused: HashSet<(u32, u32, &'static str)>,
 }
 
 impl<'a> Lowering<'a> {
@@ -48,6 +50,7 @@ impl<'a> Lowering<'a> {
             tables: Vec::new(),
             tags: Vec::new(),
             tag_ids: HashMap::new(),
+            refused: HashSet::new(),
         };
         for interface in &known.env.interfaces {
             lowering.number_kif(&interface.name, interface.kif);
@@ -93,7 +96,11 @@ impl<'a> Lowering<'a> {
             .add(message.to(crate::message::Audience::Person));
     }
 
-    fn unsupported(&mut self, span: Span, what: &str) {
+    /// Once per place: a list gives many rules.
+    fn unsupported(&mut self, span: Span, what: &'static str) {
+        if !self.refused.insert((span.file.0, span.start, what)) {
+            return;
+        }
         self.error(span, "unsupported", format!("{what} is not supported yet"));
     }
 
@@ -231,7 +238,7 @@ impl<'a> Lowering<'a> {
             matches!(rule.dst.addr, Addr::RouteLabel(_)).then_some("route label"),
         ];
         for what in found.into_iter().flatten() {
-            self.unsupported(rule.span, what);
+            self.unsupported(rule.places.of(what, rule.span), what);
         }
     }
 

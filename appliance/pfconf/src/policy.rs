@@ -241,6 +241,26 @@ pub(crate) struct Rule {
     pub(crate) prefer_ipv6_nexthop: bool,
     /// Rules inside the braces of an anchor.
     pub(crate) body: Option<Vec<Rule>>,
+    /// Where the options stand that some message may have to point at.
+    pub(crate) places: Places,
+}
+
+/// Places of options by the name that messages give them. Rules are equal wherever their options stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(pub(crate) std::rc::Rc<Vec<(&'static str, Span)>>);
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Places) -> bool {
+        true
+    }
+}
+
+impl Places {
+    /// The place of an option, or that of the whole rule.
+    pub(crate) fn of(&self, option: &str, rule: Span) -> Span {
+        let found = self.0.iter().find(|p| p.0 == option);
+        found.map_or(rule, |p| p.1)
+    }
 }
 
 /// Name after `on`.
@@ -312,6 +332,7 @@ impl Rule {
             ridentifier: None,
             prefer_ipv6_nexthop: false,
             body: None,
+            places: Places::default(),
         }
     }
 

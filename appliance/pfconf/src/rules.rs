@@ -10,7 +10,9 @@ use crate::build::Builder;
 use crate::expand::{Lists, Target, Targets};
 use crate::names::unreachable_default;
 use crate::parse::LABEL_MAX;
-use crate::policy::{Addr, Dynamic, Host, IfItemKind, Modifiers, Reply, Rule, RuleKind, StateOpts};
+use crate::policy::{
+    Addr, Dynamic, Host, IfItemKind, Modifiers, Places, Reply, Rule, RuleKind, StateOpts,
+};
 use crate::resolve::Resolved;
 use crate::source::Span;
 
@@ -18,6 +20,75 @@ const PROTO_TCP: u8 = 6;
 
 /// `S/SA`
 const FLAGS_DEFAULT: (u8, u8) = (0x02, 0x12);
+
+/// Where the options stand that the dataplane may refuse.
+fn places(head: &Head, opts: &FilterOpts) -> Vec<(&'static str, Span)> {
+    let ids = opts.user.iter().chain(&opts.group).map(|id| id.span).next();
+    let rdomain = head
+        .on
+        .iter()
+        .find(|i| matches!(i.kind, IfKind::Rdomain(_)));
+    let label = |h: &&crate::ast::Host| matches!(h.kind, crate::ast::HostKind::RouteLabel(_));
+    let route = head.route.as_ref().or(opts.route.as_ref()).map(|r| r.span);
+    let keep = opts.keep.as_ref();
+    let state_opt = |wanted: fn(&StateOptKind) -> bool| {
+        let mut all = keep.into_iter().flat_map(|k| &k.opts);
+        all.find(|o| wanted(&o.kind)).map(|o| o.span)
+    };
+    let tracks = |kind: &StateOptKind| {
+        use StateOptKind::{MaxSrcConn, MaxSrcConnRate, MaxSrcNodes, MaxSrcStates, SourceTrack};
+        matches!(
+            kind,
+            MaxSrcConn(_)
+                | MaxSrcConnRate { .. }
+                | MaxSrcNodes(_)
+                | MaxSrcStates(_)
+                | SourceTrack { .. }
+        )
+    };
+    let hosts = head.from.hosts.iter().chain(&head.to.hosts);
+    [
+        ("os", head.os.first().map(|os| os.span)),
+        ("user and group", ids),
+        ("prio", opts.prio.map(|o| o.1)),
+        ("max-pkt-rate", opts.max_pkt_rate.map(|o| o.2)),
+        ("set prio", opts.set_prio.map(|o| o.2)),
+        ("set tos", opts.set_tos.map(|o| o.1)),
+        ("set delay", opts.delay.map(|o| o.1)),
+        ("queue", opts.queue.as_ref().map(|q| q.name.span)),
+        ("once", opts.once),
+        ("rtable", opts.rtable.map(|o| o.span)),
+        ("divert", opts.divert.as_ref().map(|o| o.1)),
+        ("af-to", opts.af_to.as_ref().map(|o| o.span)),
+        (
+            "nat-to",
+            opts.nat.as_ref().or(opts.binat.as_ref()).map(|o| o.span),
+        ),
+        (
+            "rdr-to",
+            opts.rdr.as_ref().or(opts.binat.as_ref()).map(|o| o.span),
+        ),
+        ("route-to, reply-to and dup-to", route),
+        ("scrub", opts.scrub.as_ref().map(|o| o.1)),
+        ("modulate state", keep.map(|k| k.span)),
+        ("synproxy state", keep.map(|k| k.span)),
+        ("state limiter", opts.state_limiter.as_ref().map(|o| o.span)),
+        (
+            "source limiter",
+            opts.source_limiter.as_ref().map(|o| o.span),
+        ),
+        ("source tracking", state_opt(tracks)),
+        (
+            "overload",
+            state_opt(|kind| matches!(kind, StateOptKind::Overload { .. })),
+        ),
+        ("rdomain", rdomain.map(|i| i.span)),
+        ("route label", hosts.clone().find(label).map(|h| h.span)),
+    ]
+    .into_iter()
+    .filter_map(|(name, span)| Some((name, span?)))
+    .collect()
+}
 
 impl Builder<'_> {
     pub(crate) fn rule(&mut self, stmt: &RuleStmt, span: Span) -> Resolved<()> {
@@ -133,6 +204,7 @@ impl Builder<'_> {
             }
             base.received_on = Some((IfItemKind::of(received), received.not));
         }
+        base.places = Places(places(head, opts).into());
         self.label(base, opts)?;
         self.rtable(base, opts)?;
         self.queue_of_rule(base, opts)?;

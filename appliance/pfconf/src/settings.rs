@@ -23,7 +23,8 @@ pub(crate) struct Settings {
     pub(crate) debug: String,
     pub(crate) host_id: Option<u32>,
     pub(crate) ruleset_optimization: Option<String>,
-    pub(crate) syncookies: String,
+    /// Where they were switched on.
+    pub(crate) syncookies: Option<Span>,
 }
 
 impl Default for Settings {
@@ -41,7 +42,7 @@ impl Default for Settings {
             debug: "err".into(),
             host_id: None,
             ruleset_optimization: None,
-            syncookies: "never".into(),
+            syncookies: None,
         }
     }
 }
@@ -164,7 +165,7 @@ impl Builder<'_> {
                 format!("state-policy {word}")
             }
             SetOption::Syncookies { mode, watermarks } => {
-                self.settings.syncookies.clone_from(&mode.text);
+                self.settings.syncookies = (mode.text != "never").then_some(span);
                 syncookies_text(mode, *watermarks)
             }
             SetOption::Timeouts(timeouts) => {

@@ -262,26 +262,39 @@ pass in all
 
 #[test]
 fn what_the_dataplane_cannot_do_is_refused_and_named() {
-    for (source, what) in [
-        ("match out on em0 nat-to (em0)", "nat-to"),
-        ("pass in rdr-to 10.0.0.9", "rdr-to"),
-        ("pass in route-to 10.0.0.9", "route-to, reply-to and dup-to"),
-        ("pass proto tcp modulate state", "modulate state"),
-        ("anchor \"ftp-proxy/*\"", "anchor"),
-        ("pass once", "once"),
+    for (source, column, what) in [
+        ("match out on em0 nat-to (em0)", 18, "nat-to"),
+        ("pass in rdr-to 10.0.0.9", 9, "rdr-to"),
+        (
+            "pass in route-to 10.0.0.9",
+            9,
+            "route-to, reply-to and dup-to",
+        ),
+        (
+            "pass proto { tcp udp } modulate state",
+            24,
+            "modulate state",
+        ),
+        ("anchor \"ftp-proxy/*\"", 1, "anchor"),
+        ("pass once", 6, "once"),
         (
             "nat on em0 from any to any -> (em0)",
+            1,
             "translation in the old syntax",
         ),
-        ("queue q on em0 bandwidth 1M default", "queue"),
+        ("queue q on em0 bandwidth 1M default", 1, "queue"),
+        ("set syncookies always", 1, "set syncookies"),
         (
             "pass proto tcp keep state (max-src-conn 9)",
+            28,
             "source tracking",
         ),
+        ("match in on em0 set (tos ef, prio 3)", 22, "set tos"),
     ] {
         let messages = said(source);
-        let text = format!("1:1: {what} is not supported yet | ");
-        assert!(messages.contains(&text), "{source}: {messages:?}");
+        let text = format!("1:{column}: {what} is not supported yet | ");
+        let times = messages.iter().filter(|m| **m == text).count();
+        assert_eq!(times, 1, "{source}: {messages:?}");
     }
 }
 

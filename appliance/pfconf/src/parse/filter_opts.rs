@@ -53,6 +53,13 @@ const OPTION_WORDS: &[&str] = &[
     "on",
 ];
 
+/// Words of the part of a rule that has a fixed order.
+const HEAD_WORDS: &[&str] = &[
+    "in", "out", "log", "quick", "on", "inet", "inet6", "proto", "all", "from", "to", "os",
+];
+
+const HEAD_ORDER: &str = "in|out log quick on IF inet|inet6 proto P from X to Y";
+
 impl Parser<'_> {
     pub(super) fn filter_opts(&mut self, mut opts: FilterOpts) -> Parsed<FilterOpts> {
         while !self.at_end() && !self.at_char(b'{') {
@@ -153,7 +160,10 @@ impl Parser<'_> {
     /// The word is already taken, so the message must point back at it.
     fn unknown_opt(&mut self, word: &str, start: Span) -> crate::parse::Reported {
         let near = crate::words::nearest(word, OPTION_WORDS.iter().copied());
-        let hint = near.map(|w| format!("did you mean '{w}'?"));
+        let hint = match HEAD_WORDS.contains(&word) {
+            true => Some(format!("'{word}' stands before the options: {HEAD_ORDER}")),
+            false => near.map(|w| format!("did you mean '{w}'?")),
+        };
         let token = crate::lex::Token {
             tok: Tok::Word(word.into()),
             span: start,
