@@ -127,10 +127,12 @@ fn two_hundred_slow_clients_keep_nobody_out() -> Result<()> {
         ..Plan::default()
     })?;
     let memory = site.program.resident_kib()?;
+    let health = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let upload = "PUT /v1/bundle HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\nx";
     for (n, (what, beginning)) in [
         ("silent connections", ""),
         ("heads a byte at a time", "GET /v1/sta"),
+        ("answers nobody reads", &health),
         ("bodies a byte at a time", upload),
     ]
     .into_iter()

@@ -72,6 +72,37 @@ fn ten_megabytes_arrive_unharmed() -> Result<()> {
 }
 
 #[test]
+fn two_workers_carry_the_same_download() -> Result<()> {
+    if skip() {
+        return Ok(());
+    }
+    let site = Site::open(&Plan {
+        queues: 2,
+        cpus: "0,1",
+        ..Plan::default()
+    })?;
+    let workers = site.get("/v1/status")?["workers"]
+        .as_array()
+        .map_or(0, Vec::len);
+    assert_eq!(workers, 2);
+    let (_web, content) = serve_large(site.host(Port::Outside))?;
+    // Several connections, so that both workers own some.
+    for from in [OUTSIDE, OUTSIDE6, OUTSIDE, OUTSIDE6] {
+        download(&site, Port::Inside, from, &content)?;
+    }
+    let status = site.get("/v1/status")?;
+    let packets: Vec<u64> = status["workers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|worker| worker["packets"].as_u64())
+        .collect();
+    println!("packets by worker: {packets:?}");
+    assert!(packets.iter().all(|count| *count > 0), "{packets:?}");
+    Ok(())
+}
+
+#[test]
 fn datagrams_of_every_size_come_back() -> Result<()> {
     if skip() {
         return Ok(());
