@@ -119,6 +119,22 @@ fn the_first_packet_waits_for_neighbor_discovery_and_leaves_when_it_is_answered(
 }
 
 #[test]
+fn every_worker_gets_to_know_a_neighbor_that_the_rules_let_only_answer() {
+    // An advertisement comes in by the state of the solicitation alone.
+    let policy = "block\npass in on sim0\npass out on sim1";
+    for spread in Spread::ALL {
+        let mut rig = Rig::cold(policy, &usual(), spread);
+        for f in [INET, INET6] {
+            for port in 0..30 {
+                let packet = udp(&at(f.a, 1000 + port), &at(f.b, 53));
+                rig.send("sim0", &packet);
+                rig.expect("sim1", &packet.hop());
+            }
+        }
+    }
+}
+
+#[test]
 fn arp_is_below_the_rules_and_neighbor_discovery_is_not() {
     let mut rig = Rig::cold("block", &usual(), Spread::ONE);
     let (mac, host) = (rig.mac("sim0"), rig.station("sim0", A.parse().unwrap()));
