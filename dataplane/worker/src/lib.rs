@@ -27,6 +27,6 @@ pub mod verdict;
 
 pub use config::Config;
 pub use counters::Counters;
-pub use mail::{Carried, ControlEnds, Ends, Handoff, Mail, Report, connect};
+pub use mail::{Carried, ControlEnds, Ends, Handoff, Mail, Question, Report, connect};
 pub use turn::{Worker, WorkerPort, WorkerSetup};
 pub use verdict::{Egress, Verdict};

@@ -3,12 +3,14 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use net::InterfaceId;
 use net::neighbor::{Neighbor, Update};
 use nic::{Nic, PacketBuf};
 use state::State;
 use sync::{Consumer, Producer, Publisher, Subscriber, published, ring};
+use wire::ether;
 
 use crate::config::Config;
 use crate::counters::Counters;
@@ -36,6 +38,20 @@ pub enum Handoff<B> {
     Packet(Carried<B>),
     /// What another worker learned of a neighbor.
     Neighbor(Update),
+    /// A neighbor that another worker wants to know. The answer would come to this one, and only the worker that has
+    /// asked lets it in.
+    Ask(Question),
+}
+
+/// A neighbor to be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// Where it is.
+    pub interface: InterfaceId,
+    /// Who it is.
+    pub ip: IpAddr,
+    /// Its station address, if the question is whether it is still there.
+    pub to: Option<ether::Addr>,
 }
 
 /// From the control core to a worker.

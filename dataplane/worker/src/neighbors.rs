@@ -6,7 +6,7 @@
 
 use core::net::IpAddr;
 
-use filter::Reason;
+use filter::{PacketDesc, Reason, owner};
 use net::InterfaceId;
 use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
 use net::neighbor::{
@@ -19,7 +19,7 @@ use wire::{arp, ether};
 
 use crate::batch::{Hop, Origin};
 use crate::forward::addr_of;
-use crate::mail::Handoff;
+use crate::mail::{Handoff, Question};
 use crate::receive::interface_of;
 use crate::transmit::frame_ip;
 use crate::turn::Worker;
@@ -144,12 +144,20 @@ impl<N: Nic> Worker<N> {
 
     fn act(&mut self, action: Action<Parked<N::Buf>>, now_ms: u64) {
         match action {
-            Action::Request { interface, ip } => self.ask(interface, ip, None),
+            Action::Request { interface, ip } => self.ask(&Question {
+                interface,
+                ip,
+                to: None,
+            }),
             Action::Probe {
                 interface,
                 ip,
                 link,
-            } => self.ask(interface, ip, Some(link)),
+            } => self.ask(&Question {
+                interface,
+                ip,
+                to: Some(link),
+            }),
             Action::Release {
                 interface,
                 link,
@@ -173,18 +181,50 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Asks who has `ip`.
-    fn ask(&mut self, interface: InterfaceId, ip: IpAddr, to: Option<ether::Addr>) {
+    /// Asks, or has the worker ask that the answer will come to.
+    fn ask(&mut self, question: &Question) {
+        let other = self.hearer_of_answer(question).filter(|id| *id != self.id);
+        let ring = other.and_then(|id| self.ends.to_workers.get_mut(usize::from(id))?.as_mut());
+        // A full ring: our own question is better than none.
+        if ring.is_none_or(|ring| ring.push(Handoff::Ask(*question)).is_err()) {
+            self.ask_myself(question);
+        }
+    }
+
+    /// An advertisement is steered like any packet, and needs the state that the solicitation made. ARP is below PF:
+    /// whoever hears the answer tells the others.
+    fn hearer_of_answer(&self, question: &Question) -> Option<u16> {
+        let IpAddr::V6(target) = question.ip else {
+            return None;
+        };
+        let own = self
+            .config
+            .interfaces
+            .get(question.interface)?
+            .source6(target)?;
+        let answer = PacketDesc {
+            src: target.to_bits(),
+            dst: own.to_bits(),
+            ..PacketDesc::default()
+        };
+        Some(owner::core_of(owner::hash(&answer), self.workers))
+    }
+
+    /// Asks who has an address.
+    pub(crate) fn ask_myself(&mut self, question: &Question) {
         let config = self.config.clone();
-        let Some(on) = config.interfaces.get(interface) else {
+        let Some(on) = config.interfaces.get(question.interface) else {
             return;
         };
+        let (ip, to) = (question.ip, question.to);
         match ip {
             IpAddr::V4(_) => self.send_frame(on.port, |out| build_question(out, on, ip, to)),
             IpAddr::V6(a) => {
                 let group = ether::Addr::multicast6(wire::ipv6::solicited_node(a));
-                let lladdr = to.unwrap_or(group);
-                let egress = Egress { interface, lladdr };
+                let egress = Egress {
+                    interface: question.interface,
+                    lladdr: to.unwrap_or(group),
+                };
                 self.generate_discovery(egress, |out| build_question(out, on, ip, to));
             }
         }

@@ -91,6 +91,7 @@ impl<N: Nic> Worker<N> {
                 match self.ends.from_workers[n].pop() {
                     None => break,
                     Some(Handoff::Neighbor(update)) => self.hear_of_neighbor(&update, now_ms),
+                    Some(Handoff::Ask(question)) => self.ask_myself(&question),
                     Some(Handoff::Packet(carried)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
