@@ -101,7 +101,7 @@ pub struct HostCounters {
 pub enum Rank {
     /// Has not said anything useful yet, or idles between requests.
     Expendable,
-    /// Proven to belong to somebody with a right to be here, or in the middle of an answer.
+    /// In the middle of an upload, or of an answer to somebody who has proven a right to be here.
     Keep,
 }
 

@@ -53,6 +53,8 @@ struct Session {
     peer: IpAddr,
     http: Connection,
     upload: Option<Upload>,
+    /// A valid token was shown, or a bundle with a good signature.
+    proven: bool,
     closed: bool,
 }
 
@@ -157,6 +159,7 @@ impl Server {
             peer,
             http: Connection::new(self.limits, now),
             upload: None,
+            proven: false,
             closed: false,
         }))
     }
@@ -182,7 +185,9 @@ impl Server {
             }
             return;
         }
-        let keep = session.upload.is_some() || !session.http.output().is_empty();
+        // Answers that anybody may ask for hold no place: who does not read them would keep everybody else out.
+        let answered = session.proven && !session.http.output().is_empty();
+        let keep = session.upload.is_some() || answered;
         self.host
             .set_rank(place, if keep { Rank::Keep } else { Rank::Expendable });
         self.sessions[place] = Some(session);
@@ -235,6 +240,7 @@ impl Server {
         if !api.may_read(&proof) {
             return Some(self.wrong_proof(session.peer, &proof, "read", now));
         }
+        session.proven = true;
         Some(match route {
             Route::Metrics => answers::metrics(metrics::page(api, self.samples())),
             _ => answers::get(route, &head.query, api),
@@ -267,6 +273,7 @@ impl Server {
             let text = format!("{UPLOADS_MAX} uploads are under way already");
             return Some(Response::error(503, &text).with("Retry-After", "2"));
         }
+        session.proven |= proof != Proof::Signature;
         session.upload = Some(Upload { proof, began: now });
         session.http.accept_body(now);
         None
@@ -283,6 +290,7 @@ impl Server {
         let peer = session.peer;
         match api.apply_bundle(body, &proof) {
             Ok(applied) => {
+                session.proven = true;
                 log::info!(
                     "bundle {} from {peer}: generation {}",
                     applied.digest,

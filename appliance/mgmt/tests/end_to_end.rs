@@ -701,6 +701,24 @@ fn slow_requests_are_ended_and_do_not_keep_a_client_out() {
 }
 
 #[test]
+fn who_reads_no_answers_does_not_keep_a_client_out() {
+    let mut lab = Lab::new();
+    // More answers than fit into the buffers of both sides, to questions that need no token.
+    let questions = "GET /healthz HTTP/1.1\r\nHost: fw\r\n\r\n".repeat(3000);
+    let mut deaf: Vec<Conversation> = (0..60).map(|_| lab.saying(questions.as_str())).collect();
+    for _ in 0..500 {
+        lab.tick();
+        for c in &mut deaf {
+            let socket = lab.sockets.get_mut::<tcp::Socket>(c.socket);
+            if socket.can_send() {
+                c.sent += socket.send_slice(&c.to_send[c.sent..]).unwrap();
+            }
+        }
+    }
+    assert!(lab.good_client_gets_through() < Duration::from_millis(500));
+}
+
+#[test]
 fn silent_connections_are_closed() {
     let mut lab = Lab::new();
     let mut c = lab.connect();
