@@ -195,21 +195,23 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "key",
-        usage: "key list | add | remove ID",
+        usage: "key list | add | remove ID | floor [reset]",
         summary: "keys whose signed bundles are accepted",
-        details: "add asks for the two lines of a signify .pub file.",
+        details: "add asks for the two lines of a signify .pub file. A signed bundle must be newer than floor says.",
         run: key,
         complete: |before, api| match before.first().map(String::as_str) {
             None => list(&[
                 ("list", "trusted keys"),
                 ("add", "trust a key"),
                 ("remove", "stop trusting a key"),
+                ("floor", "date that signed bundles must be later than"),
             ]),
             Some("remove") => api
                 .trusted_keys()
                 .into_iter()
                 .map(|(id, _)| (id, "trusted key"))
                 .collect(),
+            Some("floor") => list(&[("reset", "forget that date")]),
             Some(_) => Vec::new(),
         },
     },
@@ -595,8 +597,13 @@ fn key(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
             }
             Ok(confirm(Action::RemoveKey(id.to_string())))
         }
+        ["floor"] => Ok(Output::Text(match api.replay_floor() {
+            Some(date) => format!("Signed bundles must be later than {date}.\n"),
+            None => "No signed bundle was accepted yet; any date will do.\n".into(),
+        })),
+        ["floor", "reset"] => Ok(confirm(Action::ResetFloor)),
         ["remove"] => Err("key: remove: the id is missing; key list shows them".into()),
-        [] => Err("key: a word is missing; list, add or remove".into()),
+        [] => Err("key: a word is missing; list, add, remove or floor".into()),
         ["list" | "add" | "remove", .., extra] => Err(format!("key: '{extra}' is too much")),
         [word, ..] => Err(format!(
             "key: '{word}' is not understood{}",

@@ -35,6 +35,7 @@ pub(crate) enum Action {
     Halt,
     ClearToken,
     RemoveKey(String),
+    ResetFloor,
 }
 
 /// A token is asked for twice, because nobody sees it.
@@ -134,6 +135,9 @@ impl Action {
             Action::Halt => "Stop the box? It forwards nothing until somebody turns it on.".into(),
             Action::ClearToken => "Remove the token? Only signed bundles are accepted then.".into(),
             Action::RemoveKey(id) => format!("Stop trusting key {id}?"),
+            Action::ResetFloor => {
+                "Forget the newest date? Old signed bundles can then be sent again.".into()
+            }
         }
     }
 
@@ -153,6 +157,10 @@ impl Action {
             }
             Action::ClearToken => said(api.set_token(""), "The token is removed."),
             Action::RemoveKey(id) => said(api.distrust_key(id), "The key is no longer trusted."),
+            Action::ResetFloor => said(
+                api.reset_replay_floor(),
+                "The next signed bundle may be of any date.",
+            ),
         }
     }
 }

@@ -634,6 +634,23 @@ fn keys_are_pasted_listed_and_removed() {
 }
 
 #[test]
+fn the_replay_floor_is_shown_and_reset_when_asked_twice() {
+    let mut s = Session::new();
+    assert_eq!(
+        s.answer("key floor"),
+        ["Signed bundles must be later than 2026-11-21T22:15:16Z."]
+    );
+    s.types("key floor reset\rn\r");
+    assert!(s.api.done.is_empty());
+    s.types("key floor reset\ry\r");
+    assert_eq!(s.api.done, ["reset replay floor"]);
+    assert_eq!(
+        s.answer("key floor"),
+        ["No signed bundle was accepted yet; any date will do."]
+    );
+}
+
+#[test]
 fn the_wizard_asks_checks_sums_up_and_applies() {
     let mut api = Fake {
         wizard: true,

@@ -388,6 +388,10 @@ pub trait Api {
     fn trusted_keys(&mut self) -> Vec<(String, String)>;
     /// Distrusts a key by id.
     fn distrust_key(&mut self, key_id: &str) -> Result<(), String>;
+    /// The date that a signed bundle must be later than, as signatures write it; none on a box that has accepted none.
+    fn replay_floor(&mut self) -> Option<String>;
+    /// Forgets that date: the next signed bundle may be of any.
+    fn reset_replay_floor(&mut self) -> Result<(), String>;
     /// True while nothing was configured yet: the console offers the wizard.
     fn needs_wizard(&mut self) -> bool;
     /// The last log lines, oldest first.

@@ -11,6 +11,7 @@ use bundle::replay::{self, Admission};
 use bundle::signature::{self, SignatureError, Verified};
 use bundle::{Bundle, Date};
 use nic::LinkState;
+use pfconf::Bounds;
 use pfconf::diag::Diagnostic;
 use ruleset::Ruleset;
 use sync::Gauge;
@@ -50,6 +51,10 @@ pub struct Setup {
     pub states_capacity: u64,
     /// Places for rule counters that each worker has.
     pub rule_slots: usize,
+    /// How large a bundle may be; the store may allow less.
+    pub bundle_limits: bundle::Limits,
+    /// What compiling one may grow to.
+    pub compile_bounds: Bounds,
     /// Given for this run by kernel arguments or a seed disk; wins over what is stored and is not stored.
     pub given: Settings,
     /// Port of the API where no `fugu.conf` names one.
@@ -115,6 +120,8 @@ pub struct Control {
     given: Settings,
     memo: Memo,
     default_api_port: u16,
+    bundle_limits: bundle::Limits,
+    compile_bounds: Bounds,
     pub(crate) slots: RuleSlots,
     pub(crate) kifs: Kifs,
     tags: Tags,
@@ -152,6 +159,8 @@ impl Control {
             given: setup.given,
             memo: Memo::new(memo_key),
             default_api_port: setup.api_port,
+            bundle_limits: setup.bundle_limits,
+            compile_bounds: setup.compile_bounds,
             slots: RuleSlots::new(setup.rule_slots),
             kifs: Kifs::default(),
             tags: Tags::default(),
@@ -175,10 +184,13 @@ impl Control {
             return false;
         };
         // The floor may have been lost with the power just after this bundle was accepted.
-        if let Ok(verified) = signature::verify(&bytes, &self.trusted()) {
+        let forgiven = self.stored.forgiven == Some(bundle::digest_of(&bytes));
+        if let Ok(verified) = signature::verify(&bytes, &self.trusted())
+            && !forgiven
+        {
             self.stored.floor = self.stored.floor.max(Some(verified.date));
         }
-        match open(&bytes) {
+        match open(&bytes, &self.bundle_limits) {
             Ok(bundle) => self.begin(&bundle.files, bundle.digest, "boot", "the stored bundle"),
             Err(why) => {
                 log::error!("the stored bundle is not used: {why:?}");
@@ -242,6 +254,13 @@ impl Control {
                 log::info!("{}: link up, {speed_mbps} Mbit/s", facts.name)
             }
         }
+    }
+
+    /// Longest upload that can be accepted, in bytes.
+    pub fn bundle_bytes_max(&self) -> usize {
+        self.store
+            .bundle_bytes_max()
+            .min(self.bundle_limits.compressed)
     }
 
     /// Number of the published configuration. Whoever copies from it looks again when this has changed.
@@ -325,6 +344,7 @@ impl Control {
             api_port: self.default_api_port,
             generation: self.generation() + 1,
             random_key: self.random_key,
+            bounds: self.compile_bounds,
             check_lockout,
         };
         check(files, &cx)
@@ -388,7 +408,7 @@ impl Control {
     }
 
     fn try_apply(&mut self, bytes: &[u8], proof: &Proof) -> Result<Applied, Refused> {
-        let max = self.store.bundle_bytes_max();
+        let max = self.bundle_bytes_max();
         if bytes.len() > max {
             let text = format!(
                 "{} bytes, but a bundle may have at most {max} on this box",
@@ -404,7 +424,7 @@ impl Control {
         if let Some(verified) = verified.as_ref().filter(|_| *proof == Proof::Signature) {
             self.admit(verified, &digest)?;
         }
-        let opened = open(bytes)?;
+        let opened = open(bytes, &self.bundle_limits)?;
         let candidate = self.check(&opened.files, true).map_err(Refused::Invalid)?;
         self.store
             .store_bundle(bytes)
@@ -460,6 +480,7 @@ impl Control {
             return;
         }
         self.stored.floor = date;
+        self.stored.forgiven = None;
         // Should this fail, the next start derives the floor from the stored bundle.
         if let Err(error) = self.keep_settings() {
             log::warn!("{error}");
@@ -583,6 +604,19 @@ impl Control {
         self.change_settings(new)
     }
 
+    /// The date that signed bundles must be later than.
+    pub(crate) fn floor(&self) -> Option<Date> {
+        self.stored.floor
+    }
+
+    /// Forgets it. The running bundle's date does not bring it back at the next start.
+    pub(crate) fn reset_floor(&mut self) -> Result<(), String> {
+        let mut new = self.stored.clone();
+        new.floor = None;
+        new.forgiven = self.running.as_ref().map(|r| r.digest);
+        self.change_settings(new)
+    }
+
     pub(crate) fn is_untouched(&self) -> bool {
         self.running.is_none() && self.effective().management.is_empty()
     }
@@ -605,8 +639,8 @@ fn load_settings(store: &mut dyn Store) -> Settings {
     settings
 }
 
-fn open(bytes: &[u8]) -> Result<Bundle, Refused> {
-    Bundle::open(bytes, &bundle::Limits::default()).map_err(|refused| {
+fn open(bytes: &[u8], limits: &bundle::Limits) -> Result<Bundle, Refused> {
+    Bundle::open(bytes, limits).map_err(|refused| {
         if refused.why.code() == "bundle-too-large" {
             return Refused::TooLarge(refused.to_string());
         }

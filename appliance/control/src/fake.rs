@@ -45,6 +45,8 @@ pub struct Fake {
     pub pings: Vec<Vec<PingReply>>,
     /// Answer to `set_management`, `set_token`, `trust_key`, `distrust_key` if it is an error.
     pub refuse_change: Option<String>,
+    /// Answer to `replay_floor`.
+    pub floor: Option<String>,
     /// Answer to `needs_wizard`; ends with the first `set_management`.
     pub wizard: bool,
     /// Answer to `trusted_keys`.
@@ -304,6 +306,7 @@ impl Default for Fake {
                 vec![PingReply::Timeout { seq: 1 }],
             ],
             refuse_change: None,
+            floor: Some("2026-11-21T22:15:16Z".into()),
             wizard: false,
             keys: Vec::new(),
             log: vec!["forwarding".into(), "vio1: link down".into()],
@@ -437,6 +440,16 @@ impl Api for Fake {
 
     fn distrust_key(&mut self, key_id: &str) -> Result<(), String> {
         self.change(format!("distrust {key_id}"))
+    }
+
+    fn replay_floor(&mut self) -> Option<String> {
+        self.floor.clone()
+    }
+
+    fn reset_replay_floor(&mut self) -> Result<(), String> {
+        self.change("reset replay floor".into())?;
+        self.floor = None;
+        Ok(())
     }
 
     fn needs_wizard(&mut self) -> bool {

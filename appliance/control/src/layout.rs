@@ -4,6 +4,7 @@
 use net::{
     IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Prefix, RouteTable, StaticRoute, Target,
 };
+use netconf::environment::LOOPBACK;
 use netconf::{InterfaceConfig, NetConfig, Origin};
 use pfconf::diag::{Diagnostic, Severity};
 
@@ -12,8 +13,6 @@ use crate::numbers::{Full, Kifs};
 
 /// Group that every interface is in.
 pub(crate) const ALL: &str = "all";
-/// The loopback interface.
-pub(crate) const LOOPBACK: &str = "lo0";
 /// Its MTU, as on OpenBSD.
 const LOOPBACK_MTU: u16 = 32_768;
 

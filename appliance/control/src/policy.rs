@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use netconf::NetConfig;
+use netconf::environment::{self, PF_CONF, Tree};
 use pfconf::diag::Diagnostic;
-use pfconf::{EnvAddress, EnvInterface, Environment, Files, Options, PrintedRule};
+use pfconf::{Bounds, EnvAddress, EnvInterface, Environment, Options, PrintedRule};
 use ruleset::{Ruleset, Table};
 
 use crate::layout::{ALL, Layout};
 use crate::numbers::{Full, Kifs};
-use crate::transaction::PF_CONF;
-
-/// Where rulesets written for OpenBSD say their files are.
-const ETC: &str = "/etc/";
 
 /// A rule as people see it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -37,18 +34,9 @@ pub(crate) struct Policy {
     pub(crate) debug: String,
 }
 
-/// Files of the bundle under the names that rules give them.
-struct Tree<'a>(&'a BTreeMap<String, Vec<u8>>);
-
-impl Files for Tree<'_> {
-    fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let inside = name.strip_prefix(ETC).unwrap_or(name);
-        self.0.get(inside).cloned()
-    }
-}
-
 /// Compiles `pf.conf`. Names that only the rules use get numbers from `kifs`; tables that the rules leave open keep what
 /// they hold in `before`.
+#[allow(clippy::too_many_arguments, reason = "the one seam between two worlds")]
 pub(crate) fn compile(
     files: &BTreeMap<String, Vec<u8>>,
     conf: &NetConfig,
@@ -56,10 +44,11 @@ pub(crate) fn compile(
     kifs: &mut Kifs,
     before: &Ruleset,
     random_key: [u32; 4],
+    bounds: Bounds,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Policy> {
     let source = files.get(PF_CONF)?;
-    let environment = match environment(conf, layout, kifs) {
+    let environment = match environment_of(conf, layout, kifs) {
         Ok(environment) => environment,
         Err(Full) => {
             diagnostics.push(too_many_names());
@@ -68,6 +57,7 @@ pub(crate) fn compile(
     };
     let options = Options {
         random_key,
+        bounds,
         ..Options::default()
     };
     let compiled = pfconf::compile(PF_CONF, source, &Tree(files), &environment, &options);
@@ -109,7 +99,7 @@ fn text_of(rule: PrintedRule) -> RuleText {
 
 /// Interfaces of the machine first, then those that only the files know: rules about a card that has died still mean
 /// something.
-fn environment(
+fn environment_of(
     conf: &NetConfig,
     layout: Option<&Layout>,
     kifs: &mut Kifs,
@@ -128,41 +118,16 @@ fn environment(
             loopback: i.loopback,
         });
     }
-    for c in conf.interfaces.iter().filter(|c| c.lladdr.is_none()) {
-        if interfaces.iter().any(|i| i.name == c.name) {
-            continue;
+    for file in conf.interfaces.iter().filter(|c| c.lladdr.is_none()) {
+        if !interfaces.iter().any(|i| i.name == file.name) {
+            let kif = kifs.number(&file.name)?;
+            interfaces.push(environment::interface(conf, file, kif));
         }
-        interfaces.push(EnvInterface {
-            name: c.name.clone(),
-            kif: kifs.number(&c.name)?,
-            groups: conf.groups_of(&c.name, c),
-            addresses: c
-                .addresses
-                .iter()
-                .map(|a| EnvAddress::new(a.addr, a.prefix_len))
-                .collect(),
-            loopback: false,
-        });
     }
     kifs.number(ALL)?;
     Ok(Environment {
         kifs: kifs.iter().map(|(name, kif)| (name.into(), kif)).collect(),
         interfaces,
-        services: services(conf),
-        protocols: protocols(conf),
-        hosts: conf.hosts.clone().into_iter().collect(),
-        ..Environment::default()
+        ..environment::names(conf)
     })
-}
-
-fn services(conf: &NetConfig) -> Vec<(String, u8, u16)> {
-    let all = conf.services.entries();
-    all.map(|(name, proto, port)| (name.to_string(), proto, port))
-        .collect()
-}
-
-fn protocols(conf: &NetConfig) -> Vec<(String, u8)> {
-    let all = conf.protocols.entries();
-    all.map(|(name, number)| (name.to_string(), number))
-        .collect()
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use bundle::Date;
 use bundle::signature::PublicKey;
 
-use crate::token::TokenHash;
+use crate::token::{TokenHash, hex, unhex};
 
 /// Most trusted keys.
 pub const KEYS_MAX: usize = 16;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub keys: Vec<PublicKey>,
     /// Date of the newest signed bundle that was accepted.
     pub floor: Option<Date>,
+    /// The bundle that ran when the floor was reset: its date does not count.
+    pub forgiven: Option<[u8; 32]>,
 }
 
 impl Settings {
@@ -86,6 +88,9 @@ impl Settings {
         if let Some(Date(seconds)) = self.floor {
             line(format!("floor {seconds}"));
         }
+        if let Some(digest) = &self.forgiven {
+            line(format!("forgiven {}", hex(digest)));
+        }
         out
     }
 
@@ -116,6 +121,7 @@ impl Settings {
             "token" => self.token = Some(TokenHash::parse(rest)?),
             "key" => self.trust(key(rest).ok()?).ok()?,
             "floor" => self.floor = Some(Date(rest.parse().ok()?)),
+            "forgiven" => self.forgiven = Some(unhex(rest)?),
             _ => return None,
         }
         Some(())
@@ -160,6 +166,7 @@ mod tests {
         let mut settings = Settings {
             token: Some(TokenHash::new("0123456789abcdef", [3; 16]).unwrap()),
             floor: Some(Date(1_790_000_000)),
+            forgiven: Some([0x5a; 32]),
             ..Settings::default()
         };
         settings.set_management(

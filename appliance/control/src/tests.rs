@@ -213,6 +213,11 @@ impl Rig {
             states_total: Arc::new(Gauge::default()),
             states_capacity: 50_000,
             rule_slots: RULE_SLOTS_DEFAULT,
+            bundle_limits: bundle::Limits::default(),
+            compile_bounds: pfconf::Bounds {
+                rules: 1000,
+                ..pfconf::Bounds::default()
+            },
             given,
             api_port: 80,
             epitaph: None,
@@ -484,6 +489,50 @@ fn the_floor_is_found_again_if_the_power_went_before_it_was_kept() {
         &Proof::Signature,
     );
     assert!(matches!(replay, Err(Refused::Replayed(_))), "{replay:?}");
+}
+
+#[test]
+fn a_reset_floor_stays_reset_over_a_restart_until_a_newer_bundle_comes() {
+    let key = SecretKey::generate([1; 32], [1; 8]);
+    let other = [EM0, ("pf.conf", "pass\n")];
+    let mut b = Rig::new();
+    b.control
+        .trust_key(&key.public("office").to_file())
+        .unwrap();
+    let future = signed(&key, &PASS, 4_000_000_000);
+    b.control.apply_bundle(&future, &Proof::Signature).unwrap();
+    assert_eq!(
+        b.control.replay_floor().as_deref(),
+        Some("2096-10-02T07:06:40Z")
+    );
+    b.control.reset_replay_floor().unwrap();
+    let mut b = Rig::with(b.store.clone(), Settings::default());
+    assert!(b.control.start_stored());
+    assert_eq!(b.control.replay_floor(), None);
+    b.control
+        .apply_bundle(&signed(&key, &other, 1000), &Proof::Signature)
+        .unwrap();
+    let replay = b
+        .control
+        .apply_bundle(&signed(&key, &PASS, 999), &Proof::Signature);
+    assert!(matches!(replay, Err(Refused::Replayed(_))), "{replay:?}");
+    assert_eq!(
+        b.control.replay_floor().as_deref(),
+        Some("1970-01-01T00:16:40Z")
+    );
+}
+
+#[test]
+fn rules_that_grow_beyond_the_machine_are_refused() {
+    let mut b = Rig::new();
+    let list: Vec<String> = (1..=40).map(|n| n.to_string()).collect();
+    let list = list.join(" ");
+    let rules = format!("pass proto tcp from port {{ {list} }} to port {{ {list} }}\n");
+    let said = messages(b.push(&[EM0, ("pf.conf", &rules)]));
+    assert!(
+        said.iter().any(|m| m.contains("more than 1000 rules")),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use net::KifId;
 use netconf::NetConfig;
+use netconf::environment::{self, PF_CONF};
+use pfconf::Bounds;
 use pfconf::diag::{Diagnostic, Severity, has_errors};
 use ruleset::{AddrSpec, Rule, RuleSlot, Timeouts};
 use worker::Config;
@@ -20,9 +22,6 @@ use crate::numbers::{Kifs, Tags};
 use crate::policy::{self, RuleText};
 use crate::settings::Settings;
 use crate::slots::{Plan, RuleSlots};
-
-/// Main file of the rules.
-pub(crate) const PF_CONF: &str = "pf.conf";
 
 /// What a check looks at beside the files.
 pub(crate) struct Context<'a> {
@@ -44,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub(crate) api_port: u16,
     /// Number of the configuration to be.
     pub(crate) generation: u32,
+    /// What a compilation may grow to on this machine.
+    pub(crate) bounds: Bounds,
     /// Key of `source-hash` where the rules give none; the same in every generation.
     pub(crate) random_key: [u32; 4],
     /// False for the built-in policy, which is not told about lockouts.
@@ -96,13 +97,11 @@ pub(crate) fn check(
             &mut kifs,
             &cx.fleet.current().ruleset,
             cx.random_key,
+            cx.bounds,
             &mut diagnostics,
         )
     } else {
-        let mut missing =
-            Diagnostic::whole_file("no-rules", PF_CONF, "there is no pf.conf in the bundle");
-        missing.hint = Some("a box that passes everything says so: pass".into());
-        diagnostics.push(missing);
+        diagnostics.push(environment::no_rules());
         None
     };
     let (Some(layout), Some(mut policy)) = (layout, policy) else {

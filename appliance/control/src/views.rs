@@ -439,6 +439,14 @@ impl Api for Control {
         self.remove_key(key_id)
     }
 
+    fn replay_floor(&mut self) -> Option<String> {
+        self.floor().map(|date| date.to_string())
+    }
+
+    fn reset_replay_floor(&mut self) -> Result<(), String> {
+        self.reset_floor()
+    }
+
     fn needs_wizard(&mut self) -> bool {
         self.is_untouched()
     }

@@ -118,7 +118,10 @@ fn new_server(control: &mut Control) -> Server {
             port: control.api_port(),
             ..HostConfig::default()
         },
-        ..ServerConfig::default()
+        limits: mgmt::http::Limits {
+            body: control.bundle_bytes_max(),
+            ..mgmt::http::Limits::default()
+        },
     };
     let mut server = Server::new(config, crate::clock::random_u64());
     control.set_pinger(Box::new(server.host().pinger()));

@@ -183,6 +183,8 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
         states_total: states_total.clone(),
         states_capacity: sizes.states,
         rule_slots: options.rule_slots,
+        bundle_limits: sizing::bundle_limits(memory),
+        compile_bounds: sizing::compile_bounds(memory, options.rule_slots),
         given: given(&options.given),
         api_port: options.api_port,
         epitaph: found.epitaph,

@@ -52,6 +52,28 @@ pub(crate) fn states_of_worker(total: u64, workers: usize) -> usize {
     usize::try_from(share + spare).unwrap_or(usize::MAX)
 }
 
+/// How large a bundle may be on a machine of `memory` bytes: unpacked an eighth, one file a sixteenth.
+pub(crate) fn bundle_limits(memory: u64) -> bundle::Limits {
+    let most = bundle::Limits::default();
+    bundle::Limits {
+        unpacked: (memory / 8).min(most.unpacked),
+        file: (memory / 16).min(most.file),
+        ..most
+    }
+}
+
+/// What compiling `pf.conf` may grow to: as many rules as have counters, and addresses for a sixteenth of memory.
+pub(crate) fn compile_bounds(memory: u64, rule_slots: usize) -> pfconf::Bounds {
+    /// Bytes of an address while it is compiled: with its name, span and weight.
+    const ADDRESS_BYTES: u64 = 192;
+    let most = pfconf::Bounds::default();
+    let addresses = usize::try_from(memory / 16 / ADDRESS_BYTES).unwrap_or(usize::MAX);
+    pfconf::Bounds {
+        rules: rule_slots.saturating_sub(1).min(most.rules),
+        addresses: addresses.min(most.addresses),
+    }
+}
+
 /// Memory of the machine in bytes; a cautious guess if it does not say.
 pub(crate) fn machine_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -86,6 +108,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_small_machine_takes_smaller_bundles() {
+        let limits = bundle_limits(256 << 20);
+        assert_eq!((limits.unpacked, limits.file), (32 << 20, 16 << 20));
+        assert_eq!(bundle_limits(8 << 30), bundle::Limits::default());
+        let bounds = compile_bounds(256 << 20, 16_384);
+        assert_eq!((bounds.rules, bounds.addresses), (16_383, 87_381));
     }
 
     #[test]

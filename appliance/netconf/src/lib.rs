@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod environment;
 mod fuguconf;
 mod interface;
 pub mod names;

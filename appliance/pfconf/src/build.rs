@@ -54,6 +54,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) old_translation: bool,
     /// Key of `source-hash` where the file gives none.
     pub(crate) random_key: [u32; 4],
+    pub(crate) bounds: crate::Bounds,
 }
 
 impl<'a> Builder<'a> {
@@ -84,6 +85,7 @@ impl<'a> Builder<'a> {
             failed: false,
             old_translation: false,
             random_key: options.random_key,
+            bounds: options.bounds,
         }
     }
 

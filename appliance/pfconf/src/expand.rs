@@ -5,7 +5,7 @@
 use ruleset::{Af, PortRange};
 
 use crate::ast::{ActionKind, Icmp, IfItem, KeepKind, Redirect, RouteSpec};
-use crate::build::{Builder, COMBINATIONS_MAX, RULES_MAX};
+use crate::build::{Builder, COMBINATIONS_MAX};
 use crate::message::{Audience, Message};
 use crate::policy::{Host, IdRange, IfItemKind, Rule};
 use crate::resolve::Resolved;
@@ -159,13 +159,14 @@ impl Builder<'_> {
     }
 
     pub(crate) fn check_rule_limit(&mut self, made: usize, span: Span) -> Resolved<()> {
-        if self.rules_count + made <= RULES_MAX {
+        let most = self.bounds.rules;
+        if self.rules_count + made <= most {
             return Ok(());
         }
         if std::mem::replace(&mut self.failed, true) {
             return Err(crate::resolve::Reported);
         }
-        let text = format!("more than {RULES_MAX} rules");
+        let text = format!("more than {most} rules");
         Err(self.fail(span, "rule-limit", text))
     }
 

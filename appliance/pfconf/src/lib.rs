@@ -43,7 +43,7 @@ use ruleset::Ruleset;
 pub use diag::Diagnostic;
 pub use environment::{EnvAddress, EnvInterface, Environment};
 
-use build::{Builder, RULES_MAX};
+use build::Builder;
 use environment::Known;
 use lex::Lexer;
 use lower::Lowering;
@@ -81,9 +81,29 @@ pub enum Optimization {
     AsTheTextSays,
 }
 
+/// What a compilation may grow to. The defaults are for a workstation; a small machine compiles with less.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Most rules.
+    pub rules: usize,
+    /// Most addresses of one statement, such as a table.
+    pub addresses: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            rules: build::RULES_MAX,
+            addresses: resolve::HOSTS_MAX,
+        }
+    }
+}
+
 /// What the caller chooses.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// What the compilation may grow to.
+    pub bounds: Bounds,
     /// Macros that the text cannot change (`pfctl -D name=value`).
     pub macros: Vec<(String, String)>,
     /// Whether rules are dropped, merged and reordered where that changes no verdict. The dataplane needs none of it.
@@ -293,11 +313,12 @@ impl Reading<'_> {
             builder.rulesets.push(Vec::new());
             self.file(file, &mut macros, builder);
             let body = builder.rulesets.pop().unwrap_or_default();
-            let mut left = RULES_MAX.saturating_sub(builder.rules_count);
+            let most = builder.bounds.rules;
+            let mut left = most.saturating_sub(builder.rules_count);
             if let Some(rules) = builder.rulesets.last_mut() {
                 attach(rules, &load.path, &body, &mut left);
             }
-            builder.rules_count = RULES_MAX - left;
+            builder.rules_count = most - left;
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) type Resolved<T> = Result<T, Reported>;
 pub(crate) const ID_UNKNOWN: u32 = u32::MAX;
 
 /// Most hosts that one rule or table may name after resolution.
-const HOSTS_MAX: usize = 4_000_000;
+pub(crate) const HOSTS_MAX: usize = 4_000_000;
 
 impl Builder<'_> {
     /// Reports an error of meaning: placed at the end of the statement for pfctl, at `span` for a person.
@@ -65,8 +65,9 @@ impl Builder<'_> {
         for host in hosts {
             let found = self.host(host)?;
             all.extend(found);
-            if all.len() > HOSTS_MAX {
-                let text = format!("more than {HOSTS_MAX} addresses");
+            let most = self.bounds.addresses;
+            if all.len() > most {
+                let text = format!("more than {most} addresses");
                 return Err(self.fail(host.span, "host-limit", text));
             }
         }

@@ -1,0 +1,135 @@
+//! What a tree tells the compiler of `pf.conf`: names, interfaces and files. Used by the appliance, which adds what it knows of
+//! its cards, and by the workstation tool, which knows the files only; so both compile alike.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use net::KifId;
+use pfconf::diag::Diagnostic;
+use pfconf::{EnvAddress, EnvInterface, Environment, Files};
+
+use crate::{InterfaceConfig, NetConfig};
+
+/// Main file of the rules.
+pub const PF_CONF: &str = "pf.conf";
+
+/// The loopback interface that every machine has.
+pub const LOOPBACK: &str = "lo0";
+
+/// Where rulesets written for OpenBSD say their files are.
+const ETC: &str = "/etc/";
+
+/// Files of the tree under the names that rules give them.
+pub struct Tree<'a>(pub &'a BTreeMap<String, Vec<u8>>);
+
+impl Files for Tree<'_> {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let inside = name.strip_prefix(ETC).unwrap_or(name);
+        self.0.get(inside).cloned()
+    }
+}
+
+/// The message about a tree without rules.
+pub fn no_rules() -> Diagnostic {
+    Diagnostic {
+        hint: Some("a box that passes everything says so: pass".into()),
+        ..Diagnostic::whole_file("no-rules", PF_CONF, "there is no pf.conf in the bundle")
+    }
+}
+
+/// Names of services, protocols and hosts; no interface yet.
+pub fn names(conf: &NetConfig) -> Environment {
+    let services = conf.services.entries();
+    let protocols = conf.protocols.entries();
+    Environment {
+        services: services
+            .map(|(name, transport, port)| (name.to_string(), transport, port))
+            .collect(),
+        protocols: protocols
+            .map(|(name, number)| (name.to_string(), number))
+            .collect(),
+        hosts: conf.hosts.clone().into_iter().collect(),
+        ..Environment::default()
+    }
+}
+
+/// An interface as its file has it.
+pub fn interface(conf: &NetConfig, file: &InterfaceConfig, kif: KifId) -> EnvInterface {
+    EnvInterface {
+        name: file.name.clone(),
+        kif,
+        groups: conf.groups_of(&file.name, file),
+        addresses: file
+            .addresses
+            .iter()
+            .map(|a| EnvAddress::new(a.addr, a.prefix_len))
+            .collect(),
+        loopback: is_loopback(&file.name),
+    }
+}
+
+/// `lo0` and its like.
+fn is_loopback(name: &str) -> bool {
+    let number = name.strip_prefix("lo").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// [`LOOPBACK`], which no file needs to name.
+pub fn loopback(kif: KifId) -> EnvInterface {
+    EnvInterface {
+        name: LOOPBACK.into(),
+        kif,
+        groups: vec!["lo".into()],
+        addresses: vec![
+            EnvAddress::new(Ipv4Addr::LOCALHOST.into(), 8),
+            EnvAddress::new(Ipv6Addr::LOCALHOST.into(), 128),
+        ],
+        loopback: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_under_the_names_that_rules_give_them() {
+        let files = BTreeMap::from([("tables/bad".to_string(), b"10.0.0.1\n".to_vec())]);
+        for (name, found) in [
+            ("/etc/tables/bad", true),
+            ("tables/bad", true),
+            ("/etc/bad", false),
+            ("/var/tables/bad", false),
+        ] {
+            assert_eq!(Tree(&files).read(name).is_some(), found, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_interface_brings_its_groups_and_addresses() {
+        let files = BTreeMap::from([
+            (
+                "hostname.em0".to_string(),
+                b"inet 192.0.2.1/24\ngroup wan\n".to_vec(),
+            ),
+            ("mygate".to_string(), b"192.0.2.254\n".to_vec()),
+            ("hosts".to_string(), b"10.0.0.9 www\n".to_vec()),
+        ]);
+        let (conf, _) = crate::parse(&files);
+        let em0 = interface(&conf, &conf.interfaces[0], KifId(3));
+        assert_eq!(
+            (em0.kif, em0.groups.join(" ")),
+            (KifId(3), "egress wan".to_string())
+        );
+        assert_eq!(em0.addresses.len(), 1);
+        assert!(!em0.loopback && loopback(KifId(0)).loopback);
+        let names = names(&conf);
+        assert_eq!(names.hosts["www"].len(), 1);
+        assert!(
+            names
+                .services
+                .iter()
+                .any(|(name, _, port)| name == "ssh" && *port == 22)
+        );
+    }
+}
