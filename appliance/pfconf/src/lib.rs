@@ -174,6 +174,11 @@ pub struct Compiled {
     pub options_text: String,
 }
 
+/// The reserved words of pf.conf in their order: a bare one is never taken as a name.
+pub fn reserved_words() -> &'static [&'static str] {
+    words::RESERVED
+}
+
 /// Longest text that is compiled, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 256 << 20;
 

@@ -1,7 +1,7 @@
 //! The reserved words of pf.conf, and the search for the word that was probably meant.
 
 /// Reserved words of OpenBSD's grammar; a bare one is never taken as a name. Sorted, for the search.
-const RESERVED: &[&str] = &[
+pub(crate) const RESERVED: &[&str] = &[
     "af-to",
     "all",
     "allow-opts",

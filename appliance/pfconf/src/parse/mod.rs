@@ -172,10 +172,10 @@ impl<'a> Parser<'a> {
         Ok(Text { text, span })
     }
 
-    /// One or more names, joined by blanks.
+    /// One or more names, joined by blanks, up to an option whose word is not reserved.
     fn names(&mut self, what: &str) -> Parsed<Text> {
         let mut all = self.name(what)?;
-        while self.tok.name().is_some() {
+        while self.tok.name().is_some() && !self.at_any(&["ridentifier", "source", "set-tos"]) {
             let next = self.name(what)?;
             all.text.push(' ');
             all.text.push_str(&next.text);

@@ -115,6 +115,8 @@ impl Parser<'_> {
             "endpoint-independent",
             "l3",
             "prefer-ipv6-nexthop",
+            "ridentifier",
+            "source",
         ];
         if self.tok.name().is_none() || self.at_any(&foreign) {
             return Ok(None);
