@@ -41,6 +41,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) rules_count: usize,
     pub(crate) combinations: usize,
     pub(crate) automatic_tables: usize,
+    /// An `altq` line has been refused: what names its queues is not wrong for that.
+    pub(crate) altq: bool,
     pub(crate) queues: crate::queues::Queues,
     pub(crate) limiters: crate::limiters::Limiters,
     /// Loaded after the main ruleset.
@@ -77,6 +79,7 @@ impl<'a> Builder<'a> {
             rules_count: 0,
             combinations: 0,
             automatic_tables: 0,
+            altq: false,
             queues: crate::queues::Queues::default(),
             limiters: crate::limiters::Limiters::default(),
             anchor_loads: Vec::new(),
@@ -132,11 +135,15 @@ impl<'a> Builder<'a> {
     }
 
     fn refused(&mut self, word: &str, span: Span) -> crate::resolve::Reported {
+        self.altq |= word == "altq";
         let hint = match word {
-            "altq" => Some("OpenBSD's queues replace altq: queue name on if bandwidth n".into()),
+            "altq" => {
+                Some("write 'queue root on IF bandwidth N' and queues with 'parent root'".into())
+            }
+            "queue of altq" => Some("write 'queue NAME parent PARENT bandwidth N' (HFSC)".into()),
             _ => None,
         };
-        let text = format!("{word} is not supported yet");
+        let text = format!("{word} is not supported");
         self.fail_hint(span, "unsupported", text, hint)
     }
 

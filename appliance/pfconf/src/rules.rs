@@ -244,7 +244,8 @@ impl Builder<'_> {
             .into_iter()
             .flatten()
         {
-            if !self.queues.list.iter().any(|q| q.name == name.text) {
+            let known = self.queues.list.iter().any(|q| q.name == name.text);
+            if !known && !self.altq {
                 let names = self.queues.list.iter().map(|q| q.name.as_str());
                 let near = crate::words::nearest(&name.text, names);
                 let hint = match near {

@@ -490,3 +490,26 @@ fn loaded_anchors_stand_where_their_rules_do() {
         "anchor \"one\" all {\n  pass in on em0 all flags S/SA\n}\n"
     );
 }
+
+#[test]
+fn altq_is_refused_line_by_line_with_what_to_write_instead() {
+    let messages = said(
+        "altq on em0 cbq bandwidth 10Mb queue { a, b }
+queue a bandwidth 60% priority 2 cbq(default)
+queue b bandwidth 4Mb { c }
+pass on em0 queue a
+block qick
+",
+    );
+    let queue =
+        "queue of altq is not supported | write 'queue NAME parent PARENT bandwidth N' (HFSC)";
+    let altq = "write 'queue root on IF bandwidth N' and queues with 'parent root'";
+    let expect = [
+        format!("1:1: altq is not supported | {altq}"),
+        format!("2:1: {queue}"),
+        format!("3:1: {queue}"),
+        "5:7: syntax error at 'qick' | did you mean 'quick'?".to_string(),
+        "4:19: queue is not supported yet | ".to_string(),
+    ];
+    assert_eq!(messages, expect);
+}

@@ -64,6 +64,8 @@ pub(crate) struct Parser<'a> {
     braces: usize,
     nesting: usize,
     quiet: u8,
+    /// An `altq` line was there: `queue` lines are altq's, too.
+    altq: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -92,6 +94,7 @@ impl<'a> Parser<'a> {
             braces: 0,
             nesting: 0,
             quiet: 0,
+            altq: false,
         };
         parser.fetch();
         parser

@@ -84,7 +84,8 @@ impl Parser<'_> {
     }
 
     /// Recognized, read over to the end of the line, and refused later.
-    fn refused(&mut self, word: &str, span: crate::source::Span) -> Node {
+    pub(super) fn refused(&mut self, word: &str, span: crate::source::Span) -> Node {
+        self.altq |= word == "altq";
         while !self.at_end() {
             self.advance();
         }

@@ -18,6 +18,9 @@ const QUEUE_NAME_MAX: usize = 63;
 impl Parser<'_> {
     pub(super) fn queue(&mut self) -> Parsed<Node> {
         self.expect("queue")?;
+        if self.altq {
+            return Ok(self.refused("queue of altq", self.last));
+        }
         let name = self.name("the name of a queue")?;
         if name.text.len() > QUEUE_NAME_MAX {
             let text = format!("queue name too long (max {QUEUE_NAME_MAX} chars)");
