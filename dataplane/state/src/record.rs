@@ -86,8 +86,8 @@ pub struct State {
     pub kif: KifId,
     /// Tag that its packets carry.
     pub tag: TagId,
-    /// Generation of the policy that made it.
-    pub generation: u32,
+    /// In use. Every access asks, so it must lie in the first line.
+    pub used: bool,
     // Line 1: what tracking and counting write.
     /// The side that began, then the other.
     pub peer: [Peer; 2],
@@ -109,10 +109,10 @@ pub struct State {
     pub timer_next: StateIdx,
     /// Timer list.
     pub timer_prev: StateIdx,
+    /// Generation of the policy that made it.
+    pub generation: u32,
     /// List it hangs in; `wheel::NOWHERE` if in none.
     pub timer_slot: u16,
-    /// In use.
-    pub used: bool,
 }
 
 /// Where the last packet of a state went; saves route and neighbor look-ups while nothing has changed.
@@ -128,6 +128,7 @@ pub struct EgressCache {
 }
 
 const _: () = assert!(size_of::<State>() == 256);
+const _: () = assert!(core::mem::offset_of!(State, used) < 64);
 const _: () = assert!(core::mem::offset_of!(State, peer) == 64);
 const _: () = assert!(core::mem::offset_of!(State, stack) == 128);
 const _: () = assert!(core::mem::offset_of!(State, id) <= 192);

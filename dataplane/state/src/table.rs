@@ -87,6 +87,10 @@ impl StateTable {
     pub fn guess(&self, hash: u64) -> Option<StateIdx> {
         let idx = self.index.guess(hash)?;
         self.prefetch(idx);
+        // The state of the way in also says where the packet goes.
+        if let Some(st) = self.slab.get(idx.0 as usize) {
+            sync::cache::prefetch_at(st, core::mem::offset_of!(State, egress));
+        }
         Some(idx)
     }
 

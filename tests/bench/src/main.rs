@@ -6,8 +6,8 @@
 //! row) is. One thread, one worker, random flow order.
 //!
 //! The host's speed changes within seconds. Beside every sample stands a calibration of the same moment: a chain of
-//! dependent additions, one per core cycle. *cycles* are core cycles by that calibration, *ns* is the clock on the
-//! wall. Figures are the median of the runs, with the smallest and the largest.
+//! dependent additions, one per core cycle. *cycles* are core cycles by that calibration, *ns* is the time that the
+//! thread ran, so that other work on the machine does not count (it still costs cache and memory). Figures are the median of the runs, with the smallest and the largest.
 
 #![forbid(unsafe_code)]
 

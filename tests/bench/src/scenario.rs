@@ -1,14 +1,12 @@
 //! What is measured.
 
-use std::time::Instant;
-
 use ruleset::{
     Action, AddrSpec, Af, BlockReply, Endpoint, KeepState, PortOp, PortRange, Rule, RuleSlot,
     Ruleset, TcpFlagsMatch,
 };
 use simnic::rng::Rng;
 
-use crate::calibrate::core_ghz;
+use crate::calibrate::{core_ghz, thread_ns};
 use crate::rig::{FRAMES, Packet, Rig};
 
 const SYN: u8 = 0x02;
@@ -219,9 +217,9 @@ impl Prepared {
         for _ in 0..slabs {
             let count = self.load_slab();
             ghz += core_ghz();
-            let started = Instant::now();
+            let started = thread_ns();
             self.rig.drain();
-            busy_ns += started.elapsed().as_nanos() as f64;
+            busy_ns += thread_ns() - started;
             ghz += core_ghz();
             packets += count as u64;
         }
