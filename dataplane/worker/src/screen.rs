@@ -7,7 +7,7 @@ use filter::{Core, Kind, PacketDesc, Passage, Reason, Response};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
 use ruleset::{Af, Direction, KifId, KifSet, Routes, TagId};
-use state::StateIdx;
+use state::{State, StateIdx};
 
 use crate::batch::{Item, Origin};
 use crate::config::Config;
@@ -32,6 +32,21 @@ impl<N: Nic> Worker<N> {
                 let state = item.state;
                 self.screen(n, interface, Direction::In, state, now_ms);
             }
+        }
+        self.forget_lost_states();
+    }
+
+    /// A packet of this burst may have replaced a connection that was over, and a new state may lie where the old one
+    /// lay: what earlier packets remember is looked at again. Rare, and nothing to do without new states.
+    fn forget_lost_states(&mut self) {
+        if !self.made_state {
+            return;
+        }
+        let states = &self.states;
+        for item in &mut self.batch.items {
+            let key = &item.pd.key_in;
+            let is_its_own = |idx: &StateIdx| states.get(*idx).is_some_and(|st| st.wire == *key);
+            item.state = item.state.filter(is_its_own);
         }
     }
 
@@ -99,10 +114,11 @@ impl<N: Nic> Worker<N> {
             now_ms,
             dice: &mut self.dice,
         };
-        let state = match state {
-            // An earlier packet of this burst may have made it since the look-up.
-            None if self.made_state && may_have_state(&item.pd) => find(&core, &item.pd, direction),
-            state => state,
+        // An earlier packet of this burst may have made or replaced it since the look-up.
+        let state = if self.made_state && may_have_state(&item.pd) {
+            find(&core, &item.pd, direction)
+        } else {
+            state
         };
         let routes = RoutesFrom { config, on: on.id };
         let frame = self.batch.bufs[n].bytes();
@@ -126,7 +142,9 @@ impl<N: Nic> Worker<N> {
         match (direction, item.state, screened.state) {
             (Direction::In, _, found) => item.state = found,
             (Direction::Out, Some(a), Some(b)) if a != b => {
-                if self.states.get(a).is_some_and(|st| st.pair != b) {
+                let key = item.pd.key_in;
+                let unlinked = |st: &State| st.wire == key && st.pair != b;
+                if self.states.get(a).is_some_and(unlinked) {
                     self.states.link(a, b);
                 }
             }

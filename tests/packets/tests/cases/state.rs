@@ -807,3 +807,37 @@ fn a_fin_that_acknowledges_less_than_before_is_taken() {
         c.passes_back(rig, &c.back("FA", 1, 51));
     });
 }
+
+#[test]
+fn a_burst_that_replaces_a_connection_mixes_up_no_states() {
+    both("pass", &usual(), |rig, f| {
+        let (src, dst) = (at(f.a, 1000), at(f.far, 80));
+        let old = tcp(&src, &dst, "S").seq(1000);
+        rig.send("sim0", &old);
+        rig.send("sim1", &tcp(&dst, &src, "RA").seq(0).ack(1001));
+        rig.ignore_rest();
+        assert_eq!(sides(rig), (TIME_WAIT, TIME_WAIT));
+        rig.mark();
+        // All in one burst: a last packet of the old connection, a new one of the same ends, twice, and a stranger
+        // whose states take the places of the old ones.
+        let last = tcp(&src, &dst, "A").seq(1001).ack(1);
+        let new = tcp(&src, &dst, "S").seq(90_000);
+        let stranger = udp(&at(f.a, 1000), &at(f.b, 53));
+        let burst = [last, new.clone(), stranger.clone(), new.clone()];
+        rig.send_burst("sim0", &burst);
+        let mut got = Vec::new();
+        while let Some(frame) = rig.take("sim1") {
+            got.push(frame);
+        }
+        got.sort();
+        let mac = rig.mac("sim1");
+        let framed = |p: &Packet| p.hop().frame(mac, rig.station("sim1", p.dst));
+        let mut wanted: Vec<Vec<u8>> = burst.iter().map(framed).collect();
+        wanted.sort();
+        assert_eq!(got, wanted);
+        // And the stranger goes on to where it belongs.
+        rig.mark();
+        let counted = f.counted(THERE);
+        rig.exchange("sim0", &stranger, &[("sim1", stranger.hop())], &counted);
+    });
+}
