@@ -6,7 +6,7 @@ use crate::mail::{Mail, Report};
 use crate::turn::Worker;
 
 /// Places of the state table looked at per turn.
-const PLACES_PER_TURN: usize = 256;
+const PLACES_PER_TURN: usize = 2048;
 
 /// A question that is being answered.
 #[derive(Clone, Copy, Debug)]

@@ -41,6 +41,9 @@ pub enum Handoff<B> {
     /// A neighbor that another worker wants to know. The answer would come to this one, and only the worker that has
     /// asked lets it in.
     Ask(Question),
+    /// Does the other one know this neighbor? It may have learned it from a question that only it heard, and the rules
+    /// may not let us ask.
+    Wanted(Question),
 }
 
 /// A neighbor to be asked for.

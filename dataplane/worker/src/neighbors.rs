@@ -144,11 +144,15 @@ impl<N: Nic> Worker<N> {
 
     fn act(&mut self, action: Action<Parked<N::Buf>>, now_ms: u64) {
         match action {
-            Action::Request { interface, ip } => self.ask(&Question {
-                interface,
-                ip,
-                to: None,
-            }),
+            Action::Request { interface, ip } => {
+                let question = Question {
+                    interface,
+                    ip,
+                    to: None,
+                };
+                self.ask_workers(&question);
+                self.ask(&question);
+            }
             Action::Probe {
                 interface,
                 ip,
@@ -178,6 +182,26 @@ impl<N: Nic> Worker<N> {
                 }
             }
             Action::Share(update) => self.tell_others(update),
+        }
+    }
+
+    /// Asks the other workers whether they know.
+    fn ask_workers(&mut self, question: &Question) {
+        for ring in self.ends.to_workers.iter_mut().flatten() {
+            // A full ring: the question on the link remains.
+            ring.push(Handoff::Wanted(*question)).ok();
+        }
+    }
+
+    /// Another worker wants a neighbor: tell, if it is known here. It is not confirmed by that.
+    pub(crate) fn tell_if_known(&mut self, question: &Question) {
+        if let Some(link) = self.neighbors.known(question.interface, question.ip) {
+            self.tell_others(Update {
+                interface: question.interface,
+                ip: question.ip,
+                link,
+                confirmed: false,
+            });
         }
     }
 

@@ -92,6 +92,7 @@ impl<N: Nic> Worker<N> {
                     None => break,
                     Some(Handoff::Neighbor(update)) => self.hear_of_neighbor(&update, now_ms),
                     Some(Handoff::Ask(question)) => self.ask_myself(&question),
+                    Some(Handoff::Wanted(question)) => self.tell_if_known(&question),
                     Some(Handoff::Packet(carried)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);

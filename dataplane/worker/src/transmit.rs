@@ -155,7 +155,7 @@ impl<N: Nic> Worker<N> {
             None => self.counters.handed_out.add(1),
             Some(Handoff::Packet(carried)) => self.discard(carried.buf, Reason::HandoffFull),
             // Only packets are pushed here.
-            Some(Handoff::Neighbor(_) | Handoff::Ask(_)) => {}
+            Some(Handoff::Neighbor(_) | Handoff::Ask(_) | Handoff::Wanted(_)) => {}
         }
     }
 

@@ -608,6 +608,13 @@ impl<P> NeighborCache<P> {
         }
     }
 
+    /// The address of a neighbor, if it is known. Does not count as use.
+    pub fn known(&self, interface: InterfaceId, ip: IpAddr) -> Option<ether::Addr> {
+        let slot = self.find(self.hash(interface, ip), interface, ip)?;
+        let entry = self.entries[usize::from(slot)].as_ref()?;
+        (entry.state != State::Incomplete).then_some(entry.link)
+    }
+
     /// Forgets one neighbor (`arp -d`, `ndp -d`). Returns whether it was there.
     pub fn forget_one(&mut self, now_ms: u64, interface: InterfaceId, ip: IpAddr) -> bool {
         let hash = self.hash(interface, ip);

@@ -135,6 +135,27 @@ fn every_worker_gets_to_know_a_neighbor_that_the_rules_let_only_answer() {
 }
 
 #[test]
+fn a_neighbor_that_only_asked_is_known_to_every_worker() {
+    // The rules do not let us ask on sim0; only the worker that heard the host's question knows it.
+    let policy = "block\npass in on sim0\npass out on sim1";
+    for spread in Spread::ALL {
+        let mut rig = Rig::cold(policy, &usual(), spread);
+        let host = rig.station("sim0", A6.parse().unwrap());
+        rig.send_frame("sim0", &solicitation(host, A6, "2001:db8:1::1"));
+        rig.ignore_rest();
+        for port in 0..30 {
+            let packet = udp(&at(A6, 1000 + port), &at(B6, 53));
+            rig.send("sim0", &packet);
+            rig.expect("sim1", &packet.hop());
+            let back = packet.answer();
+            rig.send("sim1", &back);
+            rig.expect("sim0", &back.hop());
+            rig.ignore_rest();
+        }
+    }
+}
+
+#[test]
 fn arp_is_below_the_rules_and_neighbor_discovery_is_not() {
     let mut rig = Rig::cold("block", &usual(), Spread::ONE);
     let (mac, host) = (rig.mac("sim0"), rig.station("sim0", A.parse().unwrap()));
