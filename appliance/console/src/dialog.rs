@@ -9,7 +9,7 @@ use control::api::{Api, InterfaceView};
 use crate::address;
 
 /// Shorter tokens can be guessed.
-const TOKEN_MIN: usize = 12;
+const TOKEN_MIN: usize = 16;
 /// Longer ones are a pasting accident.
 const TOKEN_MAX: usize = 128;
 /// Wrong answers to one question of the wizard are free; lines of a key are not.

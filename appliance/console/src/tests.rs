@@ -572,7 +572,7 @@ fn tokens_are_typed_twice_unseen_or_made_and_shown_once() {
     assert!(
         s.terminal
             .text()
-            .contains(&"A token has 12 to 128 characters, not 5.".to_string())
+            .contains(&"A token has 16 to 128 characters, not 5.".to_string())
     );
     s.types(
         "correct-horse-battery\rsomething-else\rcorrect-horse-battery\rcorrect-horse-battery\r",
@@ -716,14 +716,14 @@ fn the_wizard_can_be_left_and_restarted_and_takes_a_typed_token() {
             .contains(&"Nothing was changed. setup starts again.".to_string())
     );
     assert_eq!(s.terminal.last(), "fw1>");
-    s.types("setup\r\r2001:db8::5/64\r\rcorrect-horse\rcorrect-horse\rn\r");
+    s.types("setup\r\r2001:db8::5/64\r\rcorrect-horse-battery\rcorrect-horse-battery\rn\r");
     assert!(s.api.done.is_empty());
-    s.types("setup\r\r2001:db8::5/64\r\rcorrect-horse\rcorrect-horse\ry\r");
+    s.types("setup\r\r2001:db8::5/64\r\rcorrect-horse-battery\rcorrect-horse-battery\ry\r");
     assert_eq!(
         s.api.done,
         [
             "management vio0 2001:db8::5/64 none",
-            "token \"correct-horse\""
+            "token \"correct-horse-battery\""
         ]
     );
     assert!(!s.terminal.text().join("").contains("horse"));
