@@ -109,6 +109,12 @@ impl PacketDesc {
         );
     }
 
+    /// Whether its own key can name a state: not that of an error, which belongs to what it quotes, nor of a piece.
+    #[inline]
+    pub fn may_have_state(&self) -> bool {
+        !matches!(self.kind, Kind::IcmpError | Kind::Fragment)
+    }
+
     /// Whether it is a piece of a datagram.
     pub fn fragment(&self) -> Fragment {
         if self.kind == Kind::Fragment {

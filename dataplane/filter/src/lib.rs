@@ -61,22 +61,12 @@ pub struct Passage<'a> {
 }
 
 impl Core<'_> {
-    /// Seconds after which a state in its present class expires.
-    pub fn timeout_s(&self, st: &State) -> u32 {
-        timeout_s(self.ruleset, st)
-    }
-
     /// A number for `probability`: xorshift, which needs no secrecy here.
     fn roll(&mut self) -> u32 {
         *self.dice ^= *self.dice << 13;
         *self.dice ^= *self.dice >> 7;
         *self.dice ^= *self.dice << 17;
         (*self.dice >> 32) as u32
-    }
-
-    /// A state has gone: counts it off.
-    pub fn forget(&mut self, st: &State) {
-        count_removal(self.counters, self.states_total, st.rule);
     }
 }
 

@@ -180,7 +180,8 @@ impl<N: Nic> Worker<N> {
             let from = header_len + piece * step;
             let to = (from + step).min(packet.len());
             set_fragment(&mut header, piece * step, to < packet.len(), to - from);
-            let Some(mut buf) = self.pool_buffer(IP4_HEADER + to - from) else {
+            let len = IP4_HEADER + to - from;
+            let Some(mut buf) = self.make(len, |_| Some(len)) else {
                 continue;
             };
             let packet = &self.batch.bufs[n].bytes()[whole.clone()];
@@ -189,12 +190,6 @@ impl<N: Nic> Worker<N> {
             self.generate(buf, Origin::Answer, Some(hop));
         }
         true
-    }
-
-    fn pool_buffer(&mut self, len: usize) -> Option<N::Buf> {
-        let mut buf = self.fresh()?;
-        buf.append(len).ok()?;
-        Some(buf)
     }
 }
 

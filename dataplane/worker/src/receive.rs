@@ -1,7 +1,7 @@
 //! Takes packets from where they come, and describes them. Knows Ethernet and VLAN headers; everything above is
 //! `filter::describe`'s.
 
-use filter::{Kind, Reason};
+use filter::Reason;
 use net::InterfaceId;
 use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
 use ruleset::Af;
@@ -196,9 +196,7 @@ impl<N: Nic> Worker<N> {
 
 /// Packets that come in are looked up by their own key; errors by what they quote, and own packets on the way out.
 fn needs_state_in(item: &Item) -> bool {
-    item.is_open()
-        && matches!(item.origin, Origin::Wire(_))
-        && !matches!(item.pd.kind, Kind::IcmpError | Kind::Fragment)
+    item.is_open() && matches!(item.origin, Origin::Wire(_)) && item.pd.may_have_state()
 }
 
 /// Walks the Ethernet header, and a priority tag (VLAN 0, IEEE 802.1Q 6.9.1) if there is one.

@@ -67,7 +67,7 @@ impl<N: Nic> Worker<N> {
 
     /// The state for the way out: the pair of the state of the way in, if it is that; otherwise by look-up.
     fn state_out(&self, item: &Item) -> Option<StateIdx> {
-        if matches!(item.pd.kind, Kind::IcmpError | Kind::Fragment) {
+        if !item.pd.may_have_state() {
             return None;
         }
         let key = item.pd.key(Direction::Out);
@@ -115,7 +115,7 @@ impl<N: Nic> Worker<N> {
             dice: &mut self.dice,
         };
         // An earlier packet of this burst may have made or replaced it since the look-up.
-        let state = if self.made_state && may_have_state(&item.pd) {
+        let state = if self.made_state && item.pd.may_have_state() {
             find(&core, &item.pd, direction)
         } else {
             state
@@ -232,10 +232,6 @@ impl Screened {
             response,
         }
     }
-}
-
-fn may_have_state(pd: &PacketDesc) -> bool {
-    !matches!(pd.kind, Kind::IcmpError | Kind::Fragment)
 }
 
 fn passage<'a>(
