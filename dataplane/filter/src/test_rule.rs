@@ -1,8 +1,8 @@
 //! A packet without a state: ask the rules, and create a state if the deciding rule says so.
 
 use ruleset::{
-    Action, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch, RuleSlot, TagId,
-    Timeout, evaluate,
+    Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch,
+    RuleSlot, TagId, Timeout, Walk,
 };
 use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE, tcp};
 use state::{InsertError, Peer, State, StateFlags, StateIdx};
@@ -20,6 +20,8 @@ pub enum RuleTest {
         state: Option<StateIdx>,
         /// Its tag from now on.
         tag: TagId,
+        /// What is done to it.
+        actions: Actions,
     },
     /// A rule blocked it.
     Block(BlockReply),
@@ -28,29 +30,34 @@ pub enum RuleTest {
 }
 
 /// Walks the rules for a packet, counts, and creates a state.
+///
+/// Each rule that matches takes effect before the next one is looked at, as in pf_match_rule() of OpenBSD: later
+/// rules see the tag and the addresses that earlier ones gave.
 pub fn test_rule(
     core: &mut Core<'_>,
     pd: &PacketDesc,
     passage: &Passage<'_>,
     routes: &impl Routes,
 ) -> RuleTest {
-    let facts = facts(pd, passage, core.roll());
-    let counters = core.counters;
-    let found = evaluate(core.ruleset, &facts, routes, |rule| {
+    let mut facts = facts(pd, passage, core.roll());
+    let (ruleset, counters) = (core.ruleset, core.counters);
+    let mut found = RuleMatch::new(facts.tag);
+    let mut walk = Walk::new();
+    while let Some((nr, rule)) = walk.next(ruleset, &facts, routes, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
-    });
+    }) {
+        found.add(nr, rule, &walk);
+        facts.tag = found.tag;
+    }
     count_matched(core, &found, pd, passage);
-    let Some(rule) = found
-        .rule
-        .and_then(|nr| core.ruleset.rules.get(nr.0 as usize))
-    else {
+    let Some(rule) = found.settle(ruleset) else {
         return default_rule(core, pd, passage, &found);
     };
     let bytes = u64::from(pd.ip_len);
-    core.counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
+    counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
     match rule.action {
         Action::Block(reply) => RuleTest::Block(reply),
-        Action::Pass | Action::Match => pass(core, pd, passage, rule, found.tag),
+        _ => pass(core, pd, passage, rule, &found),
     }
 }
 
@@ -69,6 +76,7 @@ fn default_rule(
     RuleTest::Pass {
         state: None,
         tag: found.tag,
+        actions: found.actions,
     }
 }
 
@@ -109,7 +117,7 @@ fn pass(
     pd: &PacketDesc,
     passage: &Passage<'_>,
     rule: &Rule,
-    tag: TagId,
+    found: &RuleMatch,
 ) -> RuleTest {
     if pd.options && !rule.allow_opts {
         return RuleTest::Drop(Reason::IpOption);
@@ -119,14 +127,19 @@ fn pass(
         Kind::Fragment | Kind::IcmpError | Kind::NeighborAdvert
     );
     if rule.keep_state == KeepState::No || stateless {
-        return RuleTest::Pass { state: None, tag };
+        return passed(None, found);
     }
-    match create(core, pd, passage, rule, tag) {
-        Ok(idx) => RuleTest::Pass {
-            state: Some(idx),
-            tag,
-        },
+    match create(core, pd, passage, rule, found) {
+        Ok(idx) => passed(Some(idx), found),
         Err(reason) => RuleTest::Drop(reason),
+    }
+}
+
+fn passed(state: Option<StateIdx>, found: &RuleMatch) -> RuleTest {
+    RuleTest::Pass {
+        state,
+        tag: found.tag,
+        actions: found.actions,
     }
 }
 
@@ -136,7 +149,7 @@ fn create(
     pd: &PacketDesc,
     passage: &Passage<'_>,
     rule: &Rule,
-    tag: TagId,
+    found: &RuleMatch,
 ) -> Result<StateIdx, Reason> {
     let counters = core.counters.rule(rule.slot);
     if rule.state.max > 0 && counters.states.get() >= u64::from(rule.state.max) {
@@ -148,7 +161,7 @@ fn create(
     {
         return Err(Reason::Memory);
     }
-    let st = new_state(core, pd, passage, rule, tag);
+    let st = new_state(core, pd, passage, rule, found);
     let timeout = timeout_s(core.ruleset, &st);
     match insert(core, st, timeout) {
         Ok(idx) => {
@@ -191,7 +204,7 @@ fn new_state(
     pd: &PacketDesc,
     passage: &Passage<'_>,
     rule: &Rule,
-    tag: TagId,
+    found: &RuleMatch,
 ) -> State {
     let (peer, timeout) = match pd.kind {
         Kind::Tcp => (tcp::begin(&pd.segment), Timeout::TcpFirst),
@@ -207,9 +220,10 @@ fn new_state(
         direction: passage.direction,
         kif: passage.kif,
         rule: rule.slot,
-        flags: flags(rule),
+        flags: flags(rule, &found.actions),
         timeout,
-        tag,
+        tag: found.tag,
+        actions: found.actions,
         peer,
         last_seen: now,
         created: now,
@@ -229,13 +243,13 @@ fn begin_traffic() -> [Peer; 2] {
     [side(TRAFFIC_SINGLE), side(TRAFFIC_NONE)]
 }
 
-fn flags(rule: &Rule) -> StateFlags {
+fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
     [
         (rule.state.if_bound, StateFlags::IF_BOUND),
         (rule.state.sloppy, StateFlags::SLOPPY),
         (rule.state.no_sync, StateFlags::NO_SYNC),
         (rule.allow_opts, StateFlags::ALLOW_OPTS),
-        (rule.log.contains(Log::ALL), StateFlags::LOG_ALL),
+        (actions.log.contains(Log::ALL), StateFlags::LOG_ALL),
         (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
     ]
     .into_iter()

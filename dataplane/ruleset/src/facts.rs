@@ -63,7 +63,7 @@ pub enum Fragment {
 }
 
 /// Everything a rule can ask about a packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// Direction of this evaluation.
     pub direction: Direction,

@@ -9,15 +9,18 @@
 
 extern crate alloc;
 
+pub mod actions;
 pub mod facts;
 pub mod limits;
 pub mod linear;
 pub mod rule;
 pub mod table;
+pub mod walk;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use actions::{ActionFlags, Actions};
 pub use facts::{Af, Direction, Facts, Fragment};
 pub use limits::{Limits, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
@@ -27,6 +30,7 @@ pub use rule::{
     Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
 };
 pub use table::{Table, TableEntry, TableId};
+pub use walk::{ANCHOR_DEPTH_MAX, Walk};
 
 /// One immutable policy. Rules are in evaluation order, lists expanded, `antispoof` and friends already rules.
 #[derive(Clone, Debug, Default)]

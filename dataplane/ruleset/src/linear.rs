@@ -4,10 +4,12 @@
 //! Read first: pf.conf(5), "PACKET FILTERING".
 
 use crate::Ruleset;
+use crate::actions::Actions;
 use crate::facts::{Af, Facts, Fragment};
 use crate::rule::{
     Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, KeepState, Log, Rule, RuleNr, TagId,
 };
+use crate::walk::Walk;
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -26,8 +28,12 @@ pub struct RuleMatch {
     pub matched: MatchedRules,
     /// Tag of the packet afterwards.
     pub tag: TagId,
-    /// Log by a `match` rule or by `log (matches)`.
-    pub log: Log,
+    /// The anchor that the deciding rule stands in.
+    pub anchor: Option<RuleNr>,
+    /// A rule with `log (matches)` has matched: every matching rule after it is logged.
+    pub log_matches: bool,
+    /// What the rules do to the packet.
+    pub actions: Actions,
 }
 
 /// At most [`MATCH_RULES_MAX`] rule numbers.
@@ -41,56 +47,67 @@ pub trait Routes {
     fn reverse_path_ok(&self, af: Af, src: u128) -> bool;
 }
 
-/// Walks the ruleset. `evaluated` hears of every rule that was looked at, for the evaluation counters.
+/// Walks the whole ruleset for a packet that no rule changes. `evaluated` hears of every rule that was looked at, for
+/// the evaluation counters.
 pub fn evaluate(
     ruleset: &Ruleset,
     facts: &Facts,
     routes: &impl Routes,
     mut evaluated: impl FnMut(&Rule),
 ) -> RuleMatch {
-    let mut result = RuleMatch {
-        rule: None,
-        matched: MatchedRules::new(),
-        tag: facts.tag,
-        log: Log::empty(),
-    };
-    let mut log_matches = false;
-    for (nr, rule) in ruleset.rules.iter().enumerate() {
-        evaluated(rule);
-        if !matches(ruleset, rule, facts, result.tag, routes) {
-            continue;
-        }
-        let nr = RuleNr(nr as u32);
-        if rule.tag != TagId::default() {
-            result.tag = rule.tag;
-        }
-        log_matches |= rule.log.contains(Log::MATCHES);
-        if log_matches {
-            result.log |= Log::ON;
-        }
-        match rule.action {
-            Action::Match => {
-                result.log |= rule.log;
-                // Full: the rule still applies, only its counters miss the packet.
-                let _counted = result.matched.push(nr);
-            }
-            Action::Pass | Action::Block(_) => result.rule = Some(nr),
-        }
-        if rule.quick {
-            break;
-        }
+    let mut facts = *facts;
+    let mut result = RuleMatch::new(facts.tag);
+    let mut walk = Walk::new();
+    while let Some((nr, rule)) = walk.next(ruleset, &facts, routes, &mut evaluated) {
+        result.add(nr, rule, &walk);
+        facts.tag = result.tag;
     }
     result
 }
 
-/// True if `rule` matches. `tag` is the packet's tag as earlier rules have left it.
-pub fn matches(
-    ruleset: &Ruleset,
-    rule: &Rule,
-    facts: &Facts,
-    tag: TagId,
-    routes: &impl Routes,
-) -> bool {
+impl RuleMatch {
+    /// Before the first rule.
+    pub fn new(tag: TagId) -> Self {
+        RuleMatch {
+            rule: None,
+            anchor: None,
+            matched: MatchedRules::new(),
+            tag,
+            log_matches: false,
+            actions: Actions::default(),
+        }
+    }
+
+    /// Takes in a rule that matched. The deciding rule's own actions are added by [`RuleMatch::settle`].
+    pub fn add(&mut self, nr: RuleNr, rule: &Rule, walk: &Walk) {
+        if rule.tag != TagId::default() {
+            self.tag = rule.tag;
+        }
+        self.log_matches |= rule.actions.log.contains(Log::MATCHES);
+        match rule.action {
+            Action::Match => {
+                self.actions.add(&rule.actions);
+                // Full: the rule still applies, only its counters miss the packet.
+                let _counted = self.matched.push(nr);
+            }
+            Action::Pass | Action::Block(_) => {
+                self.rule = Some(nr);
+                self.anchor = walk.anchor();
+            }
+            Action::Anchor { .. } => {}
+        }
+    }
+
+    /// After the last rule: adds the actions of the rule that decided.
+    pub fn settle<'r>(&mut self, ruleset: &'r Ruleset) -> Option<&'r Rule> {
+        let rule = ruleset.rules.get(self.rule?.0 as usize)?;
+        self.actions.add(&rule.actions);
+        Some(rule)
+    }
+}
+
+/// True if `rule` matches the packet as earlier rules have left it.
+pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Routes) -> bool {
     rule.direction.is_none_or(|d| d == facts.direction)
         && rule.on.is_none_or(|on| on_matches(on, facts))
         && rule
@@ -105,7 +122,7 @@ pub fn matches(
         && rule.tos.is_none_or(|tos| tos == facts.tos & !3)
         && (rule.fragment == Fragment::No || facts.fragment == Fragment::Yes)
         && rule.probability.is_none_or(|p| facts.dice <= p)
-        && rule.tagged.is_none_or(|t| (t.tag == tag) != t.negate)
+        && rule.tagged.is_none_or(|t| (t.tag == facts.tag) != t.negate)
         && !(facts.unsolicited_reply && rule.keep_state != KeepState::No)
 }
 

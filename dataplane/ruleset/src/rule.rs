@@ -3,6 +3,7 @@
 use bitflags::bitflags;
 use net::KifId;
 
+use crate::actions::Actions;
 use crate::facts::{Af, Direction, Fragment};
 use crate::limits::Timeout;
 use crate::table::TableId;
@@ -34,6 +35,11 @@ pub enum Action {
     Block(BlockReply),
     /// `match`: applies parameters, decides nothing.
     Match,
+    /// `anchor`: the rules after this one up to `end` are tested only if it matches.
+    Anchor {
+        /// Number of the first rule after the anchor's own.
+        end: u32,
+    },
 }
 
 /// What a blocked packet's sender hears.
@@ -281,8 +287,8 @@ pub struct Rule {
     pub tagged: Option<TagMatch>,
     /// `tag`; 0 for none.
     pub tag: TagId,
-    /// `log`
-    pub log: Log,
+    /// What it does to packets that it lets through, and which are logged.
+    pub actions: Actions,
     /// `allow-opts`
     pub allow_opts: bool,
     /// State clause.
@@ -313,7 +319,7 @@ impl Rule {
             probability: None,
             tagged: None,
             tag: TagId::default(),
-            log: Log::empty(),
+            actions: Actions::default(),
             allow_opts: false,
             keep_state: KeepState::No,
             state: StateOptions::default(),

@@ -1,7 +1,7 @@
 //! One state, laid out in cache lines: what every packet touches comes first.
 
 use bitflags::bitflags;
-use ruleset::{Direction, KifId, RuleSlot, TagId, Timeout};
+use ruleset::{Actions, Direction, KifId, RuleSlot, TagId, Timeout};
 
 use crate::key::Key;
 
@@ -113,6 +113,8 @@ pub struct State {
     pub generation: u32,
     /// List it hangs in; `wheel::NOWHERE` if in none.
     pub timer_slot: u16,
+    /// What rules said is to be done to its packets.
+    pub actions: Actions,
 }
 
 /// Where the last packet of a state went; saves route and neighbor look-ups while nothing has changed.
@@ -156,6 +158,7 @@ impl Default for State {
             timer_next: StateIdx::NONE,
             timer_prev: StateIdx::NONE,
             timer_slot: crate::wheel::NOWHERE,
+            actions: Actions::default(),
             used: false,
         }
     }

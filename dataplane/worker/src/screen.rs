@@ -201,7 +201,7 @@ fn ask_rules(
 
 fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
     match tested {
-        RuleTest::Pass { state, tag } => Screened {
+        RuleTest::Pass { state, tag, .. } => Screened {
             made: state.is_some(),
             ..Screened::pass(state, tag)
         },

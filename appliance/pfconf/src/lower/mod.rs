@@ -1,15 +1,17 @@
 //! Policy to what the dataplane evaluates: names become numbers. What the dataplane cannot do yet is refused here,
 //! never left out in silence.
 
+mod actions;
+
 use std::collections::{HashMap, HashSet};
 
 use net::{KIF_MAX, KifId};
 use ruleset::{
-    Action, AddrSpec, Af, BlockReply, Endpoint, Fragment, IcmpMatch, IfMatch, KeepState, Log,
-    Ruleset, StateOptions, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
+    Action, AddrSpec, Af, BlockReply, Endpoint, Fragment, IcmpMatch, IfMatch, KeepState, Ruleset,
+    StateOptions, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
 };
 
-use crate::ast::{ActionKind, KeepKind, LogSpec};
+use crate::ast::{ActionKind, KeepKind};
 use crate::environment::Known;
 use crate::message::{Message, Messages};
 use crate::policy::{
@@ -185,7 +187,7 @@ impl<'a> Lowering<'a> {
         if let Some(name) = &rule.tag {
             lowered.tag = self.tag(name, rule.span);
         }
-        lowered.log = rule.log.as_ref().map(log).unwrap_or_default();
+        lowered.actions = actions::actions(rule);
         lowered.allow_opts = rule.allow_opts;
         lowered.keep_state = match rule.keep {
             KeepKind::No => KeepState::No,
@@ -329,14 +331,6 @@ fn reply(reply: Reply) -> BlockReply {
         Reply::Rst { ttl } => BlockReply::ReturnRst { ttl },
         Reply::Icmp { v4, v6 } => BlockReply::ReturnIcmp { v4, v6 },
     }
-}
-
-fn log(log: &LogSpec) -> Log {
-    let mut bits = Log::ON;
-    bits.set(Log::ALL, log.all);
-    bits.set(Log::MATCHES, log.matches);
-    bits.set(Log::USER, log.user);
-    bits
 }
 
 fn state_options(state: &StateOpts) -> StateOptions {
