@@ -42,8 +42,8 @@ pub fn test_rule(
     let mut facts = facts(pd, passage, core.roll());
     let (ruleset, counters) = (core.ruleset, core.counters);
     let mut found = RuleMatch::new(facts.tag);
-    let mut walk = Walk::new();
-    while let Some((nr, rule)) = walk.next(ruleset, &facts, routes, |rule| {
+    let mut walk = Walk::new(ruleset);
+    while let Some((nr, rule)) = walk.next(&facts, routes, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
     }) {
         found.add(nr, rule, &walk);

@@ -57,8 +57,8 @@ pub fn evaluate(
 ) -> RuleMatch {
     let mut facts = *facts;
     let mut result = RuleMatch::new(facts.tag);
-    let mut walk = Walk::new();
-    while let Some((nr, rule)) = walk.next(ruleset, &facts, routes, &mut evaluated) {
+    let mut walk = Walk::new(ruleset);
+    while let Some((nr, rule)) = walk.next(&facts, routes, &mut evaluated) {
         result.add(nr, rule, &walk);
         facts.tag = result.tag;
     }
@@ -79,7 +79,7 @@ impl RuleMatch {
     }
 
     /// Takes in a rule that matched. The deciding rule's own actions are added by [`RuleMatch::settle`].
-    pub fn add(&mut self, nr: RuleNr, rule: &Rule, walk: &Walk) {
+    pub fn add(&mut self, nr: RuleNr, rule: &Rule, walk: &Walk<'_>) {
         if rule.tag != TagId::default() {
             self.tag = rule.tag;
         }

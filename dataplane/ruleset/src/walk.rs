@@ -20,9 +20,10 @@ struct Frame {
     end: u32,
 }
 
-/// A place in the ruleset.
-#[derive(Clone, Debug, Default)]
-pub struct Walk {
+/// A place in a ruleset.
+#[derive(Clone, Debug)]
+pub struct Walk<'r> {
+    ruleset: &'r Ruleset,
     cursor: u32,
     finished: bool,
     frames: heapless::Vec<Frame, ANCHOR_DEPTH_MAX>,
@@ -30,30 +31,35 @@ pub struct Walk {
     decided_in: Option<u32>,
 }
 
-impl Walk {
+impl<'r> Walk<'r> {
     /// Before the first rule.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(ruleset: &'r Ruleset) -> Self {
+        Walk {
+            ruleset,
+            cursor: 0,
+            finished: false,
+            frames: heapless::Vec::new(),
+            decided_in: None,
+        }
     }
 
     /// The next rule that matches `facts`; never an anchor itself. `evaluated` hears of every rule that was looked at.
-    pub fn next<'r>(
+    pub fn next(
         &mut self,
-        ruleset: &'r Ruleset,
         facts: &Facts,
         routes: &impl Routes,
         mut evaluated: impl FnMut(&Rule),
     ) -> Option<(RuleNr, &'r Rule)> {
         loop {
-            self.leave_anchors(ruleset);
+            self.leave_anchors();
             if self.finished {
                 return None;
             }
             let nr = self.cursor;
-            let rule = ruleset.rules.get(nr as usize)?;
+            let rule = self.ruleset.rules.get(nr as usize)?;
             self.cursor = nr + 1;
             evaluated(rule);
-            let matched = matches(ruleset, rule, facts, routes);
+            let matched = matches(self.ruleset, rule, facts, routes);
             match rule.action {
                 Action::Anchor { end } => self.enter(nr, end, matched),
                 _ if !matched => {}
@@ -75,7 +81,7 @@ impl Walk {
         self.frames.last().map(|f| RuleNr(f.anchor))
     }
 
-    /// Rules that the walk has passed, whether they matched or not, and how deep it is in anchors.
+    /// How deep the walk is in anchors.
     pub fn depth(&self) -> usize {
         self.frames.len()
     }
@@ -88,10 +94,11 @@ impl Walk {
     }
 
     /// Behind the last rule of an anchor: a quick anchor ends the walk if one of its own rules decided.
-    fn leave_anchors(&mut self, ruleset: &Ruleset) {
+    fn leave_anchors(&mut self) {
         while let Some(frame) = self.frames.last().filter(|f| f.end <= self.cursor) {
             let anchor = frame.anchor;
-            let quick = ruleset
+            let quick = self
+                .ruleset
                 .rules
                 .get(anchor as usize)
                 .is_some_and(|rule| rule.quick);
@@ -148,9 +155,9 @@ mod tests {
             rules: rules.to_vec(),
             ..Ruleset::default()
         };
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(&ruleset);
         let mut seen = Vec::new();
-        while let Some((nr, _)) = walk.next(&ruleset, &facts(6), &NoRoutes, |_| {}) {
+        while let Some((nr, _)) = walk.next(&facts(6), &NoRoutes, |_| {}) {
             seen.push(nr.0);
         }
         seen
