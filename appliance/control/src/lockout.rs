@@ -119,6 +119,7 @@ fn passes(config: &Config, interface: &Interface, src: u128, to: IpAddr, api_por
     let facts = Facts {
         direction: Direction::In,
         on: interface.kifs,
+        kif: net::KifId(interface.id.0),
         loopback: false,
         received_on: Some(interface.kifs),
         af,

@@ -228,6 +228,7 @@ fn assemble(
     ruleset.rule_timeouts.sort_by_key(|(slot, _)| *slot);
     let api_port = conf.fugu.api_port.unwrap_or(cx.api_port);
     let asks_routes = ruleset.rules.iter().any(asks_routes);
+    ruleset.build_index(&worker::config::indexed(&layout.interfaces));
     let config = Config {
         generation: cx.generation,
         ruleset,

@@ -83,6 +83,7 @@ impl Random {
         Facts {
             direction: [Direction::In, Direction::Out][self.below(2)],
             on,
+            kif: net::KifId(0),
             loopback: false,
             received_on: None,
             af: if v6 { Af::Inet6 } else { Af::Inet },

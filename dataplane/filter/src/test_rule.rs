@@ -93,6 +93,7 @@ fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
     Facts {
         direction: passage.direction,
         on: *passage.on,
+        kif: passage.kif,
         loopback: passage.loopback,
         received_on: passage.received_on.copied(),
         af: pd.af,

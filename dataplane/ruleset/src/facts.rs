@@ -1,6 +1,6 @@
 //! What a rule can ask about a packet. A plain value: filled by `filter::describe`, or from words by `why`.
 
-use net::KifSet;
+use net::{KifId, KifSet};
 
 use crate::TagId;
 
@@ -69,6 +69,8 @@ pub struct Facts {
     pub direction: Direction,
     /// Names that the interface of this evaluation answers to.
     pub on: KifSet,
+    /// That interface's own name.
+    pub kif: KifId,
     /// True if that interface is a loopback (`on any` does not match it).
     pub loopback: bool,
     /// Names of the interface that a forwarded packet came in on; none for packets of the box itself.

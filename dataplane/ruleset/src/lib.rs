@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod actions;
 pub mod facts;
+pub mod index;
 pub mod limits;
 pub mod linear;
 pub mod rule;
@@ -22,6 +23,7 @@ use alloc::vec::Vec;
 
 pub use actions::{ActionFlags, Actions};
 pub use facts::{Af, Direction, Facts, Fragment};
+pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
 pub use limits::{Limits, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
@@ -37,6 +39,8 @@ pub use walk::{ANCHOR_DEPTH_MAX, Walk};
 pub struct Ruleset {
     /// Rules in evaluation order; a rule's number is its index.
     pub rules: Vec<Rule>,
+    /// Finds the rules that a packet may match; without it they are walked one by one.
+    pub index: Option<Index>,
     /// Tables; a table's id is its index.
     pub tables: Vec<Table>,
     /// Tag names; a tag's id is its index plus one (0 means: no tag).
@@ -54,6 +58,12 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
+    /// Builds the index for these interfaces, if there are enough rules to be worth it.
+    pub fn build_index(&mut self, interfaces: &[IndexedInterface]) {
+        self.index =
+            (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
+    }
+
     /// Timeouts of the rule in this slot: its own, or those of the ruleset.
     pub fn timeouts_of(&self, slot: RuleSlot) -> &Timeouts {
         match self.rule_timeouts.binary_search_by_key(&slot, |(s, _)| *s) {

@@ -217,6 +217,7 @@ mod tests {
         Facts {
             direction: Direction::In,
             on,
+            kif: KifId(1),
             loopback: false,
             received_on: None,
             af: Af::Inet,

@@ -5,12 +5,16 @@
 //! Read first: pf.conf(5), "PACKET FILTERING", "ANCHORS".
 
 use crate::Ruleset;
-use crate::facts::Facts;
+use crate::facts::{Af, Facts};
+use crate::index::{Candidates, Index, NO_PARENT};
 use crate::linear::{Routes, matches};
 use crate::rule::{Action, Rule, RuleNr};
 
 /// How deep anchors may stand in anchors (OpenBSD: PF_ANCHOR_STACK_MAX).
 pub const ANCHOR_DEPTH_MAX: usize = 64;
+
+/// Family, addresses and ports of a packet.
+type Ends = (Af, u128, u128, u16, u16);
 
 /// An anchor whose rules are being walked.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,8 @@ struct Frame {
 #[derive(Clone, Debug)]
 pub struct Walk<'r> {
     ruleset: &'r Ruleset,
+    /// From the index, for the packet whose ends these are.
+    candidates: Option<(Candidates<'r>, Ends)>,
     cursor: u32,
     finished: bool,
     frames: heapless::Vec<Frame, ANCHOR_DEPTH_MAX>,
@@ -36,6 +42,7 @@ impl<'r> Walk<'r> {
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Walk {
             ruleset,
+            candidates: None,
             cursor: 0,
             finished: false,
             frames: heapless::Vec::new(),
@@ -51,11 +58,7 @@ impl<'r> Walk<'r> {
         mut evaluated: impl FnMut(&Rule),
     ) -> Option<(RuleNr, &'r Rule)> {
         loop {
-            self.leave_anchors();
-            if self.finished {
-                return None;
-            }
-            let nr = self.cursor;
+            let nr = self.next_to_test(facts)?;
             let rule = self.ruleset.rules.get(nr as usize)?;
             self.cursor = nr + 1;
             evaluated(rule);
@@ -76,6 +79,62 @@ impl<'r> Walk<'r> {
         }
     }
 
+    /// The next rule that is worth a test: with an index the next candidate, without one the next rule.
+    fn next_to_test(&mut self, facts: &Facts) -> Option<u32> {
+        loop {
+            let next = match &self.ruleset.index {
+                Some(index) => self.next_candidate(index, facts),
+                None => Some(self.cursor),
+            };
+            let rules = self.ruleset.rules.len() as u32;
+            let nr = next.unwrap_or(rules).max(self.cursor);
+            self.leave_anchors(nr);
+            if self.finished || nr >= rules {
+                return None;
+            }
+            match self.not_entered(nr) {
+                Some(end) => self.cursor = end,
+                None => return Some(nr),
+            }
+        }
+    }
+
+    fn next_candidate(&mut self, index: &'r Index, facts: &Facts) -> Option<u32> {
+        let ends = (
+            facts.af,
+            facts.src,
+            facts.dst,
+            facts.src_port,
+            facts.dst_port,
+        );
+        // Translation has given the packet other ends.
+        if self.candidates.as_ref().is_none_or(|(_, of)| *of != ends) {
+            match index.candidates(facts) {
+                Some(candidates) => self.candidates = Some((candidates, ends)),
+                None => return Some(self.cursor),
+            }
+        }
+        let (candidates, _) = self.candidates.as_mut()?;
+        candidates.next(self.cursor)
+    }
+
+    /// If the rule stands in an anchor that was not entered: the first rule after that anchor.
+    fn not_entered(&self, nr: u32) -> Option<u32> {
+        let index = self.ruleset.index.as_ref()?;
+        let inside = self.frames.last().map_or(NO_PARENT, |f| f.anchor);
+        let mut parent = index.parent(nr);
+        let mut end = None;
+        while parent != inside && parent != NO_PARENT {
+            if let Some(Action::Anchor { end: after }) =
+                self.ruleset.rules.get(parent as usize).map(|r| r.action)
+            {
+                end = Some(after);
+            }
+            parent = index.parent(parent);
+        }
+        end
+    }
+
     /// The anchor that the walk is in.
     pub fn anchor(&self) -> Option<RuleNr> {
         self.frames.last().map(|f| RuleNr(f.anchor))
@@ -93,9 +152,10 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Behind the last rule of an anchor: a quick anchor ends the walk if one of its own rules decided.
-    fn leave_anchors(&mut self) {
-        while let Some(frame) = self.frames.last().filter(|f| f.end <= self.cursor) {
+    /// Before rule `nr`: anchors that end before it are left. A quick anchor ends the walk if one of its own rules
+    /// decided.
+    fn leave_anchors(&mut self, nr: u32) {
+        while let Some(frame) = self.frames.last().filter(|f| f.end <= nr) {
             let anchor = frame.anchor;
             let quick = self
                 .ruleset
@@ -130,6 +190,7 @@ mod tests {
         Facts {
             direction: Direction::In,
             on: net::KifSet::EMPTY,
+            kif: net::KifId(0),
             loopback: false,
             received_on: None,
             af: Af::Inet,

@@ -1,7 +1,9 @@
 //! What the control core publishes and a worker runs on: rules, tables, interfaces and routes change together.
 
+use alloc::vec::Vec;
+
 use net::{InterfaceTable, RouteTable};
-use ruleset::Ruleset;
+use ruleset::{IndexedInterface, KifId, Ruleset};
 
 /// One generation of everything that decides what happens to packets. Immutable.
 #[derive(Clone, Debug, Default)]
@@ -16,4 +18,14 @@ pub struct Config {
     pub routes: RouteTable,
     /// Some rule asks whether an address has a route (`no-route`, `urpf-failed`).
     pub asks_routes: bool,
+}
+
+/// Interfaces as the index of a ruleset wants them.
+pub fn indexed(interfaces: &InterfaceTable) -> Vec<IndexedInterface> {
+    let indexed = interfaces.iter().map(|interface| IndexedInterface {
+        kif: KifId(interface.id.0),
+        names: interface.kifs,
+        loopback: interface.loopback,
+    });
+    indexed.collect()
 }

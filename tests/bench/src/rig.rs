@@ -97,6 +97,8 @@ impl Rig {
             now_ms: 1000,
         });
         let control = control.remove(0);
+        let mut ruleset = ruleset;
+        ruleset.build_index(&worker::config::indexed(&interfaces));
         control.config.publish(Arc::new(Config {
             generation: 1,
             ruleset,

@@ -247,8 +247,9 @@ impl Rig {
     }
 
     /// Publishes a ruleset as a new generation without letting anybody adopt it.
-    pub fn publish(&mut self, ruleset: Ruleset) {
+    pub fn publish(&mut self, mut ruleset: Ruleset) {
         let (interfaces, routes) = self.tables();
+        ruleset.build_index(&worker::config::indexed(&interfaces));
         self.generation += 1;
         let config = Arc::new(Config {
             generation: self.generation,

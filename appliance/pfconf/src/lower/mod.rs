@@ -122,6 +122,8 @@ impl<'a> Lowering<'a> {
         }
         Ruleset {
             rules,
+            // Built for the interfaces there are, when the ruleset is published.
+            index: None,
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),
             skip,

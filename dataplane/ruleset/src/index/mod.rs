@@ -1,0 +1,422 @@
+//! Which rules a packet may match, without looking at all of them: one set of rules per field of the packet, and the
+//! rules that are in all of these sets, in ascending order. Each such candidate is then tested in full, so a set may
+//! hold too much and never too little: what a field cannot tell (tables, negated addresses, tags) is in all its sets.
+//! The cost of a packet depends on the rules that it nearly matches, hardly on how many there are.
+//!
+//! Read first: Lakshman and Stiliadis, "High-speed policy-based packet forwarding using efficient multi-dimensional
+//! range matching" (SIGCOMM 1998), for bit vectors; Baboescu and Varghese, "Scalable packet classification" (SIGCOMM
+//! 2001), for summaries of them.
+
+mod rows;
+
+use alloc::vec::Vec;
+
+use net::{KifId, KifSet};
+
+use crate::facts::{Af, Direction, Facts, Fragment};
+use crate::rule::{Action, AddrSpec, Endpoint, IfMatch, PortOp, PortRange, Rule};
+use rows::{BLOCK, Bits, Classes, Reader, Span};
+
+/// Rulesets with fewer rules are walked one by one: that is as fast.
+pub const INDEX_MIN_RULES: usize = 16;
+
+/// An interface as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexedInterface {
+    /// Its own name.
+    pub kif: KifId,
+    /// All names it answers to.
+    pub names: KifSet,
+    /// It is a loopback.
+    pub loopback: bool,
+}
+
+/// One of the two ends of a packet.
+#[derive(Clone, Debug)]
+struct EndField {
+    /// Rules whose address is not asked of this field.
+    wide: Bits,
+    v4: Classes<u32>,
+    v6: Classes<u128>,
+    /// Rules without ports.
+    wide_port: Bits,
+    port: Classes<u16>,
+}
+
+/// The index of a ruleset, for the interfaces that there were when it was built.
+#[derive(Clone, Debug)]
+pub struct Index {
+    rules: usize,
+    /// By interface and direction: `2 * n + direction`.
+    ways: Vec<Bits>,
+    /// Interface number in `ways` by its [`KifId`]; `u16::MAX` is none.
+    way_of: Vec<u16>,
+    /// By family and protocol: those that rules name, then the rest.
+    protocols: [Vec<Bits>; 2],
+    /// Row in `protocols` by protocol number.
+    protocol_row: [u8; 256],
+    src: EndField,
+    dst: EndField,
+    /// For each rule the innermost anchor that it stands in; `u32::MAX` for none.
+    parents: Vec<u32>,
+}
+
+/// Sentinel of [`Index::parents`].
+pub(crate) const NO_PARENT: u32 = u32::MAX;
+
+impl Index {
+    /// Builds the index.
+    pub fn build(rules: &[Rule], interfaces: &[IndexedInterface]) -> Self {
+        let (way_of, ways) = ways(rules, interfaces);
+        let (protocol_row, protocols) = protocols(rules);
+        Index {
+            rules: rules.len(),
+            ways,
+            way_of,
+            protocols,
+            protocol_row,
+            src: EndField::build(rules, |rule| &rule.src),
+            dst: EndField::build(rules, |rule| &rule.dst),
+            parents: parents(rules),
+        }
+    }
+
+    /// Candidates for a packet; none if it passes an interface that the index does not know.
+    #[inline]
+    pub(crate) fn candidates<'i>(&'i self, facts: &Facts) -> Option<Candidates<'i>> {
+        let n = *self.way_of.get(usize::from(facts.kif.0))?;
+        let way = self
+            .ways
+            .get(usize::from(n) * 2 + facts.direction.index())?;
+        let row = self.protocol_row[usize::from(facts.proto)];
+        let protocol = &self.protocols[af_index(facts.af)][usize::from(row)];
+        let has_ports = matches!(facts.proto, 6 | 17) && facts.fragment == Fragment::No;
+        let (src_port, dst_port) = if has_ports {
+            (
+                Reader::new(self.src.port.row(facts.src_port)),
+                Reader::new(self.dst.port.row(facts.dst_port)),
+            )
+        } else {
+            (Reader::default(), Reader::default())
+        };
+        Some(Candidates {
+            index: self,
+            way,
+            protocol,
+            readers: [
+                self.src.reader(facts.af, facts.src),
+                self.dst.reader(facts.af, facts.dst),
+                src_port,
+                dst_port,
+            ],
+            next_summary: 0,
+            summary: 0,
+            word: 0,
+            block: 0,
+        })
+    }
+
+    /// The anchor that a rule stands in.
+    #[inline]
+    pub(crate) fn parent(&self, rule: u32) -> u32 {
+        self.parents
+            .get(rule as usize)
+            .copied()
+            .unwrap_or(NO_PARENT)
+    }
+
+    /// Rules that were indexed.
+    pub fn rules(&self) -> usize {
+        self.rules
+    }
+
+    /// Bytes on the heap.
+    pub fn bytes(&self) -> usize {
+        let dense = self.ways.len() + self.protocols[0].len() + self.protocols[1].len() + 4;
+        let row = self.rules.div_ceil(BLOCK) * 8 * (BLOCK + 1) / BLOCK;
+        dense * row + self.src.bytes() + self.dst.bytes() + self.parents.len() * 4
+    }
+}
+
+/// Rules that a packet may match, in ascending order.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates<'i> {
+    index: &'i Index,
+    way: &'i Bits,
+    protocol: &'i Bits,
+    /// Source, destination, source port, destination port.
+    readers: [Reader<'i>; 4],
+    next_summary: usize,
+    summary: u64,
+    /// Candidates of `block` that have not been given out.
+    word: u64,
+    block: usize,
+}
+
+impl Candidates<'_> {
+    /// The first candidate that is not below `from`. `from` may only grow.
+    #[inline]
+    pub(crate) fn next(&mut self, from: u32) -> Option<u32> {
+        loop {
+            while self.word != 0 {
+                let bit = self.word.trailing_zeros();
+                let rule = self.block as u32 * BLOCK as u32 + bit;
+                self.word &= self.word - 1;
+                if rule >= from {
+                    return Some(rule);
+                }
+            }
+            if !self.next_block(from as usize / BLOCK) {
+                return None;
+            }
+        }
+    }
+
+    /// Goes to the next block that may have a candidate. False at the end.
+    fn next_block(&mut self, from_block: usize) -> bool {
+        loop {
+            while self.summary != 0 {
+                let block =
+                    (self.next_summary - 1) * BLOCK + self.summary.trailing_zeros() as usize;
+                self.summary &= self.summary - 1;
+                if block >= from_block {
+                    self.block = block;
+                    self.word = self.word_of(block);
+                    if self.word != 0 {
+                        return true;
+                    }
+                }
+            }
+            if self.next_summary >= self.way.summaries() {
+                return false;
+            }
+            self.summary = self.summary_of(self.next_summary);
+            self.next_summary += 1;
+        }
+    }
+
+    #[inline]
+    fn summary_of(&self, n: usize) -> u64 {
+        let mut sum = self.way.summary(n) & self.protocol.summary(n);
+        for (wide, reader) in self.index.wides().iter().zip(&self.readers) {
+            if sum == 0 {
+                break;
+            }
+            sum &= wide.summary(n) | reader.summary(n);
+        }
+        sum
+    }
+
+    #[inline]
+    fn word_of(&mut self, block: usize) -> u64 {
+        let mut word = self.way.word(block) & self.protocol.word(block);
+        for (wide, reader) in self.index.wides().iter().zip(&mut self.readers) {
+            word &= wide.word(block) | reader.word(block);
+        }
+        word
+    }
+}
+
+impl Index {
+    #[inline]
+    fn wides(&self) -> [&Bits; 4] {
+        [
+            &self.src.wide,
+            &self.dst.wide,
+            &self.src.wide_port,
+            &self.dst.wide_port,
+        ]
+    }
+}
+
+impl EndField {
+    fn build(rules: &[Rule], end: impl Fn(&Rule) -> &Endpoint) -> Self {
+        let mut wide = Bits::new(rules.len());
+        let mut wide_port = Bits::new(rules.len());
+        let (mut v4, mut v6, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, rule) in rules.iter().enumerate() {
+            let end = end(rule);
+            match interval(end) {
+                Asked::Nothing => wide.insert(n),
+                Asked::Never => {}
+                Asked::Of(Af::Inet, low, high) => v4.push(Span {
+                    low: low as u32,
+                    high: high as u32,
+                    rule: n as u32,
+                }),
+                Asked::Of(Af::Inet6, low, high) => v6.push(Span {
+                    low,
+                    high,
+                    rule: n as u32,
+                }),
+            }
+            match end.port {
+                None => wide_port.insert(n),
+                Some(range) => port_spans(range, n as u32, &mut ports),
+            }
+        }
+        let (v4, too_wide4) = Classes::build(v4);
+        let (v6, too_wide6) = Classes::build(v6);
+        let (port, too_wide_ports) = Classes::build(ports);
+        for rule in too_wide4.into_iter().chain(too_wide6) {
+            wide.insert(rule as usize);
+        }
+        for rule in too_wide_ports {
+            wide_port.insert(rule as usize);
+        }
+        EndField {
+            wide,
+            v4,
+            v6,
+            wide_port,
+            port,
+        }
+    }
+
+    #[inline]
+    fn reader(&self, af: Af, addr: u128) -> Reader<'_> {
+        Reader::new(match af {
+            Af::Inet => self.v4.row(addr as u32),
+            Af::Inet6 => self.v6.row(addr),
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes() + self.port.bytes()
+    }
+}
+
+/// What an end asks of the address.
+enum Asked {
+    /// Nothing that an interval can tell.
+    Nothing,
+    /// What no address fulfils.
+    Never,
+    /// To lie between two addresses of a family, both included.
+    Of(Af, u128, u128),
+}
+
+fn interval(end: &Endpoint) -> Asked {
+    match end.addr {
+        // The outside of an interval, tables and routes are left to the full test.
+        _ if end.negate => Asked::Nothing,
+        AddrSpec::Masked { af, addr, mask } => {
+            let all = match af {
+                Af::Inet => u128::from(u32::MAX),
+                Af::Inet6 => u128::MAX,
+            };
+            let host = all & !mask;
+            // Masks with holes are no intervals.
+            if host & host.wrapping_add(1) == 0 {
+                Asked::Of(af, addr, addr | host)
+            } else {
+                Asked::Nothing
+            }
+        }
+        AddrSpec::Range { af, low, high } if low <= high => Asked::Of(af, low, high),
+        AddrSpec::Range { .. } | AddrSpec::Never => Asked::Never,
+        AddrSpec::Any | AddrSpec::Table(_) | AddrSpec::NoRoute | AddrSpec::UrpfFailed => {
+            Asked::Nothing
+        }
+    }
+}
+
+fn port_spans(range: PortRange, rule: u32, spans: &mut Vec<Span<u16>>) {
+    let (a, b) = (range.a, range.b);
+    let below = |n: u16| n.checked_sub(1).map(|high| (0, high));
+    let above = |n: u16| n.checked_add(1).map(|low| (low, u16::MAX));
+    let parts = match range.op {
+        PortOp::Eq => [Some((a, a)), None],
+        PortOp::Ne => [below(a), above(a)],
+        PortOp::Lt => [below(a), None],
+        PortOp::Le => [Some((0, a)), None],
+        PortOp::Gt => [above(a), None],
+        PortOp::Ge => [Some((a, u16::MAX)), None],
+        PortOp::Range => [Some((a, b)), None],
+        PortOp::Inside => [a.checked_add(1).zip(b.checked_sub(1)), None],
+        // The two sides would overlap, which the sweep over the values does not expect of one rule.
+        PortOp::Outside if b < a => [Some((0, u16::MAX)), None],
+        PortOp::Outside => [below(a), above(b)],
+    };
+    let parts = parts
+        .into_iter()
+        .flatten()
+        .filter(|(low, high)| low <= high);
+    spans.extend(parts.map(|(low, high)| Span { low, high, rule }));
+}
+
+fn ways(rules: &[Rule], interfaces: &[IndexedInterface]) -> (Vec<u16>, Vec<Bits>) {
+    let size = interfaces.iter().map(|i| usize::from(i.kif.0) + 1).max();
+    let mut way_of = alloc::vec![u16::MAX; size.unwrap_or(0)];
+    let mut ways = Vec::with_capacity(interfaces.len() * 2);
+    for (n, interface) in interfaces.iter().enumerate() {
+        way_of[usize::from(interface.kif.0)] = n as u16;
+        for direction in [Direction::In, Direction::Out] {
+            let mut bits = Bits::new(rules.len());
+            for (nr, rule) in rules.iter().enumerate() {
+                if rule.direction.is_none_or(|d| d == direction) && is_on(rule.on, interface) {
+                    bits.insert(nr);
+                }
+            }
+            ways.push(bits);
+        }
+    }
+    (way_of, ways)
+}
+
+fn is_on(on: Option<IfMatch>, interface: &IndexedInterface) -> bool {
+    match on {
+        None => true,
+        Some(IfMatch::Any) => !interface.loopback,
+        Some(IfMatch::Kif { kif, negate }) => interface.names.contains(kif) != negate,
+    }
+}
+
+fn af_index(af: Af) -> usize {
+    match af {
+        Af::Inet => 0,
+        Af::Inet6 => 1,
+    }
+}
+
+/// Rows for the protocols that rules name, and one for all others.
+fn protocols(rules: &[Rule]) -> ([u8; 256], [Vec<Bits>; 2]) {
+    let mut named: Vec<u8> = rules.iter().filter_map(|r| r.proto).collect();
+    named.sort_unstable();
+    named.dedup();
+    // With all 256 protocols named there is no "other", and no place for its row.
+    named.truncate(255);
+    let mut row_of = [named.len() as u8; 256];
+    for (n, proto) in named.iter().enumerate() {
+        row_of[usize::from(*proto)] = n as u8;
+    }
+    let rows = |af: Af| {
+        let mut rows = alloc::vec![Bits::new(rules.len()); named.len() + 1];
+        for (nr, rule) in rules.iter().enumerate() {
+            if rule.af.is_some_and(|a| a != af) {
+                continue;
+            }
+            match rule.proto {
+                None => rows.iter_mut().for_each(|row| row.insert(nr)),
+                Some(proto) => rows[usize::from(row_of[usize::from(proto)])].insert(nr),
+            }
+        }
+        rows
+    };
+    (row_of, [rows(Af::Inet), rows(Af::Inet6)])
+}
+
+/// For each rule the innermost anchor that it stands in.
+fn parents(rules: &[Rule]) -> Vec<u32> {
+    let mut open: Vec<(u32, u32)> = Vec::new();
+    let mut parents = Vec::with_capacity(rules.len());
+    for (n, rule) in rules.iter().enumerate() {
+        let n = n as u32;
+        open.retain(|(_, end)| *end > n);
+        parents.push(open.last().map_or(NO_PARENT, |(anchor, _)| *anchor));
+        if let Action::Anchor { end } = rule.action {
+            open.push((n, end));
+        }
+    }
+    parents
+}
