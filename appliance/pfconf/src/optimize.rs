@@ -102,10 +102,6 @@ fn comparable(rule: &Rule, ignore: Ignore) -> Rule {
     for host in pools.into_iter().flatten().flat_map(|pool| &mut pool.hosts) {
         host.span = Span::default();
     }
-    // pfctl leaves these three out of every comparison.
-    rule.scrub.max_mss = 0;
-    rule.scrub.min_ttl = 0;
-    rule.set_tos = rule.set_tos.map(|_| 0);
     if ignore >= Ignore::Addresses {
         rule.src.addr = Addr::Any;
         rule.dst.addr = Addr::Any;
@@ -224,8 +220,13 @@ fn widen_end(wide: &End, sub: &mut End, same_family: bool) {
         sub.port = None;
     }
     let all = is_any(&wide.addr) && !wide.not && !sub.not;
-    let wider = same_family && wide.not == sub.not && holds(&wide.addr, &sub.addr);
-    if all || wider {
+    // The larger the network behind a `!`, the fewer packets match: there pfctl has it the wrong way around.
+    let wider = match (wide.not, sub.not) {
+        (false, false) => holds(&wide.addr, &sub.addr),
+        (true, true) => holds(&sub.addr, &wide.addr),
+        _ => false,
+    };
+    if all || same_family && wider {
         sub.addr = wide.addr.clone();
     }
 }
@@ -355,9 +356,11 @@ fn combine_pair(
     }
 }
 
+/// What carries a `!` stays alone: two rules with `!` match together all that one of them does, a table with `!` only
+/// what both do.
 fn combineable(a: &End, b: &End) -> bool {
-    let plain = |end: &End| matches!(end.addr, Addr::Masked { .. } | Addr::Any);
-    plain(a) && plain(b) && a.not == b.not && a.port == b.port
+    let plain = |end: &End| !end.not && matches!(end.addr, Addr::Masked { .. } | Addr::Any);
+    plain(a) && plain(b) && a.port == b.port
 }
 
 fn table_of(name: &str, ends: &[End], span: Span) -> Table {

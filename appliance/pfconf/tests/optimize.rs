@@ -1,183 +1,284 @@
-//! `-o basic` changes no verdict: random rulesets, plain and optimized, are asked about random packets.
+//! `-o basic` changes no verdict: random rulesets, plain and optimized, are asked about random packets. `FUGU_SEED`
+//! repeats a run; `FUGU_ROUNDS` makes a long one.
 
-use net::KifSet;
-use pfconf::{EnvAddress, EnvInterface, Environment, NoFiles, Optimization, Options, compile};
-use ruleset::{Af, Direction, Facts, Fragment, Routes, Ruleset, TagId, evaluate};
+#[path = "../../../tests/fuzz/targets/verdicts.rs"]
+mod verdicts;
 
-struct Random(u64);
+use pfconf::{
+    Compiled, EnvAddress, EnvInterface, Environment, NoFiles, Optimization, Options, compile,
+};
+use verdicts::{Random, packet, translated, verdict};
 
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
-    }
+/// Rulesets of a short run.
+const ROUNDS: usize = 400;
 
-    fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[self.below(words.len())]
-    }
+/// Packets that each ruleset is asked about.
+const PACKETS: usize = 300;
 
-    /// What rules of one superblock have in common.
-    fn common(&mut self) -> (String, String) {
-        let action = self.pick(&["block", "block return", "pass", "pass", "match"]);
-        let quick = self.pick(&["", "", "", "quick"]);
-        let tag = self.pick(&["", "", "", "tag A"]);
-        (action.into(), format!("{quick} {tag}"))
-    }
+const HOSTS: &[&str] = &[
+    "any",
+    "any",
+    "10.0.0.1",
+    "10.0.0.2",
+    "10.0.0.3",
+    "10.0.0.4",
+    "10.0.0.5",
+    "10.0.0.6",
+    "10.0.0.7",
+    "10.0.0.8",
+    "10.0.0.0/30",
+    "10.0.0.0/8",
+    "10.0.0.2 - 10.0.0.5",
+    "!10.0.0.1",
+    "!10.0.0.0/30",
+    "<t>",
+    "!<t>",
+    "<u>",
+    "(em0)",
+    "em1",
+    "no-route",
+    "2001:db8::1",
+    "2001:db8::2",
+    "2001:db8::/32",
+    "0/0",
+    "::/0",
+];
 
-    fn rule(&mut self, action: &str, rest: &str) -> String {
-        let (quick, tag) = rest.split_once(' ').unwrap();
-        const HOSTS: &[&str] = &[
-            "any",
-            "any",
-            "10.0.0.1",
-            "10.0.0.2",
-            "10.0.0.3",
-            "10.0.0.4",
-            "10.0.0.5",
-            "10.0.0.6",
-            "10.0.0.7",
-            "10.0.0.0/30",
-            "10.0.0.0/8",
-            "!10.0.0.1",
-            "<t>",
-            "2001:db8::1",
-            "2001:db8::/32",
-            "0/0",
-        ];
-        let direction = self.pick(&["in", "in", "in", "", "out"]);
-        let on = self.pick(&["", "", "", "on em0", "on em1", "on ! em0"]);
-        let proto = self.pick(&["", "", "proto tcp", "proto udp"]);
-        let port = |r: &mut Self| match proto {
-            "" => "",
-            _ => r.pick(&["", "", "port 80", "port 1:90", "port != 22"]),
-        };
-        let (src, dst) = match self.below(3) {
-            0 => (self.pick(HOSTS), "any"),
-            1 => ("any", self.pick(HOSTS)),
-            _ => (self.pick(HOSTS), self.pick(HOSTS)),
-        };
-        let (sport, dport) = (port(self), port(self));
-        let flags = match proto {
-            "proto tcp" => self.pick(&["", "flags S/SA", "flags any"]),
-            _ => "",
-        };
-        let tag = match tag {
-            "" => self.pick(&["", "", "", "", "tagged A"]),
-            tag => tag,
-        };
-        format!(
-            "{action} {direction} {quick} {on} {proto} from {src} {sport} to {dst} {dport} {flags} {tag}\n"
-        )
-    }
+const PORTS: &[&str] = &[
+    "",
+    "",
+    "",
+    "port 80",
+    "port 81",
+    "port 1:90",
+    "port != 22",
+    "port > 79",
+    "port <= 80",
+    "port 22 >< 90",
+    "port 22 <> 90",
+];
 
-    fn packet(&mut self) -> Facts {
-        let v6 = self.below(4) == 0;
-        let address = |r: &mut Self| match v6 {
-            true => 0x2001_0db8 << 96 | r.below(3) as u128,
-            false => 0x0a00_0000 + r.below(9) as u128,
-        };
-        let mut on = KifSet::EMPTY;
-        on.insert(net::KifId(self.below(2) as u16));
-        Facts {
-            direction: [Direction::In, Direction::Out][self.below(2)],
-            on,
-            kif: net::KifId(0),
-            loopback: false,
-            received_on: None,
-            af: if v6 { Af::Inet6 } else { Af::Inet },
-            src: address(self),
-            dst: address(self),
-            proto: [6, 17, 1][self.below(3)],
-            src_port: [22, 80, 90, 91][self.below(4)],
-            dst_port: [22, 80, 90, 91][self.below(4)],
-            tcp_flags: [0x02, 0x12, 0x10][self.below(3)],
-            icmp_type: 8,
-            icmp_code: 0,
-            tos: 0,
-            fragment: Fragment::No,
-            tag: TagId::default(),
-            dice: 0,
-            unsolicited_reply: false,
-        }
-    }
+const ACTIONS: &[&str] = &[
+    "block",
+    "block return",
+    "block return-icmp(host-unr)",
+    "pass",
+    "pass",
+    "match",
+];
+
+const QUICK: &[&str] = &["", "", "", "quick", "log", "log (matches) quick"];
+
+const ON: &[&str] = &[
+    "", "", "", "on em0", "on em1", "on ! em0", "on g", "on ! g", "on any",
+];
+
+const PROTOCOLS: &[&str] = &[
+    "",
+    "",
+    "",
+    "proto tcp",
+    "proto tcp",
+    "proto udp",
+    "proto { tcp udp }",
+    "inet proto icmp",
+    "inet6 proto icmp6",
+    "proto gre",
+    "inet",
+    "inet6",
+];
+
+const MORE: &[&str] = &[
+    "",
+    "",
+    "",
+    "",
+    "tag A",
+    "tag B",
+    "tagged A",
+    "! tagged B",
+    "allow-opts",
+    "label x",
+    "received-on em1",
+    "! received-on em0",
+    "tos lowdelay",
+    "fragment",
+    "scrub (max-mss 1400)",
+    "scrub (no-df min-ttl 5)",
+    "set tos ef",
+    "set (prio 3, delay 5)",
+    "rtable 1",
+];
+
+/// The pieces of a rule.
+#[derive(Clone, Copy)]
+struct Pieces {
+    action: &'static str,
+    quick: &'static str,
+    direction: &'static str,
+    on: &'static str,
+    proto: &'static str,
+    src: &'static str,
+    src_port: &'static str,
+    dst: &'static str,
+    dst_port: &'static str,
+    own: &'static str,
+    more: &'static str,
 }
 
-struct NoRoutes;
-
-impl Routes for NoRoutes {
-    fn has_route(&self, _: Af, _: u128) -> bool {
-        true
+impl Pieces {
+    fn new(random: &mut Random) -> Pieces {
+        let any = "any";
+        let mut rule = Pieces {
+            action: random.pick(ACTIONS),
+            quick: random.pick(QUICK),
+            direction: random.pick(&["in", "in", "in", "", "out"]),
+            on: random.pick(ON),
+            proto: random.pick(PROTOCOLS),
+            src: any,
+            src_port: "",
+            dst: any,
+            dst_port: "",
+            own: "",
+            more: random.pick(MORE),
+        };
+        for _ in 0..random.below(4) {
+            rule.change(random);
+        }
+        rule
     }
-    fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
-        true
+
+    /// Another value of one criterion, so that the rule still may change places with the one before.
+    fn change(&mut self, random: &mut Random) {
+        let tcp = self.proto == "proto tcp";
+        let ports = tcp || self.proto == "proto udp";
+        match random.below(12) {
+            0..3 => self.src = random.pick(HOSTS),
+            3..6 => self.dst = random.pick(HOSTS),
+            6 if ports => self.src_port = random.pick(PORTS),
+            7 | 8 if ports => self.dst_port = random.pick(PORTS),
+            9 => {
+                self.own = match self.proto {
+                    "proto tcp" => random.pick(&["", "flags S/SA", "flags any", "no state"]),
+                    "inet proto icmp" => random.pick(&["", "icmp-type 8", "icmp-type 3 code 1"]),
+                    "inet6 proto icmp6" => random.pick(&["", "icmp6-type 128", "icmp6-type 3"]),
+                    _ => "",
+                }
+            }
+            10 => self.on = random.pick(ON),
+            11 => self.more = random.pick(MORE),
+            _ => self.direction = random.pick(&["in", "in", "", "out"]),
+        }
+    }
+
+    fn text(&self) -> String {
+        let Pieces {
+            action,
+            direction,
+            quick,
+            on,
+            proto,
+            ..
+        } = self;
+        let Pieces {
+            src,
+            src_port,
+            dst,
+            dst_port,
+            own,
+            more,
+            ..
+        } = self;
+        format!(
+            "{action} {direction} {quick} {on} {proto} from {src} {src_port} to {dst} {dst_port} {own} {more}\n"
+        )
     }
 }
 
 fn environment() -> Environment {
-    let interface = |name: &str, kif| EnvInterface {
+    let interface = |name: &str, kif, address: &str| EnvInterface {
         name: name.into(),
         kif: net::KifId(kif),
-        groups: Vec::new(),
-        addresses: vec![EnvAddress::new("10.0.0.1".parse().unwrap(), 24)],
+        groups: vec!["g".into()],
+        addresses: vec![EnvAddress::new(address.parse().unwrap(), 24)],
         loopback: false,
     };
     Environment {
-        interfaces: vec![interface("em0", 0), interface("em1", 1)],
+        interfaces: vec![
+            interface("em0", 0, "10.0.0.1"),
+            interface("em1", 1, "10.0.0.2"),
+        ],
         ..Environment::minimal()
     }
 }
 
-/// Action, tag and state of the deciding rule.
-fn verdict(ruleset: &Ruleset, facts: &Facts) -> String {
-    let found = evaluate(ruleset, facts, &NoRoutes, |_| {});
-    let rule = found.rule.map(|nr| &ruleset.rules[nr.0 as usize]);
-    format!(
-        "{:?} tag {:?}",
-        rule.map(|r| (r.action, r.keep_state)),
-        found.tag
-    )
+fn build(text: &str, env: &Environment, optimization: Optimization) -> Compiled {
+    let options = Options {
+        optimization,
+        ..Options::default()
+    };
+    compile("r", text.as_bytes(), &NoFiles, env, &options)
+}
+
+const TABLES: &str = "table <t> { 10.0.0.4/31 }\ntable <u> { 10.0.0.0/8 !10.0.0.2 2001:db8::1 }\n";
+
+/// A text of rules of which each is possible: families that contradict each other make a rule impossible.
+fn text(random: &mut Random, env: &Environment) -> String {
+    let mut text = TABLES.to_string();
+    let mut rule = Pieces::new(random);
+    for _ in 0..2 + random.below(30) {
+        match random.below(5) {
+            0 => rule = Pieces::new(random),
+            _ => rule.change(random),
+        }
+        let line = rule.text();
+        if build(&format!("{TABLES}{line}"), env, Optimization::None)
+            .ruleset
+            .is_some()
+        {
+            text += &line;
+        }
+    }
+    text
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => otherwise,
+    }
 }
 
 #[test]
 fn an_optimized_ruleset_decides_as_the_one_written() {
-    let seed = 0x1357_9bdf_0246_8ace;
+    let seed = number("FUGU_SEED", 0x1357_9bdf_0246_8ace);
+    let rounds = number("FUGU_ROUNDS", ROUNDS as u64);
     println!("seed {seed}");
-    let mut random = Random(seed);
     let env = environment();
-    let options = |optimization| Options {
-        optimization,
-        ..Options::default()
-    };
-    let mut dropped = 0;
-    for round in 0..400 {
-        let build =
-            |text: &str, o| compile("r", text.as_bytes(), &NoFiles, &env, &options(o)).ruleset;
-        // Families that contradict each other make a rule impossible; such a rule is left out.
-        let mut candidates = Vec::new();
-        let mut common = random.common();
-        for _ in 0..2 + random.below(30) {
-            if random.below(8) == 0 {
-                common = random.common();
-            }
-            candidates.push(random.rule(&common.0, &common.1));
-        }
-        let possible = candidates
-            .into_iter()
-            .filter(|r| build(r, Optimization::None).is_some());
-        let text = format!(
-            "table <t> {{ 10.0.0.4/31 }}\n{}",
-            possible.collect::<String>()
-        );
-        let plain = build(&text, Optimization::None).unwrap();
-        let basic = build(&text, Optimization::Basic).unwrap();
-        dropped += plain.rules.len() - basic.rules.len();
-        for _ in 0..300 {
-            let facts = random.packet();
-            let (a, b) = (verdict(&plain, &facts), verdict(&basic, &facts));
+    let mut random = Random::new(seed);
+    let (mut dropped, mut decided) = (0, 0);
+    for round in 0..rounds {
+        let text = text(&mut random, &env);
+        let written = build(&text, &env, Optimization::None);
+        let basic = build(&text, &env, Optimization::Basic);
+        let all = written.ruleset.as_ref().unwrap();
+        let fewer = basic.ruleset.as_ref().unwrap();
+        dropped += all.rules.len() - fewer.rules.len();
+        for _ in 0..PACKETS {
+            let facts = packet(&mut random, all);
+            let there = translated(&facts, &written, &basic);
+            let (a, b) = (verdict(all, &facts), verdict(fewer, &there));
+            decided += usize::from(!a.starts_with("None"));
             assert_eq!(a, b, "round {round} of seed {seed}: {facts:?}\n{text}");
         }
     }
-    assert!(dropped > 100, "only {dropped} rules were saved");
+    println!("{rounds} rulesets, {dropped} rules saved, {decided} packets decided by a rule");
+    assert!(
+        dropped as u64 * 4 > rounds,
+        "only {dropped} rules were saved"
+    );
+    assert!(
+        decided as u64 > rounds * PACKETS as u64 / 3,
+        "only {decided} packets met a rule"
+    );
 }
