@@ -27,7 +27,7 @@ fn interface(name: &str, kif: u16, addresses: &[(&str, u8)]) -> EnvInterface {
     }
 }
 
-fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     let mut env = Environment::minimal();
     env.interfaces = vec![
         interface("lo0", 0, &[("127.0.0.1", 8), ("::1", 128), ("fe80::1", 64)]),
@@ -52,14 +52,26 @@ fn prints_itself(text: &str) -> bool {
         && text.lines().all(plain_quotes)
 }
 
-/// No quotes, or one pair around a word of its own.
+/// No quotes, or one pair around a word of its own that needs none.
 fn plain_quotes(line: &str) -> bool {
     let parts: Vec<&str> = line.split('"').collect();
     match parts.as_slice() {
         [_] => true,
-        [before, _, after] => before.ends_with(' ') && (after.is_empty() || after.starts_with(' ')),
+        [before, word, after] => {
+            let apart = before.ends_with(' ') && (after.is_empty() || after.starts_with(' '));
+            apart && is_plain(word)
+        }
         _ => false,
     }
+}
+
+/// A name that reads the same without quotes.
+fn is_plain(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !pfconf::reserved_words().contains(&word)
 }
 
 /// Compiles `data` and checks what must hold of any text.
@@ -76,12 +88,15 @@ pub(crate) fn run(data: &[u8]) {
         assert!(!d.text.is_empty() && d.line > 0 && d.column > 0 && d.length > 0);
     }
     let first = pfctl_nv("stdin", data, &Tree, &env, &options);
-    assert_eq!(
-        first.status == 0,
-        !first.stderr.lines().any(|l| !l.contains("warning"))
-    );
+    // A text may hold the word, so that an error can look like a warning, never the other way round.
+    match first.status {
+        0 => assert!(first.stderr.lines().all(|l| l.contains("warning"))),
+        _ => assert!(!first.stderr.is_empty()),
+    }
     let text = String::from_utf8_lossy(data);
-    if first.status == 0 && prints_itself(&text) {
+    // A network of no bits prints as `any`, which in a list of a table stands for nothing.
+    let any = |l: &str| l.starts_with("table ") && l.contains(" any");
+    if first.status == 0 && prints_itself(&text) && !first.stdout.lines().any(any) {
         let second = pfctl_nv("stdin", first.stdout.as_bytes(), &Tree, &env, &options);
         assert_eq!(second.stdout, first.stdout, "{} of {text}", second.stderr);
     }
