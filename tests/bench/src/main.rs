@@ -1,4 +1,5 @@
-//! `bench [--quick] [--json FILE] [--only WORD]`: what a packet costs the worker.
+//! `bench [--quick] [--json FILE] [--only WORD]`: what a packet costs the worker, and what a ruleset costs the compiler
+//! (see `compile.rs`).
 //!
 //! The device is `simnic::replay`: frames lie ready in a slab far larger than the caches, in random order, each header
 //! as cold as one that a card has just written; receiving and sending move 16-byte handles. The generator writes the
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod calibrate;
+mod compile;
 mod rig;
 mod scenario;
 
@@ -19,7 +21,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-/// One line of the table.
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Report {
+    packets: Vec<Row>,
+    compile: Vec<compile::Row>,
+}
+
+/// One line of the first table.
 #[derive(Serialize)]
 struct Row {
     scenario: String,
@@ -77,6 +86,18 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, once, case] = &args[..]
+        && once == "--compile-once"
+    {
+        return match compile::once(case) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => {
+                eprintln!("bench: {text}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let options = match options() {
         Ok(options) => options,
         Err(text) => {
@@ -114,8 +135,16 @@ fn main() -> ExitCode {
         );
         rows.push(row);
     }
+    let wanted = options
+        .only
+        .as_deref()
+        .is_none_or(|word| "compile".contains(word));
+    let report = Report {
+        packets: rows,
+        compile: if wanted { compile::rows(5) } else { Vec::new() },
+    };
     if let Some(file) = options.json {
-        let text = serde_json::to_string_pretty(&rows).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         if let Err(error) = std::fs::write(&file, text) {
             eprintln!("bench: {file}: {error}");
             return ExitCode::FAILURE;
