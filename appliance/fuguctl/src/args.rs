@@ -11,6 +11,7 @@ usage: fuguctl COMMAND ...
 
   check [-v] [--json] DIR|BUNDLE      check a configuration as the appliance would;
                                       -v prints the rules as pfctl -nvf does
+  diff [--json] A B                   compare trees, bundles, pf.confs by meaning
   pfctl [--etc DIR] -nvf FILE ...     pfctl where no kernel is needed
   bundle build DIR -o FILE            pack an etc tree
   bundle sign -s SECKEY FILE [-o TO]  sign as signify -S -z does
@@ -26,11 +27,13 @@ usage: fuguctl COMMAND ...
 URL is http://HOST[:PORT]. push and status show the token in --token-file FILE or,
 without it, in $FUGU_TOKEN; a signed bundle needs none.
 
-exit status: 0 done (or no change), 1 refused by the checks, 2 wrong usage or a file
-or connection that does not work, 3 not authorized
+exit status: 0 done (or no change), 1 refused by the checks (or different), 2 wrong
+usage or a file or connection that does not work, 3 not authorized
 ";
 
-const COMMANDS: [&str; 6] = ["check", "pfctl", "bundle", "keygen", "push", "status"];
+const COMMANDS: [&str; 7] = [
+    "check", "diff", "pfctl", "bundle", "keygen", "push", "status",
+];
 const BUNDLE_COMMANDS: [&str; 4] = ["build", "sign", "verify", "show"];
 
 /// How `check` shows what it found.
@@ -50,6 +53,11 @@ pub(crate) enum Command {
     Check {
         tree: PathBuf,
         how: Shown,
+    },
+    Diff {
+        first: PathBuf,
+        second: PathBuf,
+        json: bool,
     },
     /// With the words after it, which follow rules of their own.
     Pfctl(Vec<OsString>),
@@ -111,6 +119,14 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
                     json: words.switch("--json"),
                     rules: words.switch("-v"),
                 },
+            })
+        }
+        "diff" => {
+            let mut words = Words::read("diff", rest, &["--json"], &[], &["A", "B"])?;
+            Ok(Command::Diff {
+                first: words.positional(),
+                second: words.positional(),
+                json: words.switch("--json"),
             })
         }
         "bundle" => bundle(rest),

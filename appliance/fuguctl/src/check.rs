@@ -29,7 +29,8 @@ pub(crate) fn command(tree: &Path, how: Shown, output: &mut Output<'_>) -> Resul
     if bad { Err(Failure::Refused) } else { Ok(()) }
 }
 
-fn load(tree: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+/// The files of a tree or a bundle.
+pub(crate) fn load(tree: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     if tree.is_dir() {
         return bundle::tree::read(tree).map_err(|error| Failure::Trouble(error.to_string()));
     }

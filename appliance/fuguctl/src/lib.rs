@@ -8,6 +8,7 @@
 mod args;
 mod bundles;
 mod check;
+mod diff;
 mod files;
 mod http;
 mod keys;
@@ -36,7 +37,7 @@ pub struct Environment {
 /// Why a command did not do what was asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Failure {
-    /// The checks refused it; everything has been said already.
+    /// The checks refused it, or two rulesets differ; everything has been said already.
     Refused,
     /// The checks refused it, for this reason.
     RefusedFor(String),
@@ -80,7 +81,7 @@ struct Output<'a> {
     err: &'a mut dyn Write,
 }
 
-/// Runs one command and returns the exit status: 0 done, 1 refused by the checks, 2 usage, file or connection error, 3 not
+/// Runs one command and returns the exit status: 0 done, 1 refused by the checks or different, 2 usage, file or connection error, 3 not
 /// authorized.
 pub fn run(
     arguments: &[OsString],
@@ -117,6 +118,11 @@ fn execute(
             env!("CARGO_PKG_VERSION")
         )?),
         Command::Check { tree, how } => check::command(&tree, how, output),
+        Command::Diff {
+            first,
+            second,
+            json,
+        } => diff::command(&first, &second, json, output),
         Command::Pfctl(words) => pfctl::command(&words, output),
         Command::Build { tree, file } => bundles::build(&tree, &file, output),
         Command::Sign { key, file, to } => bundles::sign(&key, &file, &to, environment.now, output),

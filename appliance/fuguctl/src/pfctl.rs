@@ -19,15 +19,25 @@ const STDIN_MAX: u64 = 256 << 20;
 const ETC: &str = "/etc/";
 
 /// Files as rules name them: relative names from the current directory, `/etc/x` from the tree.
-struct Disk {
+pub(crate) struct Disk {
     etc: Option<PathBuf>,
+    /// Where relative names begin.
+    dir: PathBuf,
 }
 
 impl Disk {
+    /// `/etc/x` and relative names are both in this directory.
+    pub(crate) fn beside(dir: PathBuf) -> Self {
+        Disk {
+            etc: Some(dir.clone()),
+            dir,
+        }
+    }
+
     fn place(&self, name: &str) -> PathBuf {
         match (&self.etc, name.strip_prefix(ETC)) {
             (Some(etc), Some(inside)) => etc.join(inside),
-            _ => PathBuf::from(name),
+            _ => self.dir.join(name),
         }
     }
 }
@@ -139,6 +149,7 @@ fn run(source: Source<'_>, request: &Request) -> Result<pfctl::Output, Failure> 
     let env = pfctl_etc::environment(etc)?;
     let disk = Disk {
         etc: etc.map(Path::to_path_buf),
+        dir: PathBuf::new(),
     };
     let options = pfconf::Options {
         macros: request.macros.clone(),

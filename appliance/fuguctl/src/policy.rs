@@ -24,10 +24,18 @@ pub(crate) fn compile(
         return None;
     }
     let environment = environment_with_notices(conf, diagnostics);
-    let options = Options::default();
+    let options = Options {
+        lint: true,
+        ..Options::default()
+    };
     let mut compiled = pfconf::compile(PF_CONF, source, &Tree(files), &environment, &options);
     diagnostics.append(&mut compiled.diagnostics);
     Some(compiled)
+}
+
+/// What a tree tells the rules; interfaces without a name are left out.
+pub(crate) fn environment(conf: &NetConfig) -> Environment {
+    environment_of(conf, conf.interfaces.iter().filter(|i| i.lladdr.is_none()))
 }
 
 fn environment_with_notices(conf: &NetConfig, diagnostics: &mut Vec<Diagnostic>) -> Environment {

@@ -513,3 +513,118 @@ fn pfctl_loads_anchors_and_chooses_parts() {
         missing.err
     );
 }
+
+/// Two trees that differ in everything that `diff` knows.
+fn two_trees(name: &str) -> Scratch {
+    let dir = Scratch::new(name);
+    fs::create_dir_all(dir.0.join("new")).unwrap();
+    dir.write("new/hostname.em0", "# same\ninet 192.0.2.1/24\n");
+    dir.write("new/mygate", "192.0.2.254\n");
+    dir.write("etc/bad", "198.51.100.0/24\n203.0.113.7\n");
+    dir.write("new/bad", "198.51.100.0/25\n203.0.113.7\n");
+    dir.write(
+        "etc/pf.conf",
+        "ext = em0\ntable <bad> file \"/etc/bad\"\nblock in on $ext from <bad>\n\
+         pass in on $ext proto tcp to port 22 label ssh\nblock in quick inet6\npass out\n",
+    );
+    dir.write(
+        "new/pf.conf",
+        "wan = em0\ntable <bad> file \"/etc/bad\"\nset limit states 5000\nblock in quick inet6\n\
+         block in on $wan from <bad>\npass in on $wan proto tcp to port 2222 label ssh\n\
+         pass out\npass in proto icmp\n",
+    );
+    dir
+}
+
+#[test]
+fn trees_are_compared_by_meaning() {
+    let dir = two_trees("diff");
+    let (a, b) = (dir.path("etc"), dir.path("new"));
+    let found = fuguctl(&["diff", &a, &b]);
+    assert_eq!((found.status, found.err.as_str()), (1, ""));
+    let want = format!(
+        "--- {a}\n+++ {b}\n+ file mygate\n\
+         ~ default -> pf.conf:3: set limit states: 100000 -> 5000\n\
+         ~ pf.conf:2 -> pf.conf:2: table <bad>\n    - 198.51.100.128/25\n\
+         > pf.conf:3 -> pf.conf:5: moved\n    block drop in on em0 from <bad> to any\n\
+         ~ pf.conf:4 -> pf.conf:6: to port\n\
+         \x20 - pass in on em0 proto tcp from any to any port = 22 flags S/SA label \"ssh\"\n\
+         \x20                                                   ^^\n\
+         \x20 + pass in on em0 proto tcp from any to any port = 2222 flags S/SA label \"ssh\"\n\
+         \x20                                                   ^^^^\n\
+         + pf.conf:8: pass in proto icmp all\n\
+         rules: 1 added, 1 changed, 1 moved; 1 table differs; 1 option differs; 1 file differs\n"
+    );
+    assert_eq!(found.out, want);
+    let same = fuguctl(&["diff", &a, &a]);
+    assert_eq!(
+        (same.status, same.out),
+        (0, format!("{a} and {a} mean the same\n"))
+    );
+
+    // A bundle is a tree.
+    let bundle = dir.path("b.tgz");
+    fuguctl(&["bundle", "build", &b, "-o", &bundle]);
+    assert_eq!(fuguctl(&["diff", &b, &bundle]).status, 0);
+    // A file is the rules of the other side's tree, or of the directory that it lies in.
+    let file = dir.path("new/pf.conf");
+    assert_eq!(fuguctl(&["diff", &b, &file]).status, 0);
+    assert_eq!(fuguctl(&["diff", &file, &file]).status, 0);
+    let rules = fuguctl(&["diff", &a, &file]).out;
+    assert!(
+        rules.contains(&format!("+ {file}:8: pass in proto icmp all\n")),
+        "{rules}"
+    );
+    assert!(!rules.contains("table <bad>"), "{rules}");
+}
+
+#[test]
+fn a_comparison_for_programs_has_every_part() {
+    let dir = two_trees("diff-json");
+    let (a, b) = (dir.path("etc"), dir.path("new"));
+    let found = fuguctl(&["diff", "--json", &a, &b]);
+    assert_eq!(found.status, 1);
+    let value: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!(value["result"], "different");
+    assert_eq!(value["files"][0]["name"], "mygate");
+    assert_eq!(value["options"][0]["before"]["default"], true);
+    assert_eq!(value["options"][0]["after"]["line"], 3);
+    assert_eq!(value["tables"][0]["removed"][0], "198.51.100.128/25");
+    let rules = value["rules"].as_array().unwrap();
+    let words: Vec<&str> = rules.iter().filter_map(|r| r["change"].as_str()).collect();
+    assert_eq!(words, ["moved", "changed", "added"]);
+    assert_eq!(rules[1]["fields"][0], "to port");
+    assert_eq!(rules[2]["before"], serde_json::Value::Null);
+    let same = fuguctl(&["diff", "--json", &a, &a]);
+    assert!(same.out.contains("\"result\": \"same\""));
+}
+
+#[test]
+fn what_has_errors_cannot_be_compared() {
+    let dir = Scratch::new("diff-bad");
+    dir.write("bad", "pass\nblokc in\n");
+    let (etc, bad) = (dir.path("etc"), dir.path("bad"));
+    let found = fuguctl(&["diff", &etc, &bad]);
+    assert_eq!((found.status, found.out.as_str()), (2, ""));
+    assert!(
+        found.err.starts_with(&format!("{bad}:2:1: error: ")),
+        "{}",
+        found.err
+    );
+    assert!(
+        found
+            .err
+            .ends_with("1 error; only rulesets without errors can be compared\n"),
+        "{}",
+        found.err
+    );
+    assert_eq!(fuguctl(&["diff", &etc, &dir.path("nothing")]).status, 2);
+    fs::remove_file(dir.0.join("etc/pf.conf")).unwrap();
+    let found = fuguctl(&["diff", &etc, &etc]);
+    assert_eq!(found.status, 2);
+    assert!(
+        found.err.ends_with("there is no pf.conf in it\n"),
+        "{}",
+        found.err
+    );
+}

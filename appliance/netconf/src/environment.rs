@@ -2,11 +2,11 @@
 //! its cards, and by the workstation tool, which knows the files only; so both compile alike.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use net::KifId;
 use pfconf::diag::Diagnostic;
-use pfconf::{EnvAddress, EnvInterface, Environment, Files};
+use pfconf::{EnvAddress, EnvInterface, EnvRoute, Environment, Files};
 
 use crate::{InterfaceConfig, NetConfig};
 
@@ -37,7 +37,7 @@ pub fn no_rules() -> Diagnostic {
     }
 }
 
-/// Names of services, protocols and hosts; no interface yet.
+/// Names of services, protocols and hosts, and routes; no interface yet.
 pub fn names(conf: &NetConfig) -> Environment {
     let services = conf.services.entries();
     let protocols = conf.protocols.entries();
@@ -49,8 +49,29 @@ pub fn names(conf: &NetConfig) -> Environment {
             .map(|(name, number)| (name.to_string(), number))
             .collect(),
         hosts: conf.hosts.clone().into_iter().collect(),
+        routes: routes(conf),
         ..Environment::default()
     }
+}
+
+/// The gateways of `mygate`, then the routes of `hostname.*`.
+fn routes(conf: &NetConfig) -> Vec<EnvRoute> {
+    let gateways = conf.gateways.iter().map(|g| EnvRoute {
+        dest: match g.addr {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        },
+        prefix_len: 0,
+        gateway: g.addr,
+        interface: g.interface.clone(),
+    });
+    let routes = conf.routes.iter().map(|r| EnvRoute {
+        dest: r.dest,
+        prefix_len: r.prefix_len,
+        gateway: r.gateway,
+        interface: r.interface.clone(),
+    });
+    gateways.chain(routes).collect()
 }
 
 /// An interface as its file has it.

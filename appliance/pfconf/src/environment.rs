@@ -54,11 +54,26 @@ pub struct EnvInterface {
     pub loopback: bool,
 }
 
+/// A static route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnvRoute {
+    /// Network.
+    pub dest: IpAddr,
+    /// Bits of it; 0 for a default route.
+    pub prefix_len: u8,
+    /// Next hop, of the same family.
+    pub gateway: IpAddr,
+    /// Interface, where the gateway alone does not say.
+    pub interface: Option<String>,
+}
+
 /// Everything outside the file that a ruleset may refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// Interfaces.
     pub interfaces: Vec<EnvInterface>,
+    /// Static routes. Of several default routes of a family the first is in force. Warnings are made of them, nothing else.
+    pub routes: Vec<EnvRoute>,
     /// Names of groups that have a number already. Other names get the next free one.
     pub kifs: Vec<(String, KifId)>,
     /// Services: name, IP protocol (6 or 17), port.

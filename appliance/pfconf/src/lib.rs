@@ -13,6 +13,7 @@ mod ast;
 mod build;
 mod check;
 pub mod diag;
+pub mod diff;
 pub mod environment;
 mod expand;
 mod lex;
@@ -30,6 +31,7 @@ mod policy;
 mod pools;
 mod print;
 mod queues;
+mod relate;
 mod resolve;
 mod rules;
 mod settings;
@@ -41,7 +43,7 @@ mod words;
 use ruleset::Ruleset;
 
 pub use diag::Diagnostic;
-pub use environment::{EnvAddress, EnvInterface, Environment};
+pub use environment::{EnvAddress, EnvInterface, EnvRoute, Environment};
 
 use build::Builder;
 use environment::Known;

@@ -162,36 +162,6 @@ fn covers(wide: &Rule, sub: &Rule) -> bool {
     widened(&wide, sub) == wide
 }
 
-/// True if every packet that `sub` matches is matched by `wide`, whatever the consequences.
-pub(crate) fn matches_all_of(wide: &Rule, sub: &Rule) -> bool {
-    let (wide, sub) = (criteria(wide), criteria(sub));
-    widened(&wide, sub) == wide
-}
-
-/// Only what a packet is compared with.
-fn criteria(rule: &Rule) -> Rule {
-    let kind = RuleKind::Filter(crate::ast::ActionKind::Pass);
-    Rule {
-        direction: rule.direction,
-        on: rule.on.clone(),
-        received_on: rule.received_on.clone(),
-        af: rule.af,
-        proto: rule.proto,
-        src: rule.src.clone(),
-        dst: rule.dst.clone(),
-        os: rule.os.clone(),
-        user: rule.user,
-        group: rule.group,
-        flags: rule.flags,
-        icmp: rule.icmp,
-        tos: rule.tos,
-        prio: rule.prio,
-        fragment: rule.fragment,
-        tagged: rule.tagged.clone(),
-        ..Rule::new(kind, Span::default())
-    }
-}
-
 /// `sub` with everything taken over from `wide` that is only narrower in `sub`.
 fn widened(wide: &Rule, mut sub: Rule) -> Rule {
     if wide.on.is_none() && sub.on.as_ref().is_some_and(|(_, not)| !not) {

@@ -104,7 +104,8 @@ impl Queues {
     }
 }
 
-fn queue_text(queue: &Queue) -> String {
+/// A queue as `pfctl -v` prints it.
+pub(crate) fn queue_text(queue: &Queue) -> String {
     let mut text = format!("queue {}", queue.name);
     match (&queue.parent, &queue.interface) {
         (Some(parent), _) => text += &format!(" parent {parent}"),

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) ruleset_optimization: Option<String>,
     /// Where they were switched on.
     pub(crate) syncookies: Option<Span>,
+    /// Where each option was set, by its name: `limit states`.
+    pub(crate) places: Vec<(String, Span)>,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
             host_id: None,
             ruleset_optimization: None,
             syncookies: None,
+            places: Vec::new(),
         }
     }
 }
@@ -89,6 +92,11 @@ impl Settings {
         *slot = value;
     }
 
+    /// True if the text sets no adaptive timeout, so that they follow the limit of states.
+    pub(crate) fn adaptive_follows_limit(&self) -> bool {
+        !self.adaptive_set
+    }
+
     /// The timeouts of the ruleset: unless set, the adaptive ones follow the limit of states (60 % and 120 %).
     pub(crate) fn final_timeouts(&self) -> Timeouts {
         let mut timeouts = self.timeouts;
@@ -101,8 +109,50 @@ impl Settings {
     }
 }
 
+/// The names that [`Settings::places`] has for what a statement sets, with their places.
+fn names_of(option: &SetOption, span: Span) -> Vec<(String, Span)> {
+    let name = match option {
+        SetOption::BlockPolicy { .. } => "block-policy",
+        SetOption::FailPolicy { .. } => "fail-policy",
+        SetOption::KeepCounters => "keepcounters",
+        SetOption::Debug(_) => "debug",
+        SetOption::Fingerprints(_) => "fingerprints",
+        SetOption::HostId(_) => "hostid",
+        SetOption::LogInterface(_) => "loginterface",
+        SetOption::Reassemble { .. } => "reassemble",
+        SetOption::SkipOn(_) => "skip on",
+        SetOption::StatePolicy { .. } => "state-policy",
+        SetOption::Syncookies { .. } => "syncookies",
+        SetOption::RequireOrder
+        | SetOption::RulesetOptimization(_)
+        | SetOption::StateDefaults(_) => return Vec::new(),
+        SetOption::Optimization(_) => {
+            let tcp = Timeout::ALL
+                .into_iter()
+                .filter(|t| t.name().starts_with("tcp."));
+            return tcp
+                .map(|t| (format!("timeout {}", t.name()), span))
+                .collect();
+        }
+        SetOption::Limits(limits) => {
+            let all = limits.iter();
+            return all
+                .map(|(n, _)| (format!("limit {}", n.text.to_ascii_lowercase()), n.span))
+                .collect();
+        }
+        SetOption::Timeouts(timeouts) => {
+            let all = timeouts.iter();
+            return all
+                .map(|(n, _)| (format!("timeout {}", n.text), n.span))
+                .collect();
+        }
+    };
+    vec![(name.into(), span)]
+}
+
 impl Builder<'_> {
     pub(crate) fn set(&mut self, option: &SetOption, span: Span) -> Resolved<()> {
+        self.settings.places.extend(names_of(option, span));
         let text = match option {
             SetOption::BlockPolicy { returns } => {
                 self.settings.block_returns = *returns;

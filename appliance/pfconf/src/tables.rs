@@ -140,7 +140,8 @@ impl Builder<'_> {
     }
 }
 
-fn flags_text(table: &Table) -> String {
+/// ` const persist counters`, as far as they are set.
+pub(crate) fn flags_text(table: &Table) -> String {
     let mut text = String::new();
     for (set, word) in [
         (table.constant, " const"),

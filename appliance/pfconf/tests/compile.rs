@@ -415,48 +415,6 @@ fn block_policy_acts_on_what_stands_below() {
 }
 
 #[test]
-fn rules_that_are_hardly_meant_are_warned_of_on_request() {
-    let source = "
-pass in quick on em0 proto tcp to port 22
-pass in quick on em0 inet proto tcp from 10.0.0.0/8 to port 22
-block in on em1 from 10.0.0.1
-pass in on em1 flags any
-pass in proto udp label x
-pass out proto udp label x
-block in quick from <nobody>
-pass out proto tcp to port 99 no state
-block out log from 10.0.0.9
-pass out quick proto tcp
-";
-    assert_eq!(said(source), Vec::<String>::new());
-    let options = Options {
-        lint: true,
-        ..Options::default()
-    };
-    let compiled = compile(
-        "pf.conf",
-        source.as_bytes(),
-        &NoFiles,
-        &environment(),
-        &options,
-    );
-    assert!(compiled.ruleset.is_some());
-    let found: Vec<(u32, &str)> = compiled
-        .diagnostics
-        .iter()
-        .map(|d| (d.line, d.code))
-        .collect();
-    let expect = [
-        (3, "shadowed-rule"),
-        (4, "shadowed-rule"),
-        (9, "stateless-tcp"),
-        (7, "label-twice"),
-        (8, "empty-table"),
-    ];
-    assert_eq!(found, expect, "{:#?}", compiled.diagnostics);
-}
-
-#[test]
 fn loaded_anchors_stand_where_their_rules_do() {
     let files = OneFile(
         "a.conf",
