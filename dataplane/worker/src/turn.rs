@@ -65,6 +65,8 @@ pub struct Worker<N: Nic> {
     pub(crate) ports: Vec<PortOf<N>>,
     pub(crate) pool: N::Pool,
     pub(crate) config: Arc<Config>,
+    /// What `config` was at first: nobody else would hold it, and a worker frees no memory.
+    _beginning: Arc<Config>,
     pub(crate) states: StateTable,
     pub(crate) states_total: Arc<Gauge>,
     pub(crate) neighbors: NeighborCache<Parked<N::Buf>>,
@@ -93,6 +95,7 @@ impl<N: Nic> Worker<N> {
     /// A worker that passes nothing until a configuration is published.
     pub fn new(setup: WorkerSetup<N>) -> Self {
         let id_base = u64::from(setup.id) << 48;
+        let beginning = Arc::new(Config::default());
         let port = |p: WorkerPort<N>| PortOf {
             rx: p.rx,
             tx: p.tx,
@@ -105,7 +108,8 @@ impl<N: Nic> Worker<N> {
             ends: setup.ends,
             ports: setup.ports.into_iter().map(port).collect(),
             pool: setup.pool,
-            config: Arc::new(Config::default()),
+            config: beginning.clone(),
+            _beginning: beginning,
             states: StateTable::new(
                 setup.states_capacity,
                 HashSeed(setup.hash_seed),

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nic::{BufferPool, NoRoom, PacketBuf, RxMeta};
 
+use crate::guard::on_card;
+
 /// Free bytes in front of a fresh frame, as in DPDK.
 pub const HEADROOM: usize = 128;
 
@@ -96,8 +98,10 @@ impl BufferPool for SimPool {
         if !self.reserve() {
             return None;
         }
-        let memory = self.0.free().pop();
-        let memory = memory.unwrap_or_else(|| vec![0; self.0.buffer_len].into_boxed_slice());
+        let memory = on_card(|| {
+            let used_before = self.0.free().pop();
+            used_before.unwrap_or_else(|| vec![0; self.0.buffer_len].into_boxed_slice())
+        });
         Some(SimBuf {
             memory,
             offset: HEADROOM as u16,
@@ -195,7 +199,7 @@ impl PacketBuf for SimBuf {
 impl Drop for SimBuf {
     fn drop(&mut self) {
         let memory = core::mem::take(&mut self.memory);
-        self.pool.0.free().push(memory);
+        on_card(|| self.pool.0.free().push(memory));
         self.pool.0.in_use.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod buf;
 pub mod capture;
+mod guard;
 pub mod net;
 pub mod port;
 pub mod replay;

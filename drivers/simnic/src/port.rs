@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nic::{Burst, LinkState, PortId, PortInfo, RxMeta};
 
 use crate::buf::{SimBuf, SimPool};
+use crate::guard::on_card;
 use crate::toeplitz;
 
 /// Ethernet header and one 802.1Q tag: what a frame carries beside the IP packet, in bytes.
@@ -318,6 +319,12 @@ impl nic::RxQueue for SimRx {
     type Buf = SimBuf;
 
     fn receive(&mut self, burst: &mut Burst<SimBuf>) -> usize {
+        on_card(|| self.receive_on_card(burst))
+    }
+}
+
+impl SimRx {
+    fn receive_on_card(&mut self, burst: &mut Burst<SimBuf>) -> usize {
         let before = burst.len();
         let inside = &mut *self.shared.inside();
         let queue = &mut inside.arrived[self.queue];
@@ -352,6 +359,12 @@ impl nic::TxQueue for SimTx {
     type Buf = SimBuf;
 
     fn transmit(&mut self, burst: &mut Burst<SimBuf>) -> usize {
+        on_card(|| self.transmit_on_card(burst))
+    }
+}
+
+impl SimTx {
+    fn transmit_on_card(&mut self, burst: &mut Burst<SimBuf>) -> usize {
         use nic::PacketBuf as _;
         let inside = &mut *self.shared.inside();
         let room = self

@@ -12,6 +12,10 @@ pub mod rig;
 pub mod tally;
 pub mod topology;
 
+/// Ends the program if a worker allocates or frees memory during a turn.
+#[global_allocator]
+static GUARD: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
+
 pub use packet::{Packet, echo, echo_reply, raw, tcp, udp};
 pub use rig::{Rig, Spread, everywhere};
 pub use topology::Topology;

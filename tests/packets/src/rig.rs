@@ -77,6 +77,19 @@ impl Spread {
     ];
 }
 
+/// A turn of a worker, in which nothing may be allocated or freed: the guard ends the program if it is.
+fn guarded<T>(turn: impl FnOnce() -> T) -> T {
+    static LOUD: std::sync::Once = std::sync::Once::new();
+    // A panic allocates, and must be allowed to say what it has to say.
+    LOUD.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            assert_no_alloc::permit_alloc(|| hook(panic));
+        }));
+    });
+    assert_no_alloc::assert_no_alloc(turn)
+}
+
 /// Runs a conversation under every [`Spread`]: outcomes and summed counters must not depend on it.
 pub fn everywhere(policy: &str, topology: &Topology, conversation: impl Fn(&mut Rig)) {
     for spread in Spread::ALL {
@@ -98,6 +111,7 @@ struct Recorded {
 pub struct Rig {
     spread: Spread,
     topology: Topology,
+    published: Vec<Arc<Config>>,
     workers: Vec<Worker<SimNic>>,
     control: Vec<ControlEnds<SimBuf>>,
     ports: Vec<SimPort>,
@@ -183,6 +197,7 @@ impl Rig {
         let mut rig = Rig {
             spread,
             topology: topology.clone(),
+            published: Vec::new(),
             workers,
             control,
             left: ports.iter().map(|_| VecDeque::new()).collect(),
@@ -261,6 +276,8 @@ impl Rig {
         for control in &self.control {
             control.config.publish(config.clone());
         }
+        // As the control core does: workers never hold the last reference.
+        self.published.push(config);
     }
 
     /// Lets time pass, with turns on the way.
@@ -298,7 +315,7 @@ impl Rig {
             };
             for n in 0..count {
                 let n = (first + n) % count;
-                work |= self.workers[n].turn(self.now_ms);
+                work |= guarded(|| self.workers[n].turn(self.now_ms));
                 let (input, output) = self.control[n].counters.books();
                 self.check(input == output, || {
                     format!("books of worker {n}: {input} came in, {output} went out")
@@ -452,7 +469,7 @@ impl Rig {
     /// One worker takes turns until it finds no work; the others sleep, and nobody reads what leaves.
     pub fn turn_only(&mut self, worker: usize) {
         for _ in 0..ROUNDS_MAX {
-            if !self.workers[worker].turn(self.now_ms) {
+            if !guarded(|| self.workers[worker].turn(self.now_ms)) {
                 return;
             }
         }
