@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod anchors;
 mod commands;
 mod dialog;
 mod editor;

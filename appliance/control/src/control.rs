@@ -10,11 +10,11 @@ use std::sync::Arc;
 use bundle::replay::{self, Admission};
 use bundle::signature::{self, SignatureError, Verified};
 use bundle::{Bundle, Date};
+use filter::Shared;
 use nic::LinkState;
 use pfconf::Bounds;
 use pfconf::diag::Diagnostic;
-use ruleset::{RuleSlot, Ruleset};
-use sync::Gauge;
+use ruleset::Ruleset;
 
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
@@ -46,7 +46,7 @@ pub struct Setup {
     /// The last log lines.
     pub log: LogRing,
     /// States of all workers.
-    pub states_total: Arc<Gauge>,
+    pub shared: Arc<Shared>,
     /// States that all workers together have room for.
     pub states_capacity: u64,
     /// Places for rule counters that each worker has.
@@ -96,8 +96,6 @@ pub(crate) struct Running {
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) rules: Vec<RuleText>,
-    /// Where each of `rules` counts.
-    pub(crate) slots: Vec<RuleSlot>,
     pub(crate) hostname: String,
     pub(crate) api_port: u16,
     pub(crate) idle: (Option<u32>, Option<u32>),
@@ -116,7 +114,7 @@ pub struct Control {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) pinger: Box<dyn Pinger>,
     pub(crate) log: LogRing,
-    pub(crate) states_total: Arc<Gauge>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) states_capacity: u64,
     stored: Settings,
     given: Settings,
@@ -155,7 +153,7 @@ impl Control {
             started_ms: setup.clock.now_ms(),
             pinger: setup.pinger,
             log: setup.log,
-            states_total: setup.states_total,
+            shared: setup.shared,
             states_capacity: setup.states_capacity,
             stored,
             given: setup.given,
@@ -379,7 +377,6 @@ impl Control {
         self.fleet.publish(candidate.config);
         self.shown = Shown {
             rules: candidate.rules,
-            slots: candidate.plan.slots,
             hostname: candidate.hostname,
             api_port: candidate.api_port,
             idle: candidate.idle,

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use bundle::signature::SecretKey;
+use filter::Shared;
 use nic::LinkState;
 use pfconf::diag::Severity;
 use state::State;
-use sync::{Consumer, Gauge, Producer, Subscriber, published, ring};
+use sync::{Consumer, Producer, Subscriber, published, ring};
 use worker::{Config, Counters, Mail, Report};
 
 use crate::api::{Api, PingReply, Pinger, Proof, Refused};
@@ -210,7 +211,7 @@ impl Rig {
             clock: Box::new(clock),
             pinger: Box::new(NoPing),
             log: LogRing::default(),
-            states_total: Arc::new(Gauge::default()),
+            shared: Arc::new(Shared::default()),
             states_capacity: 50_000,
             rule_slots: RULE_SLOTS_DEFAULT,
             bundle_limits: bundle::Limits::default(),

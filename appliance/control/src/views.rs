@@ -11,31 +11,33 @@ use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof,
-    Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+    Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof, Refused, RouteView,
+    RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
-use crate::policy::RuleText;
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
 const PROTO_ICMP6: u8 = 58;
 
 impl Control {
-    fn rule_view(&self, text: &RuleText, slot: RuleSlot) -> RuleView {
-        let totals = self.fleet.totals(slot).since(&self.slots.base(slot));
+    fn rule_view(&self, nr: usize) -> RuleView {
+        let rule = &self.ruleset().rules[nr];
+        let text = &self.shown.rules[nr];
+        let totals = self
+            .fleet
+            .totals(rule.slot)
+            .since(&self.slots.base(rule.slot));
         RuleView {
-            nr: text.nr,
-            anchor: text.anchor.clone(),
-            calls: text.calls.clone(),
+            nr: nr as u32,
             text: text.text.clone(),
             label: text.label.clone(),
             origin: text.origin.clone(),
             evaluations: totals.evaluations,
             input: totals.traffic[0],
             output: totals.traffic[1],
-            states: self.fleet.states_on(slot),
+            states: self.fleet.states_on(rule.slot),
             states_total: totals.states_total,
         }
     }
@@ -116,7 +118,7 @@ impl Control {
 /// What the views need to know to show a state.
 struct StateContext<'a> {
     kifs: &'a Kifs,
-    rules: HashMap<RuleSlot, &'a RuleText>,
+    rules: HashMap<RuleSlot, u32>,
     now: u32,
 }
 
@@ -154,8 +156,7 @@ impl StateContext<'_> {
                 packets: st.packets[n],
                 bytes: st.bytes[n],
             }),
-            rule: self.rules.get(&st.rule).map(|rule| rule.nr),
-            anchor: self.rules.get(&st.rule).map(|rule| rule.anchor.clone()),
+            rule: self.rules.get(&st.rule).copied(),
             id: st.id,
             worker,
         }
@@ -245,7 +246,7 @@ impl Api for Control {
                 .map_or(crate::builtin::ORIGIN, |r| &r.origin)
                 .into(),
             uptime_s: self.since_start_s(),
-            states: self.states_total.get(),
+            states: self.shared.states.get(),
             states_limit: self.ruleset().limits.states.into(),
             workers: self.worker_statuses(),
             buffers_total,
@@ -275,37 +276,18 @@ impl Api for Control {
     }
 
     fn rules(&mut self) -> Vec<RuleView> {
-        let rules = self.shown.rules.iter().zip(&self.shown.slots);
-        rules
-            .map(|(text, slot)| self.rule_view(text, *slot))
-            .collect()
-    }
-
-    fn anchors(&mut self) -> Vec<AnchorView> {
-        let paths = self
-            .ruleset()
-            .anchors
-            .iter()
-            .filter(|path| !path.is_empty());
-        let view = |path: &String| AnchorView {
-            path: path.clone(),
-            rules: self
-                .shown
-                .rules
-                .iter()
-                .filter(|r| r.anchor == *path)
-                .count() as u32,
-        };
-        paths.map(view).collect()
+        let n = self.ruleset().rules.len().min(self.shown.rules.len());
+        (0..n).map(|nr| self.rule_view(nr)).collect()
     }
 
     fn states(&mut self, limit: usize) -> Vec<StateView> {
         let found = self.fleet.states(limit, self.clock.as_ref());
         let config = self.fleet.current().clone();
-        let slots = self.shown.slots.iter().copied();
+        let numbered = config.ruleset.rules.iter().enumerate();
         let cx = StateContext {
             kifs: &self.kifs,
-            rules: slots.zip(&self.shown.rules).collect(),
+            // The first of rules that share a slot; none do.
+            rules: numbered.map(|(nr, rule)| (rule.slot, nr as u32)).collect(),
             now: state::table::ticks(self.clock.now_ms()),
         };
         let view = |(worker, st): &(u16, State)| {
@@ -329,8 +311,8 @@ impl Api for Control {
             enabled: true,
             since_s: self.since_start_s(),
             debug: self.shown.debug.clone(),
-            states: self.states_total.get(),
-            half_open: 0,
+            states: self.shared.states.get(),
+            half_open: self.shared.half_open.get(),
             searches: self.fleet.sum(|c| &c.filter.searches),
             inserts: self.fleet.sum(|c| &c.filter.inserts),
             removals: self.fleet.sum(|c| &c.filter.removals),

@@ -32,9 +32,9 @@ use control::store::{DirStore, MemoryStore, Store};
 use control::token::TokenHash;
 use control::{Control, Setup};
 use dpdk::{DpdkNic, Eal, EalConfig, lcore, port};
+use filter::Shared;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use sync::Gauge;
 use worker::{ControlEnds, Ends, WorkerSetup};
 
 use args::{First, Given, Options};
@@ -167,7 +167,7 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
     let sizes = sizing::sizes(infos.len(), cpus.len(), options.memory_mib, memory);
     let (nics, shares) = Nics::start(eal, &infos, cpus.len(), &sizes)?;
     let (ends, control_ends) = worker::connect::<DpdkNic>(cpus.len(), options.rule_slots);
-    let states_total = Arc::new(Gauge::default());
+    let shared = Arc::new(Shared::default());
     let (links, host_ends) = split(control_ends, &cpus);
     let counters = links.iter().map(|l| l.counters.clone()).collect();
     let mut control = Control::new(Setup {
@@ -180,7 +180,7 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
         clock: Box::new(clock),
         pinger: Box::new(NoPing),
         log: ring,
-        states_total: states_total.clone(),
+        shared: shared.clone(),
         states_capacity: sizes.states,
         rule_slots: options.rule_slots,
         bundle_limits: sizing::bundle_limits(memory),
@@ -197,7 +197,7 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
         eal,
         clock,
         orders: orders.clone(),
-        states_total,
+        shared,
         states: sizes.states,
         cpus,
         pool: nics.pool(),
@@ -274,7 +274,7 @@ struct Crew<'a> {
     eal: Eal,
     clock: SystemClock,
     orders: Arc<Orders>,
-    states_total: Arc<Gauge>,
+    shared: Arc<Shared>,
     states: u64,
     cpus: Vec<usize>,
     pool: &'a dpdk::Pool,
@@ -301,9 +301,10 @@ impl Crew<'_> {
                     ports,
                     pool: self.pool.clone(),
                     states_capacity: sizing::states_of_worker(self.states, workers),
-                    states_total: self.states_total.clone(),
+                    shared: self.shared.clone(),
                     hash_seed,
                     dice_seed: random_u64(),
+                    secret: [random_u64(), random_u64()],
                     now_ms: self.clock.now_ms(),
                 },
                 cpu: self.cpus[n],

@@ -340,7 +340,6 @@ fn table_of(name: &str, ends: &[End], span: Span) -> Table {
     };
     Table {
         name: name.into(),
-        anchor: String::new(),
         constant: true,
         persist: false,
         counters: false,

@@ -109,6 +109,15 @@ impl PacketDesc {
         );
     }
 
+    /// Its transport header and what comes behind, to the end of the packet.
+    #[inline]
+    pub fn l4<'f>(&self, frame: &'f mut [u8]) -> &'f mut [u8] {
+        let end = usize::from(self.ip_at) + usize::from(self.ip_len);
+        frame
+            .get_mut(usize::from(self.l4_at)..end)
+            .unwrap_or_default()
+    }
+
     /// Whether its own key can name a state: not that of an error, which belongs to what it quotes, nor of a piece.
     #[inline]
     pub fn may_have_state(&self) -> bool {

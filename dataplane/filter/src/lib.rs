@@ -10,20 +10,26 @@
 
 extern crate alloc;
 
+pub mod answer;
 pub mod counters;
 pub mod describe;
 pub mod owner;
 pub mod reason;
 pub mod respond;
+pub mod secret;
+pub mod seq;
+mod tcp;
 pub mod test_rule;
 pub mod test_state;
 
+pub use answer::{Answer, Answers};
 pub use counters::{Counters, INTERFACES_MAX};
 pub use describe::{Kind, PacketDesc};
 pub use reason::Reason;
 pub use respond::Response;
+pub use secret::Secrets;
 
-use ruleset::{Direction, KifId, KifSet, RuleSlot, Ruleset};
+use ruleset::{Direction, KifId, KifSet, Ruleset};
 use state::{State, StateFlags, StateTable};
 use sync::Gauge;
 
@@ -37,12 +43,25 @@ pub struct Core<'a> {
     pub counters: &'a Counters,
     /// States of this core.
     pub states: &'a mut StateTable,
-    /// States of all cores.
-    pub states_total: &'a Gauge,
+    /// What all cores count together.
+    pub shared: &'a Shared,
     /// Milliseconds since start.
     pub now_ms: u64,
     /// State of the generator behind `probability`; never 0.
     pub dice: &'a mut u64,
+    /// Numbers that nobody can guess.
+    pub secrets: &'a mut Secrets,
+    /// Segments to make, which the packet at hand brought about.
+    pub answers: &'a mut Answers,
+}
+
+/// Counts over all cores. Only creation, removal and the handshakes of states touch them.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// States.
+    pub states: Gauge,
+    /// TCP states whose first side has had no answer to its SYN.
+    pub half_open: Gauge,
 }
 
 /// Where and which way a packet passes.
@@ -81,8 +100,11 @@ pub fn timeout_s(ruleset: &Ruleset, st: &State) -> u32 {
 }
 
 /// Counts a removed state off.
-pub fn count_removal(counters: &Counters, states_total: &Gauge, rule: RuleSlot) {
+pub fn count_removal(counters: &Counters, shared: &Shared, st: &State) {
     counters.removals.add(1);
-    counters.rule(rule).states.sub(1);
-    states_total.give_back(1);
+    counters.rule(st.rule).states.sub(1);
+    shared.states.give_back(1);
+    if tcp::is_half_open(st) {
+        shared.half_open.give_back(1);
+    }
 }

@@ -4,12 +4,13 @@ use ruleset::{
     Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch,
     RuleSlot, TagId, Timeout, Walk,
 };
-use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE, tcp};
+use state::track::tcp as tracker;
+use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
 use state::{InsertError, Peer, State, StateFlags, StateIdx};
 
 use crate::describe::{Kind, PacketDesc};
 use crate::reason::Reason;
-use crate::{Core, Passage, count_removal, timeout_s};
+use crate::{Core, Passage, count_removal, tcp, timeout_s};
 
 /// What the rules say of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +36,8 @@ pub enum RuleTest {
 /// rules see the tag and the addresses that earlier ones gave.
 pub fn test_rule(
     core: &mut Core<'_>,
-    pd: &PacketDesc,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
     passage: &Passage<'_>,
     routes: &impl Routes,
 ) -> RuleTest {
@@ -57,7 +59,7 @@ pub fn test_rule(
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
     match rule.action {
         Action::Block(reply) => RuleTest::Block(reply),
-        _ => pass(core, pd, passage, rule, &found),
+        _ => pass(core, frame, pd, passage, rule, &found),
     }
 }
 
@@ -115,7 +117,8 @@ fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
 
 fn pass(
     core: &mut Core<'_>,
-    pd: &PacketDesc,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
     passage: &Passage<'_>,
     rule: &Rule,
     found: &RuleMatch,
@@ -131,7 +134,12 @@ fn pass(
         return passed(None, found);
     }
     match create(core, pd, passage, rule, found) {
-        Ok(idx) => passed(Some(idx), found),
+        Ok(idx) => {
+            if pd.kind == Kind::Tcp {
+                tcp::begin(core, idx, frame, pd, rule);
+            }
+            passed(Some(idx), found)
+        }
         Err(reason) => RuleTest::Drop(reason),
     }
 }
@@ -157,7 +165,8 @@ fn create(
         return Err(Reason::StateLimit);
     }
     if !core
-        .states_total
+        .shared
+        .states
         .try_take(1, u64::from(core.ruleset.limits.states))
     {
         return Err(Reason::Memory);
@@ -172,7 +181,7 @@ fn create(
             Ok(idx)
         }
         Err(error) => {
-            core.states_total.give_back(1);
+            core.shared.states.give_back(1);
             Err(match error {
                 InsertError::Exists => Reason::StateInsert,
                 InsertError::Full | InsertError::NoPlace => Reason::Memory,
@@ -188,11 +197,11 @@ fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, In
         return first_try;
     }
     let old = core.states.find(&st.wire, core.states.hash(&st.wire));
-    let is_over = |old: &State| old.wire.proto() == 6 && tcp::is_over(&old.peer);
+    let is_over = |old: &State| old.wire.proto() == 6 && tracker::is_over(&old.peer);
     match old {
         Some(idx) if core.states.get(idx).is_some_and(is_over) => {
             if let Some(gone) = core.states.remove(idx) {
-                count_removal(core.counters, core.states_total, gone.rule);
+                count_removal(core.counters, core.shared, &gone);
             }
             core.states.insert(st, timeout_s)
         }
@@ -208,7 +217,7 @@ fn new_state(
     found: &RuleMatch,
 ) -> State {
     let (peer, timeout) = match pd.kind {
-        Kind::Tcp => (tcp::begin(&pd.segment), Timeout::TcpFirst),
+        Kind::Tcp => (tracker::begin(&pd.segment), Timeout::TcpFirst),
         Kind::Udp => (begin_traffic(), Timeout::UdpFirst),
         Kind::IcmpRequest | Kind::IcmpReply => ([Peer::default(); 2], Timeout::IcmpFirst),
         _ => (begin_traffic(), Timeout::OtherFirst),

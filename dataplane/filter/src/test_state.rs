@@ -1,12 +1,12 @@
 //! A packet that has a state: does it fit, and what does it change.
 
 use ruleset::{Direction, Timeout};
-use state::track::{self, tcp};
+use state::track;
 use state::{Peer, StateFlags, StateIdx, TcpVerdict};
 
 use crate::describe::{Kind, PacketDesc};
 use crate::reason::Reason;
-use crate::{Core, Passage, count_removal, timeout_s};
+use crate::{Core, Passage, count_removal, seq, tcp, timeout_s};
 
 /// What the state says of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,8 +15,6 @@ pub enum StateTest {
     Pass,
     /// It does not fit.
     Drop(Reason),
-    /// It does not fit the handshake; tell its sender to start afresh.
-    DropAndReset,
     /// No state applies: ask the rules.
     Miss,
 }
@@ -26,7 +24,8 @@ pub enum StateTest {
 pub fn test_state(
     core: &mut Core<'_>,
     idx: StateIdx,
-    pd: &PacketDesc,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
     passage: &Passage<'_>,
 ) -> StateTest {
     let Some(st) = core.states.get_mut(idx) else {
@@ -39,22 +38,20 @@ pub fn test_state(
         return StateTest::Drop(Reason::IpOption);
     }
     let forward = passage.direction == st.direction;
-    let [first, second] = &mut st.peer;
-    let (src, dst) = if forward {
-        (first, second)
-    } else {
-        (second, first)
-    };
-    let sloppy = st.flags.contains(StateFlags::SLOPPY);
     let (verdict, timeout) = match pd.kind {
-        Kind::Tcp if sloppy => tcp::track_sloppy(src, dst, &pd.segment),
-        Kind::Tcp => tcp::track(src, dst, &pd.segment),
-        _ => (TcpVerdict::Pass, track_other(pd.kind, src, dst)),
+        Kind::Tcp => tcp::track(core.secrets, core.shared, st, forward, &pd.segment),
+        _ => {
+            let (src, dst) = tcp::sides(&mut st.peer, forward);
+            (TcpVerdict::Pass, track_other(pd.kind, src, dst))
+        }
     };
     match verdict {
         TcpVerdict::Pass | TcpVerdict::PassLoose => {}
         TcpVerdict::BadState => return StateTest::Drop(Reason::BadState),
-        TcpVerdict::BadStateReset => return StateTest::DropAndReset,
+        TcpVerdict::BadStateReset | TcpVerdict::Challenge => {
+            tcp::answer(core.answers, st, forward, pd, verdict);
+            return StateTest::Drop(Reason::BadState);
+        }
         TcpVerdict::Reuse => {
             remove_with_pair(core, idx);
             return StateTest::Miss;
@@ -64,6 +61,9 @@ pub fn test_state(
     let way = usize::from(!forward);
     st.packets[way] += 1;
     st.bytes[way] += bytes;
+    if pd.kind == Kind::Tcp {
+        tcp::shift(st, forward, frame, pd);
+    }
     let rule = core.counters.rule(st.rule);
     rule.traffic[passage.direction.index()].one(bytes);
     if verdict == TcpVerdict::Pass {
@@ -114,7 +114,7 @@ fn remove_with_pair(core: &mut Core<'_>, idx: StateIdx) {
     let pair = core.states.get(idx).map_or(StateIdx::NONE, |st| st.pair);
     for idx in [idx, pair] {
         if let Some(gone) = idx.some().and_then(|idx| core.states.remove(idx)) {
-            count_removal(core.counters, core.states_total, gone.rule);
+            count_removal(core.counters, core.shared, &gone);
         }
     }
 }
@@ -122,7 +122,7 @@ fn remove_with_pair(core: &mut Core<'_>, idx: StateIdx) {
 /// Tests an ICMP error against the state of the packet that it quotes. `Miss` if there is none.
 pub fn test_icmp_error(
     core: &mut Core<'_>,
-    frame: &[u8],
+    frame: &mut [u8],
     pd: &PacketDesc,
     passage: &Passage<'_>,
 ) -> StateTest {
@@ -152,9 +152,17 @@ pub fn test_icmp_error(
     } else {
         (&st.peer[1], &st.peer[0])
     };
+    // The quotation has the number as it left here; the state has it as it came.
+    let diff = src.seq_diff.wrapping_neg();
+    let number = quoted.segment.seq.wrapping_add(diff);
     let strict = quoted.kind == Kind::Tcp && !st.flags.contains(StateFlags::SLOPPY);
-    if strict && !tcp::quoted_in_window(src, dst, quoted.segment.seq) {
+    if strict && !track::tcp::quoted_in_window(src, dst, number) {
         return StateTest::Drop(Reason::BadState);
+    }
+    if quoted.kind == Kind::Tcp && diff != 0 {
+        /// Bytes of an ICMP or ICMPv6 error before its quotation.
+        const ERROR_HEADER: usize = 8;
+        seq::shift_quoted(pd.l4(frame), ERROR_HEADER + usize::from(quoted.l4_at), diff);
     }
     // The error goes against the packet it quotes.
     count(core, idx, pd, passage.direction, !forward);

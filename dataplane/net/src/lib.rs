@@ -13,6 +13,7 @@ pub mod neighbor;
 pub mod prefix;
 pub mod reset;
 pub mod route;
+pub mod segment;
 mod trie;
 pub mod ttl;
 

@@ -23,6 +23,11 @@ impl Gauge {
             .is_ok()
     }
 
+    /// Adds `n` to a count without a limit.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Gives `n` back.
     pub fn give_back(&self, n: u64) {
         self.0.fetch_sub(n, Ordering::Relaxed);

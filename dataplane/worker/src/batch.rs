@@ -14,6 +14,9 @@ pub(crate) enum Origin {
     Wire(InterfaceId),
     /// Made by the box; the buffer begins with the IP header. The rules are asked on the way out.
     Own,
+    /// Made by the filter in the name of a host: goes on like `Own`, but stays on the core that made it, which owns
+    /// the connection.
+    Proxy,
     /// Made by the filter in answer to a packet it blocked: the rules are not asked (pf.conf(5), "block").
     Answer,
 }
@@ -74,7 +77,7 @@ impl Item {
     pub(crate) fn received_on(&self) -> Option<InterfaceId> {
         match self.origin {
             Origin::Wire(interface) => Some(interface),
-            Origin::Own | Origin::Answer => None,
+            Origin::Own | Origin::Proxy | Origin::Answer => None,
         }
     }
 

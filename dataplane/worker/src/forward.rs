@@ -30,7 +30,7 @@ impl<N: Nic> Worker<N> {
             }
             match item.origin {
                 Origin::Wire(interface) => self.forward_one(n, interface, now_ms),
-                Origin::Own | Origin::Answer => self.forward_own(n, now_ms),
+                Origin::Own | Origin::Proxy | Origin::Answer => self.forward_own(n, now_ms),
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Packets that the worker makes itself: ICMP errors, answers to blocked packets, fragments. They queue in a short
 //! ring and go through the turn like any others.
 
-use filter::{Reason, Response};
+use core::net::IpAddr;
+
+use filter::{Answer, Reason, Response};
 use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
+use net::segment::{self, SEGMENT_LEN_MAX, Segment};
 use net::{InterfaceId, reset};
 use nic::{Nic, PacketBuf};
 use ruleset::Af;
@@ -128,6 +131,49 @@ impl<N: Nic> Worker<N> {
         if let Some(len) = len {
             self.generate_bytes(&out[..len], Origin::Answer);
         }
+    }
+
+    /// Makes and sends what the packet at hand brought about.
+    #[inline]
+    pub(crate) fn send_answers(&mut self) {
+        if !self.answers.is_empty() {
+            for answer in core::mem::take(&mut self.answers) {
+                self.send_segment(&answer);
+            }
+        }
+    }
+
+    fn send_segment(&mut self, answer: &Answer) {
+        let mut segment = answer.segment;
+        if segment.mss != 0 {
+            segment.mss = self.mss_between(&segment);
+        }
+        let mut out = [0u8; SEGMENT_LEN_MAX];
+        let Some(len) = segment::build(&mut out, &segment) else {
+            return;
+        };
+        let origin = if answer.is_asked {
+            Origin::Proxy
+        } else {
+            Origin::Answer
+        };
+        self.generate_bytes(&out[..len], origin);
+    }
+
+    /// The segment size that fits the links towards both ends.
+    fn mss_between(&self, segment: &Segment) -> u16 {
+        let mut mss = segment.mss;
+        for (addr, _) in [segment.src, segment.dst] {
+            let (af, bits) = match addr {
+                IpAddr::V4(addr) => (Af::Inet, u128::from(addr.to_bits())),
+                IpAddr::V6(addr) => (Af::Inet6, addr.to_bits()),
+            };
+            let link = crate::forward::route(&self.config, af, bits)
+                .and_then(|route| self.config.interfaces.get(route.interface));
+            let mtu = link.map_or(u16::MAX, |interface| interface.mtu);
+            mss = segment::mss_for(mss, mtu, addr.is_ipv6());
+        }
+        mss
     }
 
     pub(crate) fn generate_bytes(&mut self, packet: &[u8], origin: Origin) {

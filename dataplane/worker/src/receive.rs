@@ -139,7 +139,7 @@ impl<N: Nic> Worker<N> {
                     .map_or([0; 6], |i| i.mac.0);
                 network_header(frame, mac)?
             }
-            Origin::Own | Origin::Answer => match frame.first().map(|b| b >> 4) {
+            Origin::Own | Origin::Proxy | Origin::Answer => match frame.first().map(|b| b >> 4) {
                 Some(4) => L2::Ip(Af::Inet, 0),
                 Some(6) => L2::Ip(Af::Inet6, 0),
                 _ => return Err(Reason::Short),

@@ -110,9 +110,11 @@ impl<N: Nic> Worker<N> {
             generation: config.generation,
             counters: &self.counters.filter,
             states: &mut self.states,
-            states_total: &self.states_total,
+            shared: &self.shared,
             now_ms,
             dice: &mut self.dice,
+            secrets: &mut self.secrets,
+            answers: &mut self.answers,
         };
         // An earlier packet of this burst may have made or replaced it since the look-up.
         let state = if self.made_state && item.pd.may_have_state() {
@@ -121,10 +123,11 @@ impl<N: Nic> Worker<N> {
             state
         };
         let routes = RoutesFrom { config, on: on.id };
-        let frame = self.batch.bufs[n].bytes();
-        let screened = ask(&mut core, frame, &item.pd, &passage, &routes, state);
-        let (passed, bytes) = (screened.outcome.is_ok(), u64::from(item.pd.ip_len));
-        let af = item.pd.af;
+        let (af, bytes) = (item.pd.af, u64::from(item.pd.ip_len));
+        let frame = self.batch.bufs[n].bytes_mut();
+        let pd = &mut self.batch.items[n].pd;
+        let screened = ask(&mut core, frame, pd, &passage, &routes, state);
+        let passed = screened.outcome.is_ok();
         let counters = &self.counters.filter;
         counters.interface(interface, af, direction, passed, bytes);
         self.made_state |= screened.made;
@@ -133,6 +136,7 @@ impl<N: Nic> Worker<N> {
             Err(reason) => self.batch.items[n].drop_for(reason),
         }
         self.answer(n, screened.response, interface, now_ms);
+        self.send_answers();
     }
 
     /// Remembers the state of the way in and the tag; ties the states of both ways together.
@@ -162,15 +166,15 @@ fn find(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateI
 #[inline]
 fn ask(
     core: &mut Core<'_>,
-    frame: &[u8],
-    pd: &PacketDesc,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
     passage: &Passage<'_>,
     routes: &RoutesFrom<'_>,
     state: Option<StateIdx>,
 ) -> Screened {
     let tested = match (pd.kind, state) {
         (Kind::IcmpError, _) => test_icmp_error(core, frame, pd, passage),
-        (_, Some(idx)) => test_state(core, idx, pd, passage),
+        (_, Some(idx)) => test_state(core, idx, frame, pd, passage),
         (_, None) => StateTest::Miss,
     };
     match tested {
@@ -181,21 +185,24 @@ fn ask(
             Screened::pass(state, tag)
         }
         StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
-        StateTest::DropAndReset => Screened::refuse(Reason::BadState, Response::Reset { ttl: 0 }),
-        StateTest::Miss => settle(pd, ask_rules(core, pd, passage, routes)),
+        StateTest::Miss => {
+            let tested = ask_rules(core, frame, pd, passage, routes);
+            settle(pd, tested)
+        }
     }
 }
 
 fn ask_rules(
     core: &mut Core<'_>,
-    pd: &PacketDesc,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
     passage: &Passage<'_>,
     routes: &RoutesFrom<'_>,
 ) -> RuleTest {
     if routes.config.asks_routes {
-        test_rule(core, pd, passage, routes)
+        test_rule(core, frame, pd, passage, routes)
     } else {
-        test_rule(core, pd, passage, &EveryRoute)
+        test_rule(core, frame, pd, passage, &EveryRoute)
     }
 }
 

@@ -17,7 +17,8 @@ impl<N: Nic> Worker<N> {
         for n in 0..self.batch.len() {
             let item = &self.batch.items[n];
             // Answers have no state; everything else of one connection must meet on one core.
-            if !item.is_open() || item.origin == Origin::Answer || item.egress.is_some() {
+            let stays = matches!(item.origin, Origin::Answer | Origin::Proxy);
+            if !item.is_open() || stays || item.egress.is_some() {
                 continue;
             }
             let hash = owner_hash(self.batch.bufs[n].bytes(), &item.pd);

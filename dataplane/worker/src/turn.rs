@@ -3,13 +3,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use filter::Reason;
+use filter::{Answers, Reason, Secrets, Shared};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
 use nic::Nic;
 use sched::PortQueue;
 use state::{HashSeed, StateTable};
-use sync::Gauge;
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -46,12 +45,14 @@ pub struct WorkerSetup<N: Nic> {
     pub pool: N::Pool,
     /// States this worker can hold.
     pub states_capacity: usize,
-    /// States of all workers.
-    pub states_total: Arc<Gauge>,
+    /// What all workers count together.
+    pub shared: Arc<Shared>,
     /// Secret start value of the state table's hash.
     pub hash_seed: u64,
     /// Start value of the dice for `probability`.
     pub dice_seed: u64,
+    /// Secret key behind sequence numbers and cookies that the box chooses.
+    pub secret: filter::secret::Key,
     /// Milliseconds since start.
     pub now_ms: u64,
 }
@@ -68,7 +69,7 @@ pub struct Worker<N: Nic> {
     /// What `config` was at first: nobody else would hold it, and a worker frees no memory.
     _beginning: Arc<Config>,
     pub(crate) states: StateTable,
-    pub(crate) states_total: Arc<Gauge>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) neighbors: NeighborCache<Parked<N::Buf>>,
     pub(crate) neighbor_generation: u32,
     pub(crate) error_rate: TokenBucket,
@@ -76,6 +77,9 @@ pub struct Worker<N: Nic> {
     pub(crate) generated: heapless::Deque<Generated<N::Buf>, 64>,
     pub(crate) listing: Option<Listing>,
     pub(crate) dice: u64,
+    pub(crate) secrets: Secrets,
+    /// Segments that the packet at hand brought about; empty between packets.
+    pub(crate) answers: Answers,
     /// Stamp of egress caches: moves on with every configuration, every change of a neighbor, and every second, so
     /// that a neighbor in use is noticed as used.
     pub(crate) egress_stamp: u32,
@@ -116,7 +120,7 @@ impl<N: Nic> Worker<N> {
                 id_base,
                 setup.now_ms,
             ),
-            states_total: setup.states_total,
+            shared: setup.shared,
             neighbors: NeighborCache::new(Limits::default(), setup.hash_seed, setup.now_ms),
             neighbor_generation: 0,
             error_rate: TokenBucket::new(
@@ -128,6 +132,8 @@ impl<N: Nic> Worker<N> {
             generated: heapless::Deque::new(),
             listing: None,
             dice: setup.dice_seed | 1,
+            secrets: Secrets::new(setup.secret),
+            answers: Answers::new(),
             egress_stamp: 1,
             stamped_s: 0,
             made_state: false,
@@ -183,12 +189,12 @@ impl<N: Nic> Worker<N> {
 
     /// Looks at states whose time has come.
     fn sweep(&mut self, now_ms: u64) {
-        let (config, counters, total) = (&self.config, &self.counters, &self.states_total);
+        let (config, counters, shared) = (&self.config, &self.counters, &self.shared);
         self.states.sweep(
             now_ms,
             SWEEP_BUDGET,
             |st| filter::timeout_s(&config.ruleset, st),
-            |st| filter::count_removal(&counters.filter, total, st.rule),
+            |st| filter::count_removal(&counters.filter, shared, &st),
         );
     }
 

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use filter::Shared;
 use net::{
     IfAddr, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, StaticRoute,
     Target,
 };
 use ruleset::Ruleset;
 use simnic::replay::{Loaded, Replay, ReplayNic};
-use sync::Gauge;
 use wire::ether;
 use worker::{Config, ControlEnds, Worker, WorkerPort, WorkerSetup};
 
@@ -91,9 +91,10 @@ impl Rig {
             ports,
             pool: device.pool(),
             states_capacity: states,
-            states_total: Arc::new(Gauge::default()),
+            shared: Arc::new(Shared::default()),
             hash_seed: 0x1234_5678_9abc_def1,
             dice_seed: 7,
+            secret: [3, 4],
             now_ms: 1000,
         });
         let control = control.remove(0);

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use filter::Shared;
 use net::{InterfaceTable, RouteTable};
 use nic::{BufferPool, PacketBuf};
 use ruleset::Ruleset;
 use simnic::rng::Rng;
 use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
 use state::State;
-use sync::Gauge;
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
 use worker::{Carried, Config, ControlEnds, Worker, WorkerPort, WorkerSetup};
@@ -117,7 +117,7 @@ pub struct Rig {
     ports: Vec<SimPort>,
     macs: Vec<[u8; 6]>,
     pool: SimPool,
-    states_total: Arc<Gauge>,
+    shared: Arc<Shared>,
     slots: Slots,
     generation: u32,
     now_ms: u64,
@@ -173,7 +173,7 @@ impl Rig {
                 (queues.rx.into_iter(), queues.tx.into_iter())
             })
             .collect();
-        let states_total = Arc::new(Gauge::default());
+        let shared = Arc::new(Shared::default());
         let mut make = |(id, ends)| {
             let ports = queues.iter_mut().map(|(rx, tx)| WorkerPort {
                 rx: rx.next(),
@@ -186,9 +186,10 @@ impl Rig {
                 ports: ports.collect(),
                 pool: pool.clone(),
                 states_capacity: STATES,
-                states_total: states_total.clone(),
+                shared: shared.clone(),
                 hash_seed: 0x5eed ^ u64::from(id),
                 dice_seed: 0xd1ce,
+                secret: [0x5ec7e7, u64::from(id)],
                 now_ms: 0,
             })
         };
@@ -204,7 +205,7 @@ impl Rig {
             ports,
             macs,
             pool,
-            states_total,
+            shared,
             slots: Slots::default(),
             generation: 0,
             now_ms: 0,
@@ -599,9 +600,17 @@ impl Rig {
         let rest = now.check(queued);
         self.check(rest.is_ok(), || rest.clone().unwrap_err());
         let states: usize = self.workers.iter().map(|w| w.states().len()).sum();
-        let total = self.states_total.get();
+        let total = self.shared.states.get();
         self.check(states as u64 == total, || {
             format!("{states} states in tables, {total} on the shared count")
+        });
+        let is_half_open =
+            |st: &&State| st.wire.proto() == 6 && state::track::tcp::is_half_open(&st.peer[0]);
+        let states = self.states();
+        let half_open = states.iter().filter(is_half_open).count() as u64;
+        let total = self.shared.half_open.get();
+        self.check(half_open == total, || {
+            format!("{half_open} half-open states in tables, {total} on the shared count")
         });
         let waiting = now.get("waiting") as usize;
         let in_use = self.pool.in_use();

@@ -2,7 +2,6 @@
 //! never left out in silence.
 
 mod actions;
-mod anchor;
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +11,7 @@ use ruleset::{
     StateOptions, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
 };
 
-use crate::ast::{ActionKind, AnchorKind, KeepKind};
+use crate::ast::{ActionKind, KeepKind};
 use crate::environment::Known;
 use crate::message::{Message, Messages};
 use crate::policy::{
@@ -20,8 +19,6 @@ use crate::policy::{
 };
 use crate::settings::Settings;
 use crate::source::{Sources, Span};
-
-pub(crate) use anchor::{Anchors, PlacedRule};
 
 /// Numbers of everything that a ruleset names.
 pub(crate) struct Lowering<'a> {
@@ -31,10 +28,7 @@ pub(crate) struct Lowering<'a> {
     kifs: HashMap<String, KifId>,
     /// Index is the number.
     pub(crate) kif_names: Vec<String>,
-    /// By name, `name@path` for tables of anchors.
     table_ids: HashMap<String, TableId>,
-    /// Path of the anchor whose rules are being lowered.
-    anchor: String,
     tables: Vec<ruleset::Table>,
     tags: Vec<String>,
     tag_ids: HashMap<String, TagId>,
@@ -55,7 +49,6 @@ impl<'a> Lowering<'a> {
             kifs: HashMap::new(),
             kif_names: Vec::new(),
             table_ids: HashMap::new(),
-            anchor: String::new(),
             tables: Vec::new(),
             tags: Vec::new(),
             tag_ids: HashMap::new(),
@@ -115,24 +108,22 @@ impl<'a> Lowering<'a> {
 
     pub(crate) fn ruleset(
         &mut self,
-        anchors: &Anchors<'_>,
+        rules: &[Rule],
         tables: &[Table],
         settings: &Settings,
-        bounds: crate::Bounds,
-    ) -> (Ruleset, Vec<u32>) {
+    ) -> Ruleset {
         for table in tables {
             self.table(table);
         }
-        let (rules, numbers) = anchors.flatten(self, bounds.rules);
+        let rules = rules.iter().map(|rule| self.rule(rule)).collect();
         let mut skip = net::KifSet::EMPTY;
         for (name, span) in &settings.skip {
             skip.insert(self.kif(name, *span));
         }
-        let ruleset = Ruleset {
+        Ruleset {
             rules,
             // Built for the interfaces there are, when the ruleset is published.
             index: None,
-            anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),
             skip,
@@ -141,22 +132,14 @@ impl<'a> Lowering<'a> {
             rule_timeouts: Vec::new(),
             limits: settings.limits,
             reassemble: settings.reassemble,
-        };
-        (ruleset, numbers)
+        }
     }
 
     fn table(&mut self, table: &Table) {
         let entries = table.entries.iter().filter_map(table_entry);
-        let name = table_name(&table.anchor, &table.name);
-        let lowered = ruleset::Table::new(&name, entries);
+        let lowered = ruleset::Table::new(&table.name, entries);
         let id = self.add_table(lowered, table.span);
-        self.table_ids.insert(name, id);
-    }
-
-    /// The table that a rule names: that of its anchor, or the main ruleset's; none in between (pf.conf(5), ANCHORS).
-    fn table_id(&self, name: &str) -> Option<TableId> {
-        let own = self.table_ids.get(&table_name(&self.anchor, name));
-        own.or_else(|| self.table_ids.get(name)).copied()
+        self.table_ids.insert(table.name.clone(), id);
     }
 
     fn add_table(&mut self, table: ruleset::Table, span: Span) -> TableId {
@@ -173,8 +156,6 @@ impl<'a> Lowering<'a> {
         let action = match rule.kind {
             RuleKind::Filter(ActionKind::Pass) => Action::Pass,
             RuleKind::Filter(ActionKind::Block) => Action::Block(reply(rule.reply)),
-            // The end is known when its rules have been placed.
-            RuleKind::Anchor { .. } => Action::Anchor { end: 0 },
             // The other kinds have been refused.
             _ => Action::Match,
         };
@@ -224,8 +205,7 @@ impl<'a> Lowering<'a> {
     fn refuse_unsupported(&mut self, rule: &Rule) {
         let kind = match &rule.kind {
             RuleKind::Filter(_) => None,
-            RuleKind::Anchor { kind, .. } if *kind == AnchorKind::Filter => None,
-            RuleKind::Anchor { .. } => Some("translation in the old syntax"),
+            RuleKind::Anchor { .. } => Some("anchor"),
             RuleKind::Translation { .. } => Some("translation in the old syntax"),
             RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
             RuleKind::Ether(_) => Some("ether"),
@@ -251,7 +231,6 @@ impl<'a> Lowering<'a> {
                 .is_some()
                 .then_some("route-to, reply-to and dup-to"),
             (rule.scrub != crate::ast::ScrubOpts::default()).then_some("scrub"),
-            (rule.keep == KeepKind::Modulate).then_some("modulate state"),
             (rule.keep == KeepKind::Synproxy).then_some("synproxy state"),
             rule.state_limiter.is_some().then_some("state limiter"),
             rule.source_limiter.is_some().then_some("source limiter"),
@@ -291,8 +270,8 @@ impl<'a> Lowering<'a> {
                 low: *low,
                 high: *high,
             },
-            Addr::Table(name) => match self.table_id(name) {
-                Some(id) => AddrSpec::Table(id),
+            Addr::Table(name) => match self.table_ids.get(name) {
+                Some(id) => AddrSpec::Table(*id),
                 None => AddrSpec::Never,
             },
             Addr::NoRoute => AddrSpec::NoRoute,
@@ -336,14 +315,6 @@ impl<'a> Lowering<'a> {
         self.tags.push(name.into());
         self.tag_ids.insert(name.into(), id);
         id
-    }
-}
-
-/// Name of a table as pfctl shows it: `name@anchor`.
-pub(crate) fn table_name(anchor: &str, name: &str) -> String {
-    match anchor {
-        "" => name.into(),
-        anchor => format!("{name}@{anchor}"),
     }
 }
 

@@ -37,6 +37,9 @@ pub enum TcpVerdict {
     BadStateReset,
     /// A new SYN for a connection that has ended: forget this state and evaluate the rules.
     Reuse,
+    /// A SYN for a connection that is established: drop it, and acknowledge in the name of the other side, so that
+    /// an honest sender answers with a reset (RFC 5961 4.2).
+    Challenge,
 }
 
 /// Nothing heard from this side.

@@ -6,9 +6,13 @@
 //! 2. it is not older than one window of `dst`:                        `seq >= src.seq_lo - dst.window`
 //! 3. it does not acknowledge much beyond what `dst` sent, nor
 //!    much before it:                                                  `-66035 <= dst.seq_lo - ack <= 66035 << scale`
-//! 4. a reset names exactly the next octet, or one beside it (against blind resets).
+//! 4. a reset names exactly the next octet, or one beside it; one that lies in the window passes only if it
+//!    acknowledges exactly what `dst` has sent (against blind resets).
 //!
-//! A looser test applies while PF has not seen a handshake, or after both sides have closed.
+//! A looser test applies while PF has not heard the other side, or after both sides have closed.
+//!
+//! With `modulate state` and `synproxy state` a side's numbers are shifted on their way to the other by
+//! [`Peer::seq_diff`]. Everything here is kept in each side's own numbers; acknowledgements come in shifted.
 //!
 //! Read first: RFC 9293 3.3-3.4, RFC 7323 2.3, RFC 5961.
 
@@ -55,6 +59,10 @@ pub enum TcpState {
     FinWait2 = 9,
     /// Reset.
     TimeWait = 10,
+    /// `synproxy`: the box shakes hands with the side that began.
+    ProxySource = 11,
+    /// `synproxy`: the box shakes hands with the side that was addressed.
+    ProxyDestination = 12,
 }
 
 const SYN_SENT: u8 = TcpState::SynSent as u8;
@@ -77,6 +85,8 @@ pub fn state_name(state: u8) -> &'static str {
         8 => "LAST_ACK",
         9 => "FIN_WAIT_2",
         10 => "TIME_WAIT",
+        11 => "PROXY:SRC",
+        12 => "PROXY:DST",
         _ => "?",
     }
 }
@@ -136,27 +146,84 @@ fn shifts(src: &Peer, dst: &Peer, flags: u8) -> (u8, u8) {
     }
 }
 
-/// Tracks a segment from `src` to `dst`. On [`TcpVerdict::Pass`] the peers and the returned timeout are updated; on
-/// any other verdict the peers are as before (but see `BadStateReset`: `src` is made ready for a new handshake).
+/// A SYN that meets a state: a new connection if both sides have closed; if both are established it is either old or
+/// forged, and a challenge tells an honest sender how to say that it has forgotten the connection (RFC 5961 4.2).
+#[inline]
+fn test_syn(src: &Peer, dst: &Peer, flags: u8) -> Option<TcpVerdict> {
+    if flags & (SYN | ACK) != SYN {
+        return None;
+    }
+    match src.state.min(dst.state) {
+        FIN_WAIT_2.. => Some(TcpVerdict::Reuse),
+        ESTABLISHED.. => Some(TcpVerdict::Challenge),
+        _ => None,
+    }
+}
+
+/// Tracks a segment from `src` to `dst`. When it passes the peers and the returned timeout are updated; a segment
+/// that is refused teaches nothing: the peers are as before (but see `BadStateReset`).
 #[inline]
 pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, Timeout) {
-    if segment.flags & (SYN | ACK) == SYN && src.state >= FIN_WAIT_2 && dst.state >= FIN_WAIT_2 {
-        return (TcpVerdict::Reuse, Timeout::TcpClosed);
+    if let Some(verdict) = test_syn(src, dst, segment.flags) {
+        return (verdict, timeout_for(src, dst));
     }
-    let (mut sws, mut dws) = shifts(src, dst, segment.flags);
-    let mut window = u32::from(segment.window);
-    let mut end = segment.seq.wrapping_add(segment.payload);
-    if segment.flags & SYN != 0 {
-        end = end.wrapping_add(1);
+    if src.seq_lo != 0 {
+        return judge(
+            src,
+            dst,
+            segment,
+            extent(segment),
+            shifts(src, dst, segment.flags),
+        );
     }
-    // A FIN may lie one beyond the window: only data counts there.
-    let mut data_end = end;
-    if segment.flags & FIN != 0 {
-        end = end.wrapping_add(1);
+    let before = (*src, *dst);
+    let mut extent = extent(segment);
+    let shifts = shifts(src, dst, segment.flags);
+    let shifts = first_of_side(src, dst, segment, &mut extent, shifts);
+    let (verdict, timeout) = judge(src, dst, segment, extent, shifts);
+    if !matches!(verdict, TcpVerdict::Pass | TcpVerdict::PassLoose) {
+        (*src, *dst) = before;
     }
-    if src.seq_lo == 0 {
-        (sws, dws) = first_of_side(src, dst, segment, end, &mut window, (sws, dws));
+    (verdict, timeout)
+}
+
+/// What a segment covers and offers.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// Behind its last number, FIN included.
+    end: u32,
+    /// Behind its last number, FIN not included: a FIN may lie one beyond the window.
+    data_end: u32,
+    /// Window, unscaled.
+    window: u32,
+}
+
+#[inline]
+fn extent(segment: &Segment) -> Extent {
+    let syn = u32::from(segment.flags & SYN != 0);
+    let fin = u32::from(segment.flags & FIN != 0);
+    let data_end = segment.seq.wrapping_add(segment.payload).wrapping_add(syn);
+    Extent {
+        end: data_end.wrapping_add(fin),
+        data_end,
+        window: u32::from(segment.window),
     }
+}
+
+/// The tests, and what follows from them.
+#[inline]
+fn judge(
+    src: &mut Peer,
+    dst: &mut Peer,
+    segment: &Segment,
+    extent: Extent,
+    (sws, dws): (u8, u8),
+) -> (TcpVerdict, Timeout) {
+    let Extent {
+        mut end,
+        mut data_end,
+        window,
+    } = extent;
     let ack = effective_ack(dst, segment);
     let mut seq = segment.seq;
     if seq == end {
@@ -166,24 +233,24 @@ pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, 
     }
     let skew = dst.seq_lo.wrapping_sub(ack) as i32;
     let scaled = window << sws;
+    let oldest = src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws);
+    let acknowledges_sense = skew >= -(ACK_SKEW_MAX as i32) && skew <= (ACK_SKEW_MAX << sws) as i32;
 
     let in_window = geq(src.seq_hi, data_end)
-        && geq(seq, src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws))
-        && skew >= -(ACK_SKEW_MAX as i32)
-        && skew <= (ACK_SKEW_MAX << sws) as i32
-        && reset_is_exact(src, segment);
+        && geq(seq, oldest)
+        && acknowledges_sense
+        && (segment.flags & RST == 0 || reset_fits(src, segment, skew, oldest));
     if in_window {
-        slide(src, dst, window, end, ack, scaled);
+        slide(src, window, end);
+        slide_limit(dst, ack, scaled);
         advance_states(src, dst, segment.flags);
         return (TcpVerdict::Pass, timeout_for(src, dst));
     }
-    let unseen_or_over = dst.state < SYN_SENT || dst.state >= FIN_WAIT_2 || src.state >= FIN_WAIT_2;
-    if unseen_or_over
-        && geq(src.seq_hi.wrapping_add(ACK_SKEW_MAX), end)
-        && geq(seq, src.seq_lo.wrapping_sub(ACK_SKEW_MAX))
-        && reset_is_exact(src, segment)
-    {
-        slide(src, dst, window, end, ack, scaled);
+    if fits_loosely(src, dst, segment, data_end, acknowledges_sense) {
+        slide(src, window, end);
+        if acknowledges_sense {
+            slide_limit(dst, ack, scaled);
+        }
         if segment.flags & FIN != 0 && src.state < CLOSING {
             src.state = CLOSING;
         }
@@ -210,15 +277,14 @@ fn first_of_side(
     src: &mut Peer,
     dst: &mut Peer,
     segment: &Segment,
-    end: u32,
-    window: &mut u32,
+    extent: &mut Extent,
     (mut sws, mut dws): (u8, u8),
 ) -> (u8, u8) {
     if segment.flags & SYN != 0 && dst.wscale & Peer::WSCALE_KNOWN != 0 {
         if let Some(shift) = segment.wscale {
             src.wscale = shift | Peer::WSCALE_KNOWN;
             sws = shift;
-            *window = (*window + (1 << sws) - 1) >> sws;
+            extent.window = (extent.window + (1 << sws) - 1) >> sws;
             dws = dst.wscale & Peer::WSCALE_MASK;
         } else {
             // The other side asked for scaling and this one does not know it: windows are plain after all.
@@ -229,39 +295,74 @@ fn first_of_side(
     }
     src.seq_lo = segment.seq;
     src.state = src.state.max(SYN_SENT);
-    let reach = end.wrapping_add((u32::from(dst.win_max) << dws).max(1));
+    let reach = extent
+        .end
+        .wrapping_add((u32::from(dst.win_max) << dws).max(1));
     if src.seq_hi == 1 || geq(reach, src.seq_hi) {
         src.seq_hi = reach;
     }
-    src.win_max = src.win_max.max((*window).min(0xffff) as u16);
+    src.win_max = src.win_max.max(extent.window.min(0xffff) as u16);
     (sws, dws)
 }
 
 /// The acknowledgement number to judge by; what cannot be meant is taken as "what `dst` has sent".
 #[inline]
 fn effective_ack(dst: &Peer, segment: &Segment) -> u32 {
+    let ack = segment.ack.wrapping_sub(dst.seq_diff);
     let broken_reset = segment.ack == 0 && segment.flags & (ACK | RST) == ACK | RST;
     if segment.flags & ACK == 0 || broken_reset || dst.state < SYN_SENT {
         dst.seq_lo
     } else {
-        segment.ack
+        ack
     }
 }
 
-/// Rule 4: a reset must name the next expected octet, or one beside it.
-#[inline]
-fn reset_is_exact(src: &Peer, segment: &Segment) -> bool {
-    segment.flags & RST == 0 || segment.seq.wrapping_sub(src.seq_lo).wrapping_add(1) <= 2
+/// Rule 4: a reset must name the next expected octet, or one beside it; a late one, sent before what has passed by
+/// now, must acknowledge exactly what the other side has sent.
+fn reset_fits(src: &Peer, segment: &Segment, skew: i32, oldest: u32) -> bool {
+    let beside = segment.seq.wrapping_sub(src.seq_lo).wrapping_add(1) <= 2;
+    let late = geq(segment.seq, oldest) && geq(src.seq_lo.wrapping_add(1), segment.seq);
+    beside || (late && skew == 0 && segment.flags & ACK != 0)
 }
 
-/// Follows the sequence space and windows.
+/// The looser test, for a side whose peer was not heard yet, and for the time after a close: beside the window by
+/// no more than the fudge. A segment without data must have one number that makes sense; OpenBSD asks for none here,
+/// and would let a blind reset end a connection that is closed in one direction.
+fn fits_loosely(
+    src: &Peer,
+    dst: &Peer,
+    segment: &Segment,
+    data_end: u32,
+    acknowledges_sense: bool,
+) -> bool {
+    let heard = dst.state >= SYN_SENT;
+    if heard && dst.state < FIN_WAIT_2 && src.state < FIN_WAIT_2 {
+        return false;
+    }
+    let empty = segment.payload == 0 && segment.flags & (SYN | FIN) == 0;
+    if empty && heard && acknowledges_sense && segment.flags & RST == 0 {
+        return true;
+    }
+    let end = if empty { segment.seq } else { data_end };
+    geq(src.seq_hi.wrapping_add(ACK_SKEW_MAX), end)
+        && geq(segment.seq, src.seq_lo.wrapping_sub(ACK_SKEW_MAX))
+}
+
+/// Follows what `src` has sent, and its window.
 #[inline]
-fn slide(src: &mut Peer, dst: &mut Peer, window: u32, end: u32, ack: u32, scaled: u32) {
+fn slide(src: &mut Peer, window: u32, end: u32) {
     src.win_max = src.win_max.max(window.min(0xffff) as u16);
     if gt(end, src.seq_lo) {
         src.seq_lo = end;
     }
-    if geq(ack.wrapping_add(scaled), dst.seq_hi) {
+}
+
+/// Follows what `dst` may send. Nothing can be said of a side that was not heard: its numbers may lie anywhere.
+/// (OpenBSD sets a limit near 0 then, which for half of all initial numbers never moves again and lets everything
+/// pass.)
+#[inline]
+fn slide_limit(dst: &mut Peer, ack: u32, scaled: u32) {
+    if dst.seq_lo != 0 && geq(ack.wrapping_add(scaled), dst.seq_hi) {
         dst.seq_hi = ack.wrapping_add(scaled.max(1));
     }
 }
@@ -291,7 +392,13 @@ pub fn is_over(peer: &[Peer; 2]) -> bool {
     peer.iter().all(|p| p.state >= FIN_WAIT_2)
 }
 
-/// A segment of `src` that an ICMP error quotes was sent within the last window (RFC 5927 4.1).
+/// The side that began is known, and nothing has answered its SYN: what `half-open` counts.
+#[inline]
+pub fn is_half_open(first: &Peer) -> bool {
+    (TcpState::Listen as u8..ESTABLISHED).contains(&first.state)
+}
+
+/// A segment of `src`, in its own numbers, that an ICMP error quotes was sent within the last window (RFC 5927 4.1).
 pub fn quoted_in_window(src: &Peer, dst: &Peer, seq: u32) -> bool {
     let (_, dws) = shifts(src, dst, 0);
     let oldest = src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws);
@@ -318,8 +425,8 @@ pub fn timeout_for(src: &Peer, dst: &Peer) -> Timeout {
 /// Tracks a segment without windows (`sloppy`): states follow the flags alone.
 pub fn track_sloppy(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, Timeout) {
     let flags = segment.flags;
-    if flags & (SYN | ACK) == SYN && src.state >= FIN_WAIT_2 && dst.state >= FIN_WAIT_2 {
-        return (TcpVerdict::Reuse, Timeout::TcpClosed);
+    if let Some(verdict) = test_syn(src, dst, flags) {
+        return (verdict, timeout_for(src, dst));
     }
     if flags & SYN != 0 && src.state < SYN_SENT {
         src.state = SYN_SENT;
@@ -333,6 +440,8 @@ pub fn track_sloppy(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVe
             CLOSING => dst.state = FIN_WAIT_2,
             // Only one direction may pass here: one acknowledgement proves the handshake for both.
             0 if src.state == SYN_SENT => (src.state, dst.state) = (ESTABLISHED, ESTABLISHED),
+            // Likewise its close: the answer to the FIN goes another way.
+            ESTABLISHED if src.state == CLOSING && dst.seq_lo == 0 => dst.state = CLOSING,
             _ => {}
         }
     }

@@ -1,7 +1,6 @@
 //! Conversations with a box, named by the behaviour they show. Each is run under several numbers of workers where
 //! the order of packets does not depend on it. Addresses: see [`packets::Topology::usual`].
 
-mod anchors;
 mod filter;
 mod forward;
 mod fragment;
@@ -10,6 +9,7 @@ mod neighbor;
 mod overload;
 mod reload;
 mod state;
+mod tcp;
 mod workers;
 
 use packets::{Rig, Topology, everywhere};

@@ -175,6 +175,139 @@ fn a_reset_must_name_the_next_octet() {
 }
 
 #[test]
+fn a_late_reset_that_acknowledges_exactly_what_was_sent_ends_the_connection() {
+    // Data is lost behind the firewall; the receiver's reset names the number before the gap.
+    let up = ["ESTABLISHED", "ESTABLISHED"];
+    let over = ["TIME_WAIT", "TIME_WAIT"];
+    for (flags, seq, ack, verdict, states) in [
+        (RST | ACK, 1u32, 1, Pass, over),
+        (RST | ACK, 1, 2, BadState, up),
+        (RST, 1, 0, BadState, up),
+        (RST | ACK, 1003, 1, BadState, up),
+        (RST | ACK, 0u32.wrapping_sub(70_000), 1, BadState, up),
+    ] {
+        check(
+            "late reset",
+            &[
+                Row(0, SYN, 0, 0, 0, 65535, Pass, ["", ""]),
+                Row(1, SA, 0, 1, 0, 65535, Pass, ["ESTABLISHED", "SYN_SENT"]),
+                Row(0, ACK, 1, 1, 0, 65535, Pass, up),
+                Row(0, ACK, 1, 1, 1000, 65535, Pass, up),
+                Row(0, flags, seq, ack, 0, 0, verdict, states),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_syn_for_an_established_connection_is_challenged() {
+    let up = ["ESTABLISHED", "ESTABLISHED"];
+    for side in [0, 1] {
+        check(
+            "reborn",
+            &[
+                Row(0, SYN, 0, 0, 0, 65535, Pass, ["", ""]),
+                Row(1, SA, 0, 1, 0, 65535, Pass, ["ESTABLISHED", "SYN_SENT"]),
+                Row(0, ACK, 1, 1, 0, 65535, Pass, up),
+                Row(side, SYN, 700_000, 0, 0, 65535, TcpVerdict::Challenge, up),
+                Row(0, ACK, 1, 1, 10, 65535, Pass, up),
+            ],
+        );
+    }
+}
+
+#[test]
+fn in_a_connection_closed_in_one_direction_a_blind_reset_does_not_pass() {
+    let half = ["FIN_WAIT_2", "ESTABLISHED"];
+    let opened = || {
+        vec![
+            Row(0, SYN, 0, 0, 0, 65535, Pass, ["", ""]),
+            Row(1, SA, 0, 1, 0, 65535, Pass, ["ESTABLISHED", "SYN_SENT"]),
+            Row(0, FA, 1, 1, 0, 65535, Pass, ["CLOSING", "ESTABLISHED"]),
+            Row(1, ACK, 1, 2, 0, 65535, Pass, half),
+        ]
+    };
+    for (flags, seq, ack, verdict, states) in [
+        (RST, 500_000, 0, BadState, half),
+        (RST | ACK, 500_000, 900_000, BadState, half),
+        (ACK, 500_000, 900_000, BadState, half),
+        // One sensible number is enough for a segment without data that is no reset.
+        (ACK, 500_000, 2, Pass, half),
+        (ACK, 1, 900_000, PassLoose, half),
+        (RST, 1, 0, Pass, ["TIME_WAIT", "TIME_WAIT"]),
+        (RST, 60_000, 0, PassLoose, ["TIME_WAIT", "TIME_WAIT"]),
+    ] {
+        let mut rows = opened();
+        rows.push(Row(1, flags, seq, ack, 0, 0, verdict, states));
+        check("half closed", &rows);
+    }
+}
+
+#[test]
+fn a_retransmitted_syn_sets_no_limit_for_the_side_that_was_not_heard() {
+    // The server's number lies in the half of the circle that is "before" a small one.
+    let syn = Segment {
+        seq: 7,
+        window: 65_535,
+        flags: SYN,
+        ..Segment::default()
+    };
+    let [mut a, mut b] = begin(&syn);
+    assert_eq!(track(&mut a, &mut b, &syn).0, Pass);
+    let answer = Segment {
+        seq: 0xc000_0000,
+        ack: 8,
+        window: 1000,
+        flags: SA,
+        ..Segment::default()
+    };
+    assert_eq!(track(&mut b, &mut a, &answer).0, Pass);
+    assert_eq!(b.seq_hi, 0xc000_0001 + 65_535);
+}
+
+#[test]
+fn a_refused_segment_of_a_side_not_yet_heard_teaches_nothing() {
+    let syn = Segment {
+        seq: 7,
+        window: 1000,
+        flags: SYN,
+        wscale: Some(7),
+        ..Segment::default()
+    };
+    let [mut a, mut b] = begin(&syn);
+    let before = [a, b];
+    let forged = Segment {
+        seq: 77,
+        ack: 90_000_000,
+        flags: SA,
+        ..Segment::default()
+    };
+    assert_eq!(track(&mut b, &mut a, &forged).0, BadStateReset);
+    assert_eq!([a, b], before);
+}
+
+#[test]
+fn sloppy_tracking_follows_a_close_of_which_it_sees_one_direction() {
+    let [mut a, mut b] = begin(&Segment {
+        flags: SYN,
+        seq: 1,
+        ..Segment::default()
+    });
+    for (flags, states) in [
+        (ACK, ["ESTABLISHED", "ESTABLISHED"]),
+        (FA, ["CLOSING", "CLOSING"]),
+        (ACK, ["CLOSING", "FIN_WAIT_2"]),
+    ] {
+        let segment = Segment {
+            flags,
+            ..Segment::default()
+        };
+        assert_eq!(track_sloppy(&mut a, &mut b, &segment).0, Pass);
+        assert_eq!([a, b].map(|p| state_name(p.state)), states, "{flags:#x}");
+    }
+}
+
+#[test]
 fn a_refused_connection_ends_at_once() {
     check(
         "refused",
