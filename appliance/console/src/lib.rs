@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod anchors;
 mod commands;
 mod dialog;
 mod editor;

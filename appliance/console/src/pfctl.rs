@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use control::api::{Api, InterfaceView, PfInfo, RuleView, StateEnd, StateView, TableView};
 
+use crate::anchors;
 use crate::json;
 use crate::words::did_you_mean;
 
@@ -25,7 +26,7 @@ const MODIFIERS: [(&str, Show, &str); 13] = [
     ("Interfaces", Show::Interfaces, "interfaces PF knows"),
     ("all", Show::All, "all of it"),
     ("queue", Show::Nothing, "queues"),
-    ("Anchors", Show::Nothing, "anchors"),
+    ("Anchors", Show::Anchors, "anchors"),
     ("Sources", Show::Nothing, "source tracking"),
     ("osfp", Show::Nothing, "fingerprints"),
 ];
@@ -41,6 +42,7 @@ enum Show {
     Memory,
     Labels,
     Interfaces,
+    Anchors,
     All,
     /// Known to pfctl, and always empty here so far.
     Nothing,
@@ -54,6 +56,8 @@ struct Options {
     table: Option<String>,
     table_command: Option<String>,
     interface: Option<String>,
+    /// `-a`: the anchor that is meant; empty is the main ruleset, `*` is everything.
+    anchor: String,
     json: bool,
 }
 
@@ -66,6 +70,10 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
             .map(|(n, _, help)| ((*n).to_string(), *help))
             .collect(),
         Some("-t") => named(api.tables().into_iter().map(|t| t.name).collect(), "table"),
+        Some("-a") => named(
+            api.anchors().into_iter().map(|a| a.path).collect(),
+            "anchor",
+        ),
         Some("-T") => vec![("show".into(), "addresses of the table")],
         Some("-i") => named(
             api.interfaces().into_iter().map(|i| i.name).collect(),
@@ -84,7 +92,9 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
             ("-sm", "hard limits"),
             ("-sl", "counters of labelled rules"),
             ("-sI", "interfaces PF knows"),
+            ("-sA", "the anchors"),
             ("-sa", "all of it"),
+            ("-a", "an anchor, with -s; '*' for all"),
             ("-s", "show, by its long name"),
             ("-t", "a table, with -T show"),
             ("-T", "show the table of -t"),
@@ -114,7 +124,7 @@ pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<String, String>
 }
 
 /// Letters that take a word after them.
-const WITH_VALUE: &str = "stTi";
+const WITH_VALUE: &str = "stTia";
 /// Letters that only change how things are shown: resolving names is not done here at all.
 const QUIETLY_TAKEN: &str = "nNrPqg";
 
@@ -167,6 +177,7 @@ impl Options {
             's' => self.shows.push(modifier(value)?),
             't' => self.table = Some(value.to_string()),
             'T' => self.table_command = Some(value.to_string()),
+            'a' => self.anchor = value.trim_start_matches('/').to_string(),
             _ => self.interface = Some(value.to_string()),
         }
         Ok(())
@@ -202,7 +213,11 @@ fn table(options: &Options, api: &mut dyn Api) -> Result<String, String> {
         None => return Err("pfctl: -t: what to do with it is missing; -T show".into()),
     }
     let tables = api.tables();
-    let found = tables.iter().find(|t| t.name == name);
+    let own = match options.anchor.as_str() {
+        "" => name.to_string(),
+        anchor => format!("{name}@{anchor}"),
+    };
+    let found = tables.iter().find(|t| t.name == own);
     let table = found.ok_or_else(|| {
         let hint = did_you_mean(name, tables.iter().map(|t| t.name.as_str()));
         format!("pfctl: '{name}': Table does not exist.{hint}")
@@ -226,9 +241,9 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
         Show::Rules => {
             let rules = api.rules();
             if options.json {
-                json::text(&rules)
+                json::text(&anchors::chosen(&rules, &options.anchor))
             } else {
-                rules.iter().map(|r| rule(r, v)).collect()
+                anchors::rules(&rules, &options.anchor, v)
             }
         }
         Show::States => {
@@ -253,7 +268,10 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
             if options.json {
                 json::text(&tables)
             } else {
-                tables.iter().map(|t| table_name(t, v)).collect()
+                let shown = tables
+                    .iter()
+                    .filter(|t| anchors::has_table(&options.anchor, &t.name));
+                shown.map(|t| table_name(t, v)).collect()
             }
         }
         Show::Timeouts => {
@@ -281,6 +299,8 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
                 .filter(|n| wanted(n));
             names.map(|n| n + "\n").collect()
         }
+        Show::Anchors if options.json => json::text(&api.anchors()),
+        Show::Anchors => anchors::list(&api.anchors(), &options.anchor, v),
         Show::All => all(options, api),
         Show::Nothing => String::new(),
     }
@@ -304,13 +324,9 @@ fn all(options: &Options, api: &mut dyn Api) -> String {
     out
 }
 
-fn rule(r: &RuleView, verbose: u8) -> String {
+/// What `-v` adds to a rule.
+pub(crate) fn rule_counters(r: &RuleView, verbose: u8) -> String {
     let mut out = String::new();
-    if verbose > 1 {
-        out += &format!("@{} ", r.nr);
-    }
-    out += &r.text;
-    out.push('\n');
     if verbose > 0 {
         out += &format!(
             "  [ Evaluations: {:<8}  Packets: {:<8}  Bytes: {:<10}  States: {:<6}]\n",
@@ -407,6 +423,9 @@ fn state_details(s: &StateView, incoming: bool) -> String {
         there.bytes,
         back.bytes
     );
+    if let Some(anchor) = s.anchor.as_ref().filter(|a| !a.is_empty()) {
+        out += &format!(", anchor {anchor}");
+    }
     if let Some(rule) = s.rule {
         out += &format!(", rule {rule}");
     }

@@ -119,10 +119,14 @@ pub struct Count {
 }
 
 /// A rule with its counters, as `pfctl -vvsr` shows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct RuleView {
-    /// Number, from 0.
+    /// Number among the rules of its anchor, from 0.
     pub nr: u32,
+    /// Path of the anchor that it is a rule of; empty for the main ruleset.
+    pub anchor: String,
+    /// Path of the anchor that it calls, with `/*` if it calls those below.
+    pub calls: Option<String>,
     /// Canonical text.
     pub text: String,
     /// Label.
@@ -175,6 +179,8 @@ pub struct StateView {
     pub counts: [Count; 2],
     /// Rule number in the running policy; none if the rule is gone.
     pub rule: Option<u32>,
+    /// Path of the anchor of that rule; empty for the main ruleset.
+    pub anchor: Option<String>,
     /// 64-bit id.
     pub id: u64,
     /// Worker that owns it.
@@ -281,6 +287,15 @@ pub struct NeighborView {
     pub state: String,
 }
 
+/// An anchor.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct AnchorView {
+    /// Path, `outer/inner`.
+    pub path: String,
+    /// Rules of its own.
+    pub rules: u32,
+}
+
 /// A table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct TableView {
@@ -346,8 +361,10 @@ pub trait Api {
     fn may_upload(&mut self, proof: &Proof) -> bool;
     /// True if `proof` may read status and metrics: a valid token, or the console.
     fn may_read(&mut self, proof: &Proof) -> bool;
-    /// `pfctl -sr` and `-vvsr`.
+    /// `pfctl -sr` and `-vvsr`: the rules of the main ruleset, then those of the anchors.
     fn rules(&mut self) -> Vec<RuleView>;
+    /// `pfctl -sA`: all anchors, in the order of their paths.
+    fn anchors(&mut self) -> Vec<AnchorView>;
     /// `pfctl -ss`: at most `limit` states. Asks the workers; may take milliseconds.
     fn states(&mut self, limit: usize) -> Vec<StateView>;
     /// `pfctl -si`.

@@ -14,7 +14,7 @@ use filter::Shared;
 use nic::LinkState;
 use pfconf::Bounds;
 use pfconf::diag::Diagnostic;
-use ruleset::Ruleset;
+use ruleset::{RuleSlot, Ruleset};
 
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
@@ -96,6 +96,8 @@ pub(crate) struct Running {
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) rules: Vec<RuleText>,
+    /// Where each of `rules` counts.
+    pub(crate) slots: Vec<RuleSlot>,
     pub(crate) hostname: String,
     pub(crate) api_port: u16,
     pub(crate) idle: (Option<u32>, Option<u32>),
@@ -377,6 +379,7 @@ impl Control {
         self.fleet.publish(candidate.config);
         self.shown = Shown {
             rules: candidate.rules,
+            slots: candidate.plan.slots,
             hostname: candidate.hostname,
             api_port: candidate.api_port,
             idle: candidate.idle,

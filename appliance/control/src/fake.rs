@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::{
-    Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof, Refused, RouteView,
-    RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+    AnchorView, Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof,
+    Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
 };
 
 /// The fake. Begins as a box with two interfaces, two rules and two states.
@@ -69,6 +69,8 @@ fn ip(text: &str) -> IpAddr {
 fn rule(nr: u32, text: &str, label: Option<&str>, packets: u64) -> RuleView {
     RuleView {
         nr,
+        anchor: String::new(),
+        calls: None,
         text: text.into(),
         label: label.map(Into::into),
         origin: format!("pf.conf:{}", nr + 1),
@@ -120,6 +122,7 @@ fn state(
             },
         ],
         rule: Some(1),
+        anchor: Some(String::new()),
         id: 0x5f00_0001,
         worker: 0,
     }
@@ -355,6 +358,21 @@ impl Api for Fake {
 
     fn rules(&mut self) -> Vec<RuleView> {
         self.rules.clone()
+    }
+
+    fn anchors(&mut self) -> Vec<AnchorView> {
+        let mut paths: Vec<&str> = self.rules.iter().map(|r| r.anchor.as_str()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let view = |path: &str| AnchorView {
+            path: path.into(),
+            rules: self.rules.iter().filter(|r| r.anchor == path).count() as u32,
+        };
+        paths
+            .into_iter()
+            .filter(|p| !p.is_empty())
+            .map(view)
+            .collect()
     }
 
     fn states(&mut self, limit: usize) -> Vec<StateView> {

@@ -20,14 +20,32 @@ pub(crate) struct RuleText {
     pub(crate) label: Option<String>,
     /// `pf.conf:12`
     pub(crate) origin: String,
+    /// Path of the anchor that it is a rule of; empty for the main ruleset.
+    pub(crate) anchor: String,
+    /// Number among the rules of its anchor.
+    pub(crate) nr: u32,
+    /// The anchor that it calls.
+    pub(crate) calls: Option<String>,
+}
+
+impl RuleText {
+    /// What it is known by over generations.
+    pub(crate) fn key(&self) -> String {
+        match self.anchor.as_str() {
+            "" => self.text.clone(),
+            anchor => format!("{anchor}: {}", self.text),
+        }
+    }
 }
 
 /// What the rules mean, and how they are shown.
 pub(crate) struct Policy {
     /// For the workers.
     pub(crate) ruleset: Ruleset,
-    /// For people, by rule number.
+    /// For people: every rule of every anchor once.
     pub(crate) texts: Vec<RuleText>,
+    /// For each rule of the ruleset its place in `texts`.
+    pub(crate) numbers: Vec<u32>,
     /// `set loginterface`
     pub(crate) loginterface: Option<String>,
     /// `set debug`
@@ -75,7 +93,12 @@ pub(crate) fn compile(
     }
     Some(Policy {
         ruleset,
-        texts: compiled.rules.into_iter().map(text_of).collect(),
+        texts: compiled
+            .rules
+            .into_iter()
+            .map(|rule| text_of(rule, &compiled.anchors))
+            .collect(),
+        numbers: compiled.numbers,
         loginterface: compiled.control.log_interface,
         debug: compiled.control.debug,
     })
@@ -89,8 +112,12 @@ fn too_many_names() -> Diagnostic {
     Diagnostic::whole_file("too-many-names", PF_CONF, text)
 }
 
-fn text_of(rule: PrintedRule) -> RuleText {
+fn text_of(rule: PrintedRule, anchors: &[String]) -> RuleText {
+    let anchor = anchors.get(usize::from(rule.anchor));
     RuleText {
+        anchor: anchor.cloned().unwrap_or_default(),
+        nr: rule.nr,
+        calls: rule.calls,
         text: rule.text,
         label: rule.label,
         origin: format!("{}:{}", rule.file, rule.line),

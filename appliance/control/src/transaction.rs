@@ -55,7 +55,7 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Candidate {
     /// For the workers.
     pub(crate) config: Arc<Config>,
-    /// For `show`: texts of the rules, by number.
+    /// For `show`: texts of the rules of all anchors.
     pub(crate) rules: Vec<RuleText>,
     /// Name of the box.
     pub(crate) hostname: String,
@@ -165,6 +165,12 @@ fn fits(policy: &policy::Policy, cx: &Context<'_>, diagnostics: &mut Vec<Diagnos
     let entries: usize = tables.iter().map(|t| t.entries().len()).sum();
     let checks = [
         ("tables", tables.len(), limits.tables),
+        // The main ruleset is none.
+        (
+            "anchors",
+            policy.ruleset.anchors.len().saturating_sub(1),
+            limits.anchors,
+        ),
         ("table-entries", entries, limits.table_entries),
     ];
     for (name, used, limit) in checks {
@@ -177,10 +183,12 @@ fn fits(policy: &policy::Policy, cx: &Context<'_>, diagnostics: &mut Vec<Diagnos
 }
 
 fn plan(texts: &[RuleText], cx: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Plan> {
-    let names = texts.iter().map(|t| t.text.as_str());
-    let planned = cx
-        .slots
-        .plan(names, cx.fleet.adopted(), |slot| cx.fleet.states_on(slot));
+    let keys: Vec<String> = texts.iter().map(RuleText::key).collect();
+    let planned = cx.slots.plan(
+        keys.iter().map(String::as_str),
+        cx.fleet.adopted(),
+        |slot| cx.fleet.states_on(slot),
+    );
     match planned {
         Ok(plan) => Some(plan),
         Err(capacity) => {
@@ -211,11 +219,12 @@ fn assemble(
     let policy::Policy {
         mut ruleset,
         texts,
+        numbers,
         loginterface,
         debug,
     } = policy;
-    for (rule, slot) in ruleset.rules.iter_mut().zip(&plan.slots) {
-        rule.slot = *slot;
+    for (rule, n) in ruleset.rules.iter_mut().zip(&numbers) {
+        rule.slot = plan.slots.get(*n as usize).copied().unwrap_or_default();
     }
     let capacity = u32::try_from(cx.states_capacity).unwrap_or(u32::MAX);
     ruleset.limits.states = ruleset.limits.states.min(capacity);
@@ -270,6 +279,8 @@ fn own_timeouts(rules: &[Rule], general: &Timeouts) -> Vec<(RuleSlot, Timeouts)>
         });
     let mut all: Vec<(RuleSlot, Timeouts)> = own.collect();
     all.sort_by_key(|(slot, _)| *slot);
+    // An anchor that is called twice has its rules twice.
+    all.dedup_by_key(|(slot, _)| *slot);
     all
 }
 

@@ -11,33 +11,31 @@ use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
-    Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof, Refused, RouteView,
-    RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+    AnchorView, Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof,
+    Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
+use crate::policy::RuleText;
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
 const PROTO_ICMP6: u8 = 58;
 
 impl Control {
-    fn rule_view(&self, nr: usize) -> RuleView {
-        let rule = &self.ruleset().rules[nr];
-        let text = &self.shown.rules[nr];
-        let totals = self
-            .fleet
-            .totals(rule.slot)
-            .since(&self.slots.base(rule.slot));
+    fn rule_view(&self, text: &RuleText, slot: RuleSlot) -> RuleView {
+        let totals = self.fleet.totals(slot).since(&self.slots.base(slot));
         RuleView {
-            nr: nr as u32,
+            nr: text.nr,
+            anchor: text.anchor.clone(),
+            calls: text.calls.clone(),
             text: text.text.clone(),
             label: text.label.clone(),
             origin: text.origin.clone(),
             evaluations: totals.evaluations,
             input: totals.traffic[0],
             output: totals.traffic[1],
-            states: self.fleet.states_on(rule.slot),
+            states: self.fleet.states_on(slot),
             states_total: totals.states_total,
         }
     }
@@ -118,7 +116,7 @@ impl Control {
 /// What the views need to know to show a state.
 struct StateContext<'a> {
     kifs: &'a Kifs,
-    rules: HashMap<RuleSlot, u32>,
+    rules: HashMap<RuleSlot, &'a RuleText>,
     now: u32,
 }
 
@@ -156,7 +154,8 @@ impl StateContext<'_> {
                 packets: st.packets[n],
                 bytes: st.bytes[n],
             }),
-            rule: self.rules.get(&st.rule).copied(),
+            rule: self.rules.get(&st.rule).map(|rule| rule.nr),
+            anchor: self.rules.get(&st.rule).map(|rule| rule.anchor.clone()),
             id: st.id,
             worker,
         }
@@ -276,18 +275,37 @@ impl Api for Control {
     }
 
     fn rules(&mut self) -> Vec<RuleView> {
-        let n = self.ruleset().rules.len().min(self.shown.rules.len());
-        (0..n).map(|nr| self.rule_view(nr)).collect()
+        let rules = self.shown.rules.iter().zip(&self.shown.slots);
+        rules
+            .map(|(text, slot)| self.rule_view(text, *slot))
+            .collect()
+    }
+
+    fn anchors(&mut self) -> Vec<AnchorView> {
+        let paths = self
+            .ruleset()
+            .anchors
+            .iter()
+            .filter(|path| !path.is_empty());
+        let view = |path: &String| AnchorView {
+            path: path.clone(),
+            rules: self
+                .shown
+                .rules
+                .iter()
+                .filter(|r| r.anchor == *path)
+                .count() as u32,
+        };
+        paths.map(view).collect()
     }
 
     fn states(&mut self, limit: usize) -> Vec<StateView> {
         let found = self.fleet.states(limit, self.clock.as_ref());
         let config = self.fleet.current().clone();
-        let numbered = config.ruleset.rules.iter().enumerate();
+        let slots = self.shown.slots.iter().copied();
         let cx = StateContext {
             kifs: &self.kifs,
-            // The first of rules that share a slot; none do.
-            rules: numbered.map(|(nr, rule)| (rule.slot, nr as u32)).collect(),
+            rules: slots.zip(&self.shown.rules).collect(),
             now: state::table::ticks(self.clock.now_ms()),
         };
         let view = |(worker, st): &(u16, State)| {

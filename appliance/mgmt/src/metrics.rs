@@ -385,11 +385,15 @@ fn of_rules(rules: &[RuleView]) -> Vec<Sample> {
     for r in rules.iter().take(RULES_MAX) {
         let mut push = |s: Sample| {
             let label = r.label.clone().unwrap_or_default();
-            out.push(
-                s.label("nr", r.nr.to_string())
-                    .label("label", label)
-                    .label("origin", &r.origin),
-            );
+            let s = s
+                .label("nr", r.nr.to_string())
+                .label("label", label)
+                .label("origin", &r.origin);
+            // Main rules keep the labels they always had.
+            out.push(match r.anchor.as_str() {
+                "" => s,
+                anchor => s.label("anchor", anchor),
+            });
         };
         push(counter(
             "pf_rule_evaluations_total",
@@ -468,14 +472,8 @@ mod tests {
     fn rules_beyond_the_limit_are_only_counted() {
         let rule = |nr| RuleView {
             nr,
-            text: String::new(),
-            label: None,
             origin: "pf.conf:1".into(),
-            evaluations: 0,
-            input: Count::default(),
-            output: Count::default(),
-            states: 0,
-            states_total: 0,
+            ..RuleView::default()
         };
         let at = |n: usize| {
             let rules: Vec<RuleView> = (0..n as u32).map(rule).collect();

@@ -35,7 +35,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) settings: Settings,
     pub(crate) state_defaults: Option<Vec<StateOpt>>,
     pub(crate) tables: Vec<Table>,
-    table_index: HashMap<String, usize>,
+    /// By anchor and name.
+    table_index: HashMap<(String, String), usize>,
     /// Rules of the main ruleset, and of each anchor that is being built.
     pub(crate) rulesets: Vec<Vec<Rule>>,
     pub(crate) rules_count: usize,
@@ -47,8 +48,12 @@ pub(crate) struct Builder<'a> {
     pub(crate) limiters: crate::limiters::Limiters,
     /// Loaded after the main ruleset.
     pub(crate) anchor_loads: Vec<AnchorLoad>,
-    /// Path of the anchor that is being loaded; empty for the main ruleset.
+    /// Rules of the files of `load anchor` and of [`crate::Options::anchors`], by path.
+    pub(crate) loaded: Vec<(String, Vec<Rule>)>,
+    /// Path of the anchor whose statements are being read; empty for the main ruleset.
     pub(crate) anchor_path: String,
+    /// Anchors in braces so far: those without a name are called by this number.
+    pub(crate) brace_anchors: u32,
     /// What `pfctl -v` prints while it reads: macros, options, tables.
     pub(crate) output: String,
     pub(crate) failed: bool,
@@ -83,7 +88,9 @@ impl<'a> Builder<'a> {
             queues: crate::queues::Queues::default(),
             limiters: crate::limiters::Limiters::default(),
             anchor_loads: Vec::new(),
+            loaded: Vec::new(),
             anchor_path: String::new(),
+            brace_anchors: 0,
             output: String::new(),
             failed: false,
             old_translation: false,
@@ -122,11 +129,7 @@ impl<'a> Builder<'a> {
 
     /// A path is relative to the anchor whose file names it.
     fn load_anchor(&mut self, name: &crate::ast::Text, file: &crate::ast::Text) {
-        let path = match name.text.strip_prefix('/') {
-            Some(absolute) => absolute.to_string(),
-            None if self.anchor_path.is_empty() => name.text.clone(),
-            None => format!("{}/{}", self.anchor_path, name.text),
-        };
+        let path = self.anchor_named(&name.text);
         self.anchor_loads.push(AnchorLoad {
             path,
             file: file.clone(),
@@ -157,19 +160,50 @@ impl<'a> Builder<'a> {
         rules.push(rule);
     }
 
+    /// The table that a rule of the present anchor means: the anchor's own, or that of the main ruleset.
     pub(crate) fn table_named(&self, name: &str) -> Option<&Table> {
-        self.tables.get(*self.table_index.get(name)?)
+        let of = |anchor: &str| self.table_index.get(&(anchor.into(), name.into()));
+        let n = of(&self.anchor_path).or_else(|| of(""))?;
+        self.tables.get(*n)
     }
 
-    /// Adds a table or replaces the one of the same name.
+    /// Adds a table or replaces the one of the same anchor and name.
     pub(crate) fn put_table(&mut self, table: Table) {
-        match self.table_index.get(&table.name) {
+        let key = (table.anchor.clone(), table.name.clone());
+        match self.table_index.get(&key) {
             Some(n) => self.tables[*n] = table,
             None => {
-                self.table_index
-                    .insert(table.name.clone(), self.tables.len());
+                self.table_index.insert(key, self.tables.len());
                 self.tables.push(table);
             }
         }
+    }
+
+    /// The tables of an anchor are taken back; those of anchors in it stay.
+    pub(crate) fn forget_tables(&mut self, anchor: &str) {
+        if anchor.is_empty() {
+            return;
+        }
+        self.tables.retain(|table| table.anchor != anchor);
+        let numbered = self.tables.iter().enumerate();
+        self.table_index = numbered
+            .map(|(n, table)| ((table.anchor.clone(), table.name.clone()), n))
+            .collect();
+    }
+
+    /// Path of an anchor that is named in the present one. `..` is the anchor around.
+    pub(crate) fn anchor_named(&self, name: &str) -> String {
+        if let Some(absolute) = name.strip_prefix('/') {
+            return absolute.trim_end_matches('/').into();
+        }
+        let mut path: Vec<&str> = self.anchor_path.split('/').collect();
+        path.retain(|part| !part.is_empty());
+        for part in name.split('/').filter(|part| !part.is_empty()) {
+            match part {
+                ".." => drop(path.pop()),
+                part => path.push(part),
+            }
+        }
+        path.join("/")
     }
 }

@@ -48,7 +48,7 @@ pub use environment::{EnvAddress, EnvInterface, EnvRoute, Environment};
 use build::Builder;
 use environment::Known;
 use lex::Lexer;
-use lower::Lowering;
+use lower::{Anchors, Lowering};
 use macros::Macros;
 use message::{Message, Messages};
 use parse::Parser;
@@ -114,6 +114,20 @@ pub struct Options {
     pub lint: bool,
     /// Key of `source-hash` where the text gives none; random, from the caller.
     pub random_key: [u32; 4],
+    /// Rules of anchors that come from elsewhere (`pfctl -a path -f -`): they take the place of what the text and the
+    /// files that it loads have there.
+    pub anchors: Vec<AnchorText>,
+}
+
+/// Rules of an anchor that do not stand in the text.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AnchorText {
+    /// Path of the anchor, without a slash in front.
+    pub path: String,
+    /// How messages call the text.
+    pub name: String,
+    /// Rules and tables, in the language of pf.conf.
+    pub text: Vec<u8>,
 }
 
 /// A rule as `pfctl -sr` prints it.
@@ -123,6 +137,12 @@ pub struct PrintedRule {
     pub text: String,
     /// The label, its macros expanded.
     pub label: Option<String>,
+    /// Number in [`Compiled::anchors`] of the anchor that it is a rule of; 0 is the main ruleset.
+    pub anchor: u16,
+    /// Number among the rules of its anchor.
+    pub nr: u32,
+    /// Path of the anchor that it calls, with `/*` if it calls those below.
+    pub calls: Option<String>,
     /// File that the rule stands in.
     pub file: String,
     /// Line of that file, from 1.
@@ -164,8 +184,12 @@ pub struct Compiled {
     pub ruleset: Option<Ruleset>,
     /// All messages in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
-    /// Rules in the order of [`Ruleset::rules`].
+    /// The rules of the main ruleset, then those of each anchor, called or not.
     pub rules: Vec<PrintedRule>,
+    /// For each of [`Ruleset::rules`] its place in `rules`. A rule of an anchor that is called twice is there twice.
+    pub numbers: Vec<u32>,
+    /// Paths of all anchors, as [`Ruleset::anchors`].
+    pub anchors: Vec<String>,
     /// Names of interfaces and groups; the index is the [`net::KifId`]. Empty where no name has the number.
     pub kif_names: Vec<String>,
     /// Tables in the order of [`Ruleset::tables`], those that lowering added excluded.
@@ -200,21 +224,28 @@ pub fn compile(
         lint::lint(rules, tables, &known, &front.sources, &mut front.messages);
     }
     let mut lowering = Lowering::new(&known, &mut front.messages, &front.sources);
-    let ruleset = lowering.ruleset(&built.rules, &built.tables, &built.settings);
+    let anchors = Anchors::gather(built, &mut lowering);
+    let bounds = options.bounds;
+    let (ruleset, numbers) = lowering.ruleset(&anchors, &built.tables, &built.settings, bounds);
     let kif_names = std::mem::take(&mut lowering.kif_names);
     refuse_what_has_no_rule(built, &mut front.messages);
     let style = print::Style::plain(&known);
-    let printed = |rule: &policy::Rule| PrintedRule {
-        text: print::print_rule(rule, &style),
-        label: rule.label.clone(),
-        file: front.sources.name(rule.span.file).to_string(),
-        line: front.sources.line(rule.span),
+    let printed = |rule: lower::PlacedRule<'_>| PrintedRule {
+        text: print::print_rule(rule.rule, &style),
+        label: rule.rule.label.clone(),
+        anchor: rule.anchor,
+        nr: rule.nr,
+        calls: calls(rule.rule),
+        file: front.sources.name(rule.rule.span.file).to_string(),
+        line: front.sources.line(rule.rule.span),
     };
     let settings = &built.settings;
     Compiled {
         ruleset: (!front.messages.has_errors()).then_some(ruleset),
         diagnostics: front.messages.diagnostics(&front.sources),
-        rules: built.rules.iter().map(printed).collect(),
+        rules: anchors.rules().map(printed).collect(),
+        numbers,
+        anchors: anchors.paths(),
         kif_names,
         tables: built.tables.iter().map(table_info).collect(),
         control: ControlOptions {
@@ -237,19 +268,26 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
         let text = "limiter is not supported yet";
         messages.add(Message::error("unsupported", *span, text));
     }
-    if let Some(load) = built.anchor_loads.first() {
-        let text = "load anchor is not supported yet";
-        messages.add(Message::error("unsupported", load.file.span, text));
-    }
     if let Some(span) = built.settings.syncookies {
         let text = "set syncookies is not supported yet";
         messages.add(Message::error("unsupported", span, text));
     }
 }
 
+fn calls(rule: &policy::Rule) -> Option<String> {
+    match &rule.kind {
+        policy::RuleKind::Anchor { call, .. } if call.children && call.path.is_empty() => {
+            Some("*".into())
+        }
+        policy::RuleKind::Anchor { call, .. } if call.children => Some(format!("{}/*", call.path)),
+        policy::RuleKind::Anchor { call, .. } => Some(call.path.clone()),
+        _ => None,
+    }
+}
+
 fn table_info(table: &policy::Table) -> TableInfo {
     TableInfo {
-        name: table.name.clone(),
+        name: lower::table_name(&table.anchor, &table.name),
         constant: table.constant,
         persist: table.persist,
         counters: table.counters,
@@ -265,6 +303,7 @@ struct Built {
     queues: queues::Queues,
     limiters: limiters::Limiters,
     anchor_loads: Vec<build::AnchorLoad>,
+    loaded: Vec<(String, Vec<policy::Rule>)>,
     output: String,
 }
 
@@ -313,13 +352,8 @@ impl Reading<'_> {
                 self.messages.add(message.pfctl_line(load.line));
                 continue;
             };
-            // Macros of the main file end with it.
-            let mut macros = macros_of(options);
-            let file = self.sources.open(&load.file.text, text);
-            builder.anchor_path.clone_from(&load.path);
-            builder.rulesets.push(Vec::new());
-            self.file(file, &mut macros, builder);
-            let body = builder.rulesets.pop().unwrap_or_default();
+            let body = self.anchor(&load.path, &load.file.text, text, options, builder);
+            builder.loaded.push((load.path.clone(), body.clone()));
             let most = builder.bounds.rules;
             let mut left = most.saturating_sub(builder.rules_count);
             if let Some(rules) = builder.rulesets.last_mut() {
@@ -327,6 +361,45 @@ impl Reading<'_> {
             }
             builder.rules_count = most - left;
         }
+    }
+
+    /// Anchors whose rules the caller gives.
+    fn given_anchors(&mut self, options: &Options, builder: &mut Builder<'_>) {
+        for given in &options.anchors {
+            let text = match given.text.len() {
+                0..=SOURCE_BYTES_MAX => given.text.clone(),
+                _ => {
+                    let text = format!("{} is longer than {SOURCE_BYTES_MAX} bytes", given.name);
+                    let message = Message::error("source-size", Span::default(), text);
+                    self.messages.add(message);
+                    continue;
+                }
+            };
+            // What the anchor had before is gone, its tables too.
+            builder.forget_tables(&given.path);
+            let body = self.anchor(&given.path, &given.name, text, options, builder);
+            builder.loaded.push((given.path.clone(), body));
+        }
+    }
+
+    /// Reads the rules of an anchor. Its options concern nobody (pfctl(8), `-a`), and macros of the main text end with it.
+    fn anchor(
+        &mut self,
+        path: &str,
+        name: &str,
+        text: Vec<u8>,
+        options: &Options,
+        builder: &mut Builder<'_>,
+    ) -> Vec<policy::Rule> {
+        let mut macros = macros_of(options);
+        let file = self.sources.open(name, text);
+        let settings = builder.settings.clone();
+        let outer = std::mem::replace(&mut builder.anchor_path, path.into());
+        builder.rulesets.push(Vec::new());
+        self.file(file, &mut macros, builder);
+        builder.anchor_path = outer;
+        builder.settings = settings;
+        builder.rulesets.pop().unwrap_or_default()
     }
 }
 
@@ -402,6 +475,7 @@ impl Front {
         reading.file(file, &mut macros, &mut builder);
         if let Reach::WithAnchors = reach {
             reading.anchors(options, &mut builder);
+            reading.given_anchors(options, &mut builder);
         }
         let built = builder.finish(options);
         Front {
@@ -428,6 +502,9 @@ impl Builder<'_> {
             self.optimize(&mut rules);
         }
         number(&mut rules);
+        for (_, body) in &mut self.loaded {
+            number(body);
+        }
         Built {
             rules,
             tables: self.tables,
@@ -435,6 +512,7 @@ impl Builder<'_> {
             queues: self.queues,
             limiters: self.limiters,
             anchor_loads: self.anchor_loads,
+            loaded: self.loaded,
             output: self.output,
         }
     }

@@ -340,6 +340,7 @@ fn table_of(name: &str, ends: &[End], span: Span) -> Table {
     };
     Table {
         name: name.into(),
+        anchor: String::new(),
         constant: true,
         persist: false,
         counters: false,

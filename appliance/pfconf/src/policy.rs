@@ -136,6 +136,15 @@ pub(crate) enum Divert {
     Packet { port: u16 },
 }
 
+/// What an anchor rule calls.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct AnchorCall {
+    /// Path from the main ruleset, without a slash in front.
+    pub(crate) path: String,
+    /// `path/*`: the anchors directly below it, in the order of their names.
+    pub(crate) children: bool,
+}
+
 /// What kind of rule it is.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum RuleKind {
@@ -143,6 +152,7 @@ pub(crate) enum RuleKind {
     Anchor {
         name: Option<String>,
         kind: AnchorKind,
+        call: AnchorCall,
     },
     Translation {
         kind: TranslationKind,
@@ -352,6 +362,8 @@ impl Rule {
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) name: String,
+    /// Path of the anchor that it belongs to; empty for the main ruleset.
+    pub(crate) anchor: String,
     pub(crate) constant: bool,
     pub(crate) persist: bool,
     pub(crate) counters: bool,

@@ -282,6 +282,7 @@ impl Builder<'_> {
         self.output += &format!("table <{name}> const{list}\n");
         self.put_table(Table {
             name: name.clone(),
+            anchor: String::new(),
             constant: true,
             persist: false,
             counters: false,

@@ -122,7 +122,7 @@ fn print_action(out: &mut String, rule: &Rule) {
             *out += "block";
             print_reply(out, rule);
         }
-        RuleKind::Anchor { name, kind } => {
+        RuleKind::Anchor { name, kind, .. } => {
             *out += match kind {
                 AnchorKind::Filter => "anchor",
                 AnchorKind::Nat => "nat-anchor",

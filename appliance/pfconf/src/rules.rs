@@ -11,7 +11,8 @@ use crate::expand::{Lists, Target, Targets};
 use crate::names::unreachable_default;
 use crate::parse::LABEL_MAX;
 use crate::policy::{
-    Addr, Dynamic, Host, IfItemKind, Modifiers, Places, Reply, Rule, RuleKind, StateOpts,
+    Addr, AnchorCall, Dynamic, Host, IfItemKind, Modifiers, Places, Reply, Rule, RuleKind,
+    StateOpts,
 };
 use crate::resolve::Resolved;
 use crate::source::Span;
@@ -454,11 +455,15 @@ impl Builder<'_> {
     }
 
     pub(crate) fn anchor(&mut self, stmt: &AnchorStmt, whole: &Stmt) -> Resolved<()> {
-        let body = stmt.body.as_ref().map(|body| self.anchor_body(body));
+        let name = stmt.name.as_ref().map(|n| n.text.clone());
+        let call = self.anchor_call(name.as_deref());
+        let body = stmt.body.as_ref();
+        let body = body.map(|body| self.anchor_body(&call.path, body));
         self.line = whole.line;
         let kind = RuleKind::Anchor {
-            name: stmt.name.as_ref().map(|n| n.text.clone()),
+            name,
             kind: stmt.kind,
+            call,
         };
         let mut base = Rule::new(kind, whole.span);
         let mut lists = self.head(&mut base, &stmt.head)?;
@@ -472,11 +477,32 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn anchor_body(&mut self, body: &[Stmt]) -> Vec<Rule> {
+    /// Braces without a name are called `_1`, `_2` and so on: no name in a text may begin like that.
+    fn anchor_call(&mut self, name: Option<&str>) -> AnchorCall {
+        let Some(name) = name else {
+            self.brace_anchors += 1;
+            return AnchorCall {
+                path: self.anchor_named(&format!("_{}", self.brace_anchors)),
+                children: false,
+            };
+        };
+        let (path, children) = match name.strip_suffix('*') {
+            Some(outer) if outer.is_empty() || outer.ends_with('/') => (outer, true),
+            _ => (name, false),
+        };
+        AnchorCall {
+            path: self.anchor_named(path),
+            children,
+        }
+    }
+
+    fn anchor_body(&mut self, path: &str, body: &[Stmt]) -> Vec<Rule> {
+        let outer = std::mem::replace(&mut self.anchor_path, path.into());
         self.rulesets.push(Vec::new());
         for stmt in body {
             self.statement(stmt);
         }
+        self.anchor_path = outer;
         self.rulesets.pop().unwrap_or_default()
     }
 

@@ -14,6 +14,7 @@ impl Builder<'_> {
     pub(crate) fn table(&mut self, def: &TableDef) -> Resolved<()> {
         let mut table = Table {
             name: def.name.text.clone(),
+            anchor: self.anchor_path.clone(),
             constant: def.constant,
             persist: def.persist,
             counters: def.counters,
@@ -123,13 +124,15 @@ impl Builder<'_> {
         self.fail_hint(file.span, "table-file", text, Some(hint))
     }
 
-    /// A rule names a table: it exists from now on, empty if nobody declared it.
+    /// A rule names a table: it exists from now on, empty if nobody declared it. What an anchor names and does not
+    /// declare is the main ruleset's.
     pub(crate) fn mention_table(&mut self, name: &str, span: Span) {
         if self.table_named(name).is_some() {
             return;
         }
         self.put_table(Table {
             name: name.into(),
+            anchor: String::new(),
             constant: false,
             persist: false,
             counters: false,

@@ -275,7 +275,6 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
             24,
             "modulate state",
         ),
-        ("anchor \"ftp-proxy/*\"", 1, "anchor"),
         ("pass once", 6, "once"),
         (
             "nat on em0 from any to any -> (em0)",

@@ -28,8 +28,8 @@ pub use limits::{Limits, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
 pub use rule::{
-    Action, AddrSpec, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp, PortRange,
-    Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
+    Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp,
+    PortRange, Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
 };
 pub use table::{Table, TableEntry, TableId};
 pub use walk::{ANCHOR_DEPTH_MAX, Walk};
@@ -41,6 +41,8 @@ pub struct Ruleset {
     pub rules: Vec<Rule>,
     /// Finds the rules that a packet may match; without it they are walked one by one.
     pub index: Option<Index>,
+    /// Paths of anchors, `outer/inner`; an anchor's number is its index, and the first is the main ruleset, "".
+    pub anchors: Vec<String>,
     /// Tables; a table's id is its index.
     pub tables: Vec<Table>,
     /// Tag names; a tag's id is its index plus one (0 means: no tag).
@@ -70,6 +72,13 @@ impl Ruleset {
             Ok(n) => &self.rule_timeouts[n].1,
             Err(_) => &self.timeouts,
         }
+    }
+
+    /// Path of an anchor; empty for the main ruleset.
+    pub fn anchor_path(&self, id: AnchorId) -> &str {
+        self.anchors
+            .get(usize::from(id.0))
+            .map_or("", String::as_str)
     }
 
     /// The table with this id, if the id belongs to this ruleset.

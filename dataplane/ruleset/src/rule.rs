@@ -22,6 +22,15 @@ impl RuleSlot {
     pub const DEFAULT_RULE: RuleSlot = RuleSlot(0);
 }
 
+/// Number of an anchor in [`crate::Ruleset::anchors`]; 0 is the main ruleset.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct AnchorId(pub u16);
+
+impl AnchorId {
+    /// The rules outside of all anchors.
+    pub const MAIN: AnchorId = AnchorId(0);
+}
+
 /// Number of a tag; 0 is no tag.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct TagId(pub u16);
@@ -255,6 +264,11 @@ pub struct Rule {
     pub action: Action,
     /// Where its counters live; given by the control core when the ruleset is published.
     pub slot: RuleSlot,
+    /// The anchor whose rules it is one of. An anchor that is called from several places is there several times:
+    /// rules of equal `anchor` and `nr` are the same rule.
+    pub anchor: AnchorId,
+    /// Its number among the rules of its anchor, from 0, as `pfctl -vvsr` and pflog show it.
+    pub nr: u32,
     /// Line of `pf.conf` (or of the included file) it came from, from 1.
     pub line: u32,
     /// Stop here.
@@ -303,6 +317,8 @@ impl Rule {
         Rule {
             action,
             slot: RuleSlot::DEFAULT_RULE,
+            anchor: AnchorId::MAIN,
+            nr: 0,
             line: 0,
             quick: false,
             direction: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use net::KifId;
 use pfconf::{EnvAddress, EnvInterface, Environment, NoFiles, Options};
-use ruleset::{Rule, RuleSlot, Ruleset, Timeouts};
+use ruleset::{Action, Rule, RuleSlot, Ruleset, Timeouts};
 
 use crate::topology::Topology;
 
@@ -59,7 +59,13 @@ impl Slots {
     /// Gives every rule of a new generation its slot.
     pub fn assign(&mut self, ruleset: &mut Ruleset) {
         self.known.iter_mut().for_each(|k| k.1 = None);
+        let mut placed = BTreeMap::new();
         for (number, rule) in ruleset.rules.iter_mut().enumerate() {
+            // An anchor that is called twice has its rules twice, and they are the same.
+            if let Some(slot) = placed.get(&(rule.anchor, rule.nr)) {
+                rule.slot = *slot;
+                continue;
+            }
             let text = text_of(rule);
             let same = |k: &(String, Option<usize>)| k.0 == text && k.1.is_none();
             let place = self.known.iter().position(same).unwrap_or_else(|| {
@@ -68,6 +74,7 @@ impl Slots {
             });
             self.known[place].1 = Some(number);
             rule.slot = RuleSlot(place as u32 + 1);
+            placed.insert((rule.anchor, rule.nr), rule.slot);
             let mut own = ruleset.timeouts;
             for (class, seconds) in &rule.state.timeouts {
                 own.set(*class, *seconds);
@@ -92,8 +99,15 @@ impl Slots {
 
 /// What makes two rules the same: everything but where they count and which line they are on.
 fn text_of(rule: &Rule) -> String {
+    let action = match rule.action {
+        // How long an anchor is changes with the rules in it.
+        Action::Anchor { .. } => Action::Anchor { end: 0 },
+        other => other,
+    };
     let rule = Rule {
         slot: RuleSlot::DEFAULT_RULE,
+        action,
+        nr: 0,
         line: 0,
         ..rule.clone()
     };

@@ -2,6 +2,7 @@
 //! never left out in silence.
 
 mod actions;
+mod anchor;
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +12,7 @@ use ruleset::{
     StateOptions, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
 };
 
-use crate::ast::{ActionKind, KeepKind};
+use crate::ast::{ActionKind, AnchorKind, KeepKind};
 use crate::environment::Known;
 use crate::message::{Message, Messages};
 use crate::policy::{
@@ -19,6 +20,8 @@ use crate::policy::{
 };
 use crate::settings::Settings;
 use crate::source::{Sources, Span};
+
+pub(crate) use anchor::{Anchors, PlacedRule};
 
 /// Numbers of everything that a ruleset names.
 pub(crate) struct Lowering<'a> {
@@ -28,7 +31,10 @@ pub(crate) struct Lowering<'a> {
     kifs: HashMap<String, KifId>,
     /// Index is the number.
     pub(crate) kif_names: Vec<String>,
+    /// By name, `name@path` for tables of anchors.
     table_ids: HashMap<String, TableId>,
+    /// Path of the anchor whose rules are being lowered.
+    anchor: String,
     tables: Vec<ruleset::Table>,
     tags: Vec<String>,
     tag_ids: HashMap<String, TagId>,
@@ -49,6 +55,7 @@ impl<'a> Lowering<'a> {
             kifs: HashMap::new(),
             kif_names: Vec::new(),
             table_ids: HashMap::new(),
+            anchor: String::new(),
             tables: Vec::new(),
             tags: Vec::new(),
             tag_ids: HashMap::new(),
@@ -108,22 +115,24 @@ impl<'a> Lowering<'a> {
 
     pub(crate) fn ruleset(
         &mut self,
-        rules: &[Rule],
+        anchors: &Anchors<'_>,
         tables: &[Table],
         settings: &Settings,
-    ) -> Ruleset {
+        bounds: crate::Bounds,
+    ) -> (Ruleset, Vec<u32>) {
         for table in tables {
             self.table(table);
         }
-        let rules = rules.iter().map(|rule| self.rule(rule)).collect();
+        let (rules, numbers) = anchors.flatten(self, bounds.rules);
         let mut skip = net::KifSet::EMPTY;
         for (name, span) in &settings.skip {
             skip.insert(self.kif(name, *span));
         }
-        Ruleset {
+        let ruleset = Ruleset {
             rules,
             // Built for the interfaces there are, when the ruleset is published.
             index: None,
+            anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),
             skip,
@@ -132,14 +141,22 @@ impl<'a> Lowering<'a> {
             rule_timeouts: Vec::new(),
             limits: settings.limits,
             reassemble: settings.reassemble,
-        }
+        };
+        (ruleset, numbers)
     }
 
     fn table(&mut self, table: &Table) {
         let entries = table.entries.iter().filter_map(table_entry);
-        let lowered = ruleset::Table::new(&table.name, entries);
+        let name = table_name(&table.anchor, &table.name);
+        let lowered = ruleset::Table::new(&name, entries);
         let id = self.add_table(lowered, table.span);
-        self.table_ids.insert(table.name.clone(), id);
+        self.table_ids.insert(name, id);
+    }
+
+    /// The table that a rule names: that of its anchor, or the main ruleset's; none in between (pf.conf(5), ANCHORS).
+    fn table_id(&self, name: &str) -> Option<TableId> {
+        let own = self.table_ids.get(&table_name(&self.anchor, name));
+        own.or_else(|| self.table_ids.get(name)).copied()
     }
 
     fn add_table(&mut self, table: ruleset::Table, span: Span) -> TableId {
@@ -156,6 +173,8 @@ impl<'a> Lowering<'a> {
         let action = match rule.kind {
             RuleKind::Filter(ActionKind::Pass) => Action::Pass,
             RuleKind::Filter(ActionKind::Block) => Action::Block(reply(rule.reply)),
+            // The end is known when its rules have been placed.
+            RuleKind::Anchor { .. } => Action::Anchor { end: 0 },
             // The other kinds have been refused.
             _ => Action::Match,
         };
@@ -205,7 +224,8 @@ impl<'a> Lowering<'a> {
     fn refuse_unsupported(&mut self, rule: &Rule) {
         let kind = match &rule.kind {
             RuleKind::Filter(_) => None,
-            RuleKind::Anchor { .. } => Some("anchor"),
+            RuleKind::Anchor { kind, .. } if *kind == AnchorKind::Filter => None,
+            RuleKind::Anchor { .. } => Some("translation in the old syntax"),
             RuleKind::Translation { .. } => Some("translation in the old syntax"),
             RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
             RuleKind::Ether(_) => Some("ether"),
@@ -270,8 +290,8 @@ impl<'a> Lowering<'a> {
                 low: *low,
                 high: *high,
             },
-            Addr::Table(name) => match self.table_ids.get(name) {
-                Some(id) => AddrSpec::Table(*id),
+            Addr::Table(name) => match self.table_id(name) {
+                Some(id) => AddrSpec::Table(id),
                 None => AddrSpec::Never,
             },
             Addr::NoRoute => AddrSpec::NoRoute,
@@ -315,6 +335,14 @@ impl<'a> Lowering<'a> {
         self.tags.push(name.into());
         self.tag_ids.insert(name.into(), id);
         id
+    }
+}
+
+/// Name of a table as pfctl shows it: `name@anchor`.
+pub(crate) fn table_name(anchor: &str, name: &str) -> String {
+    match anchor {
+        "" => name.into(),
+        anchor => format!("{name}@{anchor}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conversations with a box, named by the behaviour they show. Each is run under several numbers of workers where
 //! the order of packets does not depend on it. Addresses: see [`packets::Topology::usual`].
 
+mod anchors;
 mod filter;
 mod forward;
 mod fragment;
