@@ -12,7 +12,6 @@ pub mod control;
 pub mod fake;
 pub mod fleet;
 mod layout;
-mod lockout;
 pub mod log_ring;
 pub mod machine;
 mod metrics;

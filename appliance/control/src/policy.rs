@@ -76,6 +76,7 @@ pub(crate) fn compile(
     let options = Options {
         random_key,
         bounds,
+        lint: true,
         ..Options::default()
     };
     let compiled = pfconf::compile(PF_CONF, source, &Tree(files), &environment, &options);

@@ -11,12 +11,12 @@ use netconf::NetConfig;
 use netconf::environment::{self, PF_CONF};
 use pfconf::Bounds;
 use pfconf::diag::{Diagnostic, Severity, has_errors};
+use pfconf::lockout::{self, Door, LockedOut};
 use ruleset::{AddrSpec, Rule, RuleSlot, Timeouts};
 use worker::Config;
 
 use crate::fleet::Fleet;
 use crate::layout::{Layout, lay_out};
-use crate::lockout;
 use crate::machine::PortFacts;
 use crate::numbers::{Kifs, Tags};
 use crate::policy::{self, RuleText};
@@ -246,7 +246,8 @@ fn assemble(
         asks_routes,
     };
     if cx.check_lockout {
-        warnings.extend(lockout(&config, &conf, api_port, cx.settings, &kifs));
+        let found = lockout(&config, &conf, api_port, cx.settings, &kifs, &texts);
+        warnings.extend(found);
     }
     Candidate {
         config: Arc::new(config),
@@ -295,6 +296,7 @@ fn lockout(
     api_port: u16,
     settings: &Settings,
     kifs: &Kifs,
+    texts: &[RuleText],
 ) -> Option<Diagnostic> {
     let names: Vec<&str> = match conf.fugu.management.as_slice() {
         [] => settings
@@ -305,24 +307,38 @@ fn lockout(
         named => named.iter().map(String::as_str).collect(),
     };
     let wanted: Vec<KifId> = names.iter().filter_map(|name| kifs.find(name)).collect();
-    let is_for_management = |interface: &net::Interface| {
-        names.is_empty() || wanted.iter().any(|kif| interface.kifs.contains(*kif))
+    let is_for_management = |interface: &&net::Interface| {
+        let named = wanted.iter().any(|kif| interface.kifs.contains(*kif));
+        interface.up && !interface.loopback && (names.is_empty() || named)
     };
-    if lockout::is_reachable(config, api_port, is_for_management) {
-        return None;
+    let interfaces = config.interfaces.iter().filter(is_for_management);
+    let doors = interfaces.flat_map(|i| {
+        i.addrs.iter().map(|a| Door {
+            kifs: i.kifs,
+            kif: KifId(i.id.0),
+            addr: a.addr,
+        })
+    });
+    let routes = RoutesOf(&config.routes);
+    let LockedOut { rule } = lockout::knock(&config.ruleset, doors, api_port, &routes).err()?;
+    let rule = rule.and_then(|nr| texts.get(nr.0 as usize));
+    let place = rule.and_then(|text| text.origin.rsplit_once(':'));
+    let place = place.and_then(|(file, line)| Some((file, line.parse().ok()?)));
+    Some(environment::locked_out(&names, api_port, place))
+}
+
+/// The route table as rules ask it.
+struct RoutesOf<'a>(&'a net::RouteTable);
+
+impl ruleset::Routes for RoutesOf<'_> {
+    fn has_route(&self, af: ruleset::Af, addr: u128) -> bool {
+        let addr: std::net::IpAddr = match af {
+            ruleset::Af::Inet => std::net::Ipv4Addr::from_bits(addr as u32).into(),
+            ruleset::Af::Inet6 => std::net::Ipv6Addr::from_bits(addr).into(),
+        };
+        self.0.lookup(addr).is_some()
     }
-    let on = if names.is_empty() {
-        "any interface".to_string()
-    } else {
-        names.join(" ")
-    };
-    let text =
-        format!("these rules let nobody reach the management API, tcp port {api_port} on {on}");
-    let mut warning = refusal("lockout", text);
-    warning.severity = Severity::Warning;
-    warning.hint = Some(format!(
-        "pass in on {} proto tcp to self port {api_port}",
-        names.first().unwrap_or(&"em0")
-    ));
-    Some(warning)
+    fn reverse_path_ok(&self, _: ruleset::Af, _: u128) -> bool {
+        true
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use net::{KIF_MAX, KifId};
+use net::{KIF_MAX, KifId, KifSet};
 use netconf::environment::{self, LOOPBACK, PF_CONF, Tree};
-use netconf::{Diagnostic, InterfaceConfig, NetConfig, Severity};
-use pfconf::{Compiled, Environment, Options};
+use netconf::{DEFAULT_API_PORT, Diagnostic, InterfaceConfig, NetConfig, Severity};
+use pfconf::lockout::{self, Door, LockedOut};
+use pfconf::{Compiled, EnvInterface, Environment, Options};
+use ruleset::{Af, Routes, Ruleset};
 
 /// Compiles `pf.conf`; the messages go to `diagnostics`.
 pub(crate) fn compile(
@@ -30,7 +32,69 @@ pub(crate) fn compile(
     };
     let mut compiled = pfconf::compile(PF_CONF, source, &Tree(files), &environment, &options);
     diagnostics.append(&mut compiled.diagnostics);
+    // What follows from an error is no message of its own.
+    let sound = !netconf::has_errors(diagnostics);
+    if let Some(ruleset) = compiled.ruleset.as_ref().filter(|_| sound) {
+        diagnostics.extend(lockout(conf, &environment, ruleset, &compiled));
+    }
     Some(compiled)
+}
+
+/// Every address has a route: which ones the machine really has, it knows itself.
+struct AllRoutes;
+
+impl Routes for AllRoutes {
+    fn has_route(&self, _: Af, _: u128) -> bool {
+        true
+    }
+    fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
+        true
+    }
+}
+
+/// The warning that nobody could reach the appliance any more. Without a word in `fugu.conf`, any interface will do; which one
+/// was chosen at the console, only the machine knows.
+fn lockout(
+    conf: &NetConfig,
+    environment: &Environment,
+    ruleset: &Ruleset,
+    compiled: &Compiled,
+) -> Option<Diagnostic> {
+    // A card without a name may be the one, and a tree without any interface is told about elsewhere.
+    if conf.interfaces.is_empty() || conf.interfaces.iter().any(|i| i.lladdr.is_some()) {
+        return None;
+    }
+    let names = &conf.fugu.management;
+    let number = |name: &str| {
+        let n = compiled.kif_names.iter().position(|known| known == name)?;
+        Some(KifId(n as u16))
+    };
+    let is_up = |name: &str| conf.interface(name).is_some_and(|i| i.up);
+    let for_management = |i: &&EnvInterface| {
+        let named = names.iter().any(|n| *n == i.name || i.groups.contains(n));
+        !i.loopback && is_up(&i.name) && (names.is_empty() || named)
+    };
+    let interfaces = environment.interfaces.iter().filter(for_management);
+    let doors = interfaces.flat_map(|interface| {
+        let mut kifs = KifSet::EMPTY;
+        let groups = interface.groups.iter().map(String::as_str);
+        for name in groups.chain([interface.name.as_str(), "all"]) {
+            number(name).into_iter().for_each(|kif| kifs.insert(kif));
+        }
+        let kif = interface.kif;
+        let addresses = interface.addresses.iter();
+        addresses.map(move |a| Door {
+            kifs,
+            kif,
+            addr: a.address,
+        })
+    });
+    let port = conf.fugu.api_port.unwrap_or(DEFAULT_API_PORT);
+    let LockedOut { rule } = lockout::knock(ruleset, doors, port, &AllRoutes).err()?;
+    let rule = rule.and_then(|nr| compiled.rules.get(nr.0 as usize));
+    let place = rule.map(|rule| (rule.file.as_str(), rule.line));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Some(environment::locked_out(&names, port, place))
 }
 
 /// What a tree tells the rules; interfaces without a name are left out.

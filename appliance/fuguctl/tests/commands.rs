@@ -50,7 +50,8 @@ impl Scratch {
         fs::create_dir_all(path.join("etc")).unwrap();
         let scratch = Scratch(path);
         scratch.write("etc/hostname.em0", "inet 192.0.2.1/24\n");
-        scratch.write("etc/pf.conf", "block all\npass out\n");
+        let rules = "block all\npass out\npass in on em0 proto tcp to port 80\n";
+        scratch.write("etc/pf.conf", rules);
         scratch
     }
 
@@ -87,7 +88,7 @@ fn a_good_tree_passes_as_a_directory_and_as_a_bundle() {
     let (etc, file) = (dir.path("etc"), dir.path("b.tgz"));
     let checked = fuguctl(&["check", &etc]);
     assert_eq!((checked.status, checked.err.as_str()), (0, ""));
-    assert_eq!(checked.out, format!("{etc}: ok, 1 interface, 2 rules\n"));
+    assert_eq!(checked.out, format!("{etc}: ok, 1 interface, 3 rules\n"));
     let built = fuguctl(&["bundle", "build", &etc, "-o", &file]);
     assert_eq!(built.status, 0, "{}", built.err);
     assert!(built.out.contains(": 2 files, "), "{}", built.out);
@@ -626,5 +627,93 @@ fn what_has_errors_cannot_be_compared() {
         found.err.ends_with("there is no pf.conf in it\n"),
         "{}",
         found.err
+    );
+}
+
+#[test]
+fn who_locks_himself_out_is_told_with_the_rule() {
+    let dir = Scratch::new("lockout");
+    let etc = dir.path("etc");
+    for (rules, management, want) in [
+        ("pass\n", "", None),
+        ("block\npass in on em0 proto tcp to port 80\n", "", None),
+        (
+            "block\npass in on em0 proto tcp from 203.0.113.0/24 to em0 port 80\n",
+            "management = em0\n",
+            None,
+        ),
+        (
+            "block return\npass out\n",
+            "",
+            Some(
+                "pf.conf:1: warning: this rule locks you out: nobody reaches the management API, tcp port 80 on any interface\n    pass in on em0 proto tcp to self port 80\n",
+            ),
+        ),
+        (
+            "pass\nblock in on em1\n",
+            "management = em1\n",
+            Some(
+                "pf.conf:2: warning: this rule locks you out: nobody reaches the management API, tcp port 80 on em1\n    pass in on em1 proto tcp to self port 80\n",
+            ),
+        ),
+        (
+            "pass\nblock in on em0 proto tcp to port 8080\n",
+            "management = em0\napi-port = 8080\n",
+            Some(
+                "pf.conf:2: warning: this rule locks you out: nobody reaches the management API, tcp port 8080 on em0\n    pass in on em0 proto tcp to self port 8080\n",
+            ),
+        ),
+        (
+            "pass\n",
+            "management = em2\n",
+            Some("pf.conf: warning: nobody can reach the management API: no address on em2\n"),
+        ),
+    ] {
+        dir.write("etc/hostname.em1", "inet 10.0.0.1/24\n");
+        dir.write("etc/hostname.em2", "up\n");
+        dir.write("etc/pf.conf", rules);
+        dir.write("etc/fugu.conf", management);
+        let checked = fuguctl(&["check", &etc]);
+        assert_eq!(checked.status, 0, "{}", checked.err);
+        assert_eq!(checked.err, want.unwrap_or_default(), "{rules}{management}");
+    }
+}
+
+#[test]
+fn check_warns_of_what_is_right_but_hardly_meant() {
+    let dir = Scratch::new("lint");
+    dir.write(
+        "etc/hostname.em1",
+        "inet 198.51.100.2/24\n!route add default 198.51.100.1\n",
+    );
+    dir.write("etc/mygate", "192.0.2.254\n");
+    dir.write(
+        "etc/pf.conf",
+        "block\npass in quick on em0\npass in on em0 proto tcp to port 22\npass in on em1 proto tcp to port 80\n",
+    );
+    let etc = dir.path("etc");
+    let checked = fuguctl(&["check", &etc]);
+    assert_eq!(checked.status, 0, "{}", checked.err);
+    let shadowed = "pf.conf:3:1: warning: no packet reaches this rule: pf.conf:2 takes them all\n \
+         3 | pass in on em0 proto tcp to port 22\n   | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ pass in quick on em0 all flags S/SA\n";
+    assert!(checked.err.contains(shadowed), "{}", checked.err);
+    let reply = "pf.conf:4:1: warning: connections come in on em1, but their answers leave by em0, where the default route is\n";
+    assert!(checked.err.contains(reply), "{}", checked.err);
+    assert!(
+        checked.err.contains(" add: reply-to 198.51.100.1\n"),
+        "{}",
+        checked.err
+    );
+    let json = fuguctl(&["check", "--json", &etc]).out;
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let codes: Vec<&str> = value["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|d| d["code"].as_str())
+        .collect();
+    assert!(
+        codes.contains(&"shadowed-rule") && codes.contains(&"no-reply-to"),
+        "{codes:?}"
     );
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use net::KifId;
-use pfconf::diag::Diagnostic;
+use pfconf::diag::{Diagnostic, Severity};
 use pfconf::{EnvAddress, EnvInterface, EnvRoute, Environment, Files};
 
 use crate::{InterfaceConfig, NetConfig};
@@ -34,6 +34,32 @@ pub fn no_rules() -> Diagnostic {
     Diagnostic {
         hint: Some("a box that passes everything says so: pass".into()),
         ..Diagnostic::whole_file("no-rules", PF_CONF, "there is no pf.conf in the bundle")
+    }
+}
+
+/// The warning that nobody can reach the management API. `names` are the interfaces for management, none for all; `place` is the
+/// file and line of the rule that blocks it, if there is one.
+pub fn locked_out(names: &[&str], port: u16, place: Option<(&str, u32)>) -> Diagnostic {
+    let on = match names {
+        [] => "any interface".to_string(),
+        names => names.join(" or "),
+    };
+    let text = match place {
+        Some(_) => format!(
+            "this rule locks you out: nobody reaches the management API, tcp port {port} on {on}"
+        ),
+        None => format!("nobody can reach the management API: no address on {on}"),
+    };
+    let (file, line) = place.unwrap_or((PF_CONF, 0));
+    let hint = format!(
+        "pass in on {} proto tcp to self port {port}",
+        names.first().unwrap_or(&"em0")
+    );
+    Diagnostic {
+        severity: Severity::Warning,
+        line,
+        hint: place.map(|_| hint),
+        ..Diagnostic::whole_file("lockout", file, text)
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advice;
 mod ast;
 mod build;
 mod check;
@@ -19,6 +20,7 @@ mod expand;
 mod lex;
 mod limiters;
 mod lint;
+pub mod lockout;
 mod lower;
 mod macros;
 mod md5;

@@ -2,6 +2,8 @@
 //! `pfctl`'s standard error (`file:line: text`), or for both. pfctl says three things about one bad rule; a person
 //! is told once.
 
+use std::collections::HashSet;
+
 use crate::diag::{Diagnostic, Severity};
 use crate::source::{Sources, Span};
 
@@ -105,7 +107,12 @@ impl Messages {
     pub(crate) fn diagnostics(&self, sources: &Sources) -> Vec<Diagnostic> {
         let heard = self.list.iter().filter(|m| m.audience != Audience::Pfctl);
         let mut all: Vec<Diagnostic> = Vec::new();
+        // A macro that is defined nowhere is one mistake, however often it is used; a misspelled one is a mistake each time.
+        let mut missing: HashSet<&str> = HashSet::new();
         for m in heard {
+            if m.code == "undefined-macro" && m.hint.is_none() && !missing.insert(&m.text) {
+                continue;
+            }
             let d = diagnostic(m, sources);
             // One list expands to many rules with the same mistake.
             if all.last() != Some(&d) {
@@ -143,7 +150,7 @@ fn diagnostic(m: &Message, sources: &Sources) -> Diagnostic {
         column: place.column,
         length: place.length,
         text: m.text.clone(),
-        hint: m.hint.clone(),
+        hint: crate::advice::of(&m.text, m.hint.as_deref()),
         source: sources.line_text(m.span),
     }
 }

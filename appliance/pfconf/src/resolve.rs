@@ -235,7 +235,10 @@ impl Builder<'_> {
             return;
         }
         let names = self.known.interface_names();
-        let hint = match nearest(name, names.iter().copied()) {
+        // Another number of the same driver is no slip of the pen.
+        let class = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let slip = |near: &&str| name[..class(name)] != near[..class(near)];
+        let hint = match nearest(name, names.iter().copied()).filter(slip) {
             Some(near) => format!("did you mean '{near}'?"),
             None => format!("known here: {}", names.join(" ")),
         };

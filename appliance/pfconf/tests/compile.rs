@@ -252,7 +252,7 @@ pass in all
         "4:26: syntax error at 'from' | expected a protocol",
         "5:34: illegal port value 70000 | 0 to 65535 are possible",
         "6:23: unknown protocol tpc | did you mean 'tcp'?",
-        "7:12: macro 'wan' not defined | ",
+        "7:12: macro 'wan' not defined | a macro is defined in a line above its use: NAME = \"value\"",
         "8:1: proto icmp6 doesn't match address family inet | ",
         "9:5: syntax error at 'skipp' | did you mean 'skip'?",
         "10:11: unable to set limit statez | did you mean 'states'?",
@@ -379,7 +379,7 @@ fn an_interface_nobody_knows_is_worth_a_warning() {
     let messages = said("pass in on em9");
     assert_eq!(
         messages,
-        ["1:12: unknown interface or group 'em9' | did you mean 'em0'?"]
+        ["1:12: unknown interface or group 'em9' | known here: egress em0 em1 lo lo0"]
     );
 }
 
