@@ -16,6 +16,8 @@ use crate::supervise::guarded;
 pub(crate) struct HostEnds {
     /// Packets for the local host.
     pub(crate) to_host: Consumer<Carried<Mbuf>>,
+    /// A packet for the local host whose other buffers have not come yet. A worker sends no more than 65535 bytes.
+    pub(crate) begun: Vec<u8>,
     /// Packets of the local host.
     pub(crate) from_host: Producer<Carried<Mbuf>>,
 }
@@ -70,9 +72,16 @@ impl Host {
     fn take_in(&mut self) -> bool {
         let mut any = false;
         for end in &mut self.ends {
-            while let Some(packet) = end.to_host.pop() {
+            while let Some(Carried { buf, more, .. }) = end.to_host.pop() {
                 any = true;
-                self.server.host().deliver(packet.buf.bytes());
+                if !more && end.begun.is_empty() {
+                    self.server.host().deliver(buf.bytes());
+                    continue;
+                }
+                end.begun.extend_from_slice(buf.bytes());
+                if !more {
+                    self.server.host().deliver(&std::mem::take(&mut end.begun));
+                }
             }
         }
         any
@@ -98,6 +107,7 @@ impl Host {
                 .push(Carried {
                     buf,
                     received_on: None,
+                    more: false,
                 })
                 .ok();
         }

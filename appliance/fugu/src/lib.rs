@@ -198,6 +198,7 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
         clock,
         orders: orders.clone(),
         shared,
+        buffers: sizes.buffers,
         states: sizes.states,
         cpus,
         pool: nics.pool(),
@@ -262,6 +263,7 @@ fn split(ends: Vec<ControlEnds<dpdk::Mbuf>>, cpus: &[usize]) -> (Vec<WorkerLink>
         };
         let host = HostEnds {
             to_host: end.to_host,
+            begun: Vec::new(),
             from_host: end.from_host,
         };
         (link, host)
@@ -275,6 +277,8 @@ struct Crew<'a> {
     clock: SystemClock,
     orders: Arc<Orders>,
     shared: Arc<Shared>,
+    /// Packet buffers of the box.
+    buffers: u32,
     states: u64,
     cpus: Vec<usize>,
     pool: &'a dpdk::Pool,
@@ -302,6 +306,7 @@ impl Crew<'_> {
                     pool: self.pool.clone(),
                     states_capacity: sizing::states_of_worker(self.states, workers),
                     shared: self.shared.clone(),
+                    fragments_capacity: sizing::fragments_of_worker(self.buffers, workers),
                     hash_seed,
                     dice_seed: random_u64(),
                     secret: [random_u64(), random_u64()],

@@ -52,6 +52,12 @@ pub(crate) fn states_of_worker(total: u64, workers: usize) -> usize {
     usize::try_from(share + spare).unwrap_or(usize::MAX)
 }
 
+/// Pieces of datagrams that one of `workers` workers may keep waiting: a quarter of all buffers for all of them, so that
+/// a flood of pieces leaves enough to receive with.
+pub(crate) fn fragments_of_worker(buffers: u32, workers: usize) -> usize {
+    usize::try_from(buffers).unwrap_or(usize::MAX) / 4 / workers.max(1)
+}
+
 /// How large a bundle may be on a machine of `memory` bytes: unpacked an eighth, one file a sixteenth.
 pub(crate) fn bundle_limits(memory: u64) -> bundle::Limits {
     let most = bundle::Limits::default();

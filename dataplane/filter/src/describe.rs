@@ -8,6 +8,7 @@ use state::{Key, Segment};
 use wire::Malformed;
 
 use crate::reason::Reason;
+use crate::reassemble::FragmentInfo;
 
 /// ICMP.
 pub const PROTO_ICMP: u8 = 1;
@@ -177,13 +178,15 @@ pub fn reason_of(malformed: Malformed) -> Reason {
 }
 
 /// Describes the IPv4 packet that begins at `ip_at` of `frame`. `verify` asks for the header checksum to be checked:
-/// not needed where the card has done it or the box made the packet.
+/// not needed where the card has done it or the box made the packet. `beyond` bytes of the packet follow in other
+/// buffers: those of a head's train.
 #[inline]
 pub fn describe4(
     pd: &mut PacketDesc,
     frame: &[u8],
     ip_at: usize,
     verify: bool,
+    beyond: usize,
 ) -> Result<(), Reason> {
     let ip = frame.get(ip_at..).ok_or(Reason::Short)?;
     let walk = wire::ipv4::walk(ip).map_err(reason_of)?;
@@ -208,7 +211,7 @@ pub fn describe4(
         dont_fragment: packet.dont_fragment(),
         ip_at: ip_at as u16,
         l4_at: (ip_at + walk.offset) as u16,
-        ip_len: walk.end as u16,
+        ip_len: length(walk.end + beyond),
         ..PacketDesc::default()
     };
     if walk.is_fragment {
@@ -217,8 +220,8 @@ pub fn describe4(
     }
     let l4 = ip.get(walk.offset..walk.end).ok_or(Reason::Short)?;
     match pd.proto {
-        PROTO_TCP => describe_tcp(pd, l4)?,
-        PROTO_UDP => describe_udp(pd, l4)?,
+        PROTO_TCP => describe_tcp(pd, l4, beyond)?,
+        PROTO_UDP => describe_udp(pd, l4, beyond)?,
         PROTO_ICMP => describe_icmp(pd, l4)?,
         // ICMPv6 cannot travel in IPv4.
         PROTO_ICMP6 => return Err(Reason::Normalize),
@@ -232,9 +235,19 @@ pub fn describe4(
     Ok(())
 }
 
-/// Describes the IPv6 packet that begins at `ip_at` of `frame`.
+/// A length that fits; only that of an IPv6 packet with its header may be longer.
+fn length(bytes: usize) -> u16 {
+    u16::try_from(bytes).unwrap_or(u16::MAX)
+}
+
+/// Describes the IPv6 packet that begins at `ip_at` of `frame`; `beyond` as for [`describe4`].
 #[inline]
-pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), Reason> {
+pub fn describe6(
+    pd: &mut PacketDesc,
+    frame: &[u8],
+    ip_at: usize,
+    beyond: usize,
+) -> Result<(), Reason> {
     let ip = frame.get(ip_at..).ok_or(Reason::Short)?;
     let walk = wire::ipv6::walk(ip).map_err(reason_of)?;
     let packet = wire::ipv6::Packet::new_checked(ip).map_err(reason_of)?;
@@ -250,7 +263,7 @@ pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), 
         dont_fragment: true,
         ip_at: ip_at as u16,
         l4_at: (ip_at + walk.offset) as u16,
-        ip_len: walk.end as u16,
+        ip_len: length(walk.end + beyond),
         ..PacketDesc::default()
     };
     if let Some(fragment) = walk.fragment.filter(|_| walk.is_fragment()) {
@@ -260,8 +273,8 @@ pub fn describe6(pd: &mut PacketDesc, frame: &[u8], ip_at: usize) -> Result<(), 
     }
     let l4 = ip.get(walk.offset..walk.end).ok_or(Reason::Short)?;
     match pd.proto {
-        PROTO_TCP => describe_tcp(pd, l4)?,
-        PROTO_UDP => describe_udp(pd, l4)?,
+        PROTO_TCP => describe_tcp(pd, l4, beyond)?,
+        PROTO_UDP => describe_udp(pd, l4, beyond)?,
         PROTO_ICMP6 => {
             describe_icmp6(pd, l4)?;
             if is_listener_discovery(pd.icmp.0) {
@@ -294,7 +307,7 @@ fn check_listener_discovery(pd: &PacketDesc, src: core::net::Ipv6Addr) -> Result
 }
 
 #[inline]
-fn describe_tcp(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
+fn describe_tcp(pd: &mut PacketDesc, l4: &[u8], beyond: usize) -> Result<(), Reason> {
     let tcp = wire::tcp::Packet::new_checked(l4).map_err(reason_of)?;
     let flags = tcp.flags();
     wire::tcp::check_flags(flags).map_err(reason_of)?;
@@ -311,7 +324,7 @@ fn describe_tcp(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
         } else {
             None
         },
-        payload: (l4.len() - tcp.header_len()) as u32,
+        payload: (l4.len() - tcp.header_len() + beyond) as u32,
     };
     Ok(())
 }
@@ -324,10 +337,10 @@ fn window_scale(tcp: &wire::tcp::Packet<&[u8]>) -> Option<u8> {
 }
 
 #[inline]
-fn describe_udp(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
-    let udp = wire::udp::Packet::new_checked(l4).map_err(reason_of)?;
+fn describe_udp(pd: &mut PacketDesc, l4: &[u8], beyond: usize) -> Result<(), Reason> {
     pd.kind = Kind::Udp;
-    pd.ports = (udp.src_port(), udp.dst_port());
+    pd.ports = wire::udp::ports(l4).map_err(reason_of)?;
+    wire::udp::check_len(l4, l4.len() + beyond).map_err(reason_of)?;
     pd.set_key(pd.ports);
     Ok(())
 }
@@ -404,6 +417,64 @@ fn describe_icmp6(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// What a piece of a datagram says of itself; `frame` and `pd` as described before. None for whole packets.
+pub fn fragment(frame: &[u8], pd: &PacketDesc) -> Option<FragmentInfo> {
+    let ip = frame.get(usize::from(pd.ip_at)..)?;
+    let piece = match pd.af {
+        Af::Inet => fragment4(ip, pd)?,
+        Af::Inet6 => fragment6(ip, pd)?,
+    };
+    let ident = piece.ident;
+    Some(FragmentInfo {
+        key: Key::new(
+            Direction::In,
+            pd.af,
+            if pd.af == Af::Inet { pd.proto } else { 0 },
+            (pd.src, (ident >> 16) as u16),
+            (pd.dst, ident as u16),
+        ),
+        ip_at: pd.ip_at,
+        at: piece.at + pd.ip_at,
+        ..piece
+    })
+}
+
+fn fragment4(ip: &[u8], pd: &PacketDesc) -> Option<FragmentInfo> {
+    let packet = wire::ipv4::Packet::new_checked(ip).ok()?;
+    let header_len = packet.header_len() as u16;
+    packet.is_fragment().then(|| FragmentInfo {
+        key: Key::default(),
+        ident: packet.ident().into(),
+        ip_at: 0,
+        at: header_len,
+        offset: packet.fragment_offset(),
+        len: packet.total_len() - header_len,
+        more: packet.more_fragments(),
+        header_len,
+        named_at: 0,
+        next_header: pd.proto,
+    })
+}
+
+fn fragment6(ip: &[u8], pd: &PacketDesc) -> Option<FragmentInfo> {
+    let walk = wire::ipv6::walk(ip).ok()?;
+    let fragment = walk.fragment.filter(|f| !f.is_atomic())?;
+    let at = (fragment.header_offset + wire::ipv6::FRAGMENT_HEADER_LEN) as u16;
+    Some(FragmentInfo {
+        key: Key::default(),
+        ident: fragment.ident,
+        ip_at: 0,
+        at,
+        offset: fragment.offset,
+        // The walk has found the fragment header before the end of the packet.
+        len: pd.ip_len - at,
+        more: fragment.more,
+        header_len: fragment.header_offset as u16,
+        named_at: fragment.named_at as u16,
+        next_header: fragment.next_header,
+    })
+}
+
 /// What an ICMP error quotes: enough to find the state of the packet that caused it.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted {
@@ -418,7 +489,8 @@ pub fn describe_quoted(frame: &[u8], outer: &PacketDesc) -> Result<Quoted, Reaso
     const ERROR_HEADER: usize = 8;
     let at = usize::from(outer.l4_at) + ERROR_HEADER;
     let end = usize::from(outer.ip_at) + usize::from(outer.ip_len);
-    let quoted = frame.get(at..end).ok_or(Reason::Short)?;
+    // The end may lie in another buffer; a quotation may be cut anywhere.
+    let quoted = frame.get(at..end.min(frame.len())).ok_or(Reason::Short)?;
     let mut pd = match outer.af {
         Af::Inet => quoted4(quoted)?,
         Af::Inet6 => quoted6(quoted)?,

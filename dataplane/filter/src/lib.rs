@@ -15,6 +15,7 @@ pub mod counters;
 pub mod describe;
 pub mod owner;
 pub mod reason;
+pub mod reassemble;
 pub mod respond;
 pub mod secret;
 pub mod seq;
@@ -26,6 +27,7 @@ pub use answer::{Answer, Answers};
 pub use counters::{Counters, INTERFACES_MAX};
 pub use describe::{Kind, PacketDesc};
 pub use reason::Reason;
+pub use reassemble::Reassembler;
 pub use respond::Response;
 pub use secret::Secrets;
 
@@ -62,6 +64,8 @@ pub struct Shared {
     pub states: Gauge,
     /// TCP states whose first side has had no answer to its SYN.
     pub half_open: Gauge,
+    /// Pieces of datagrams that wait for others.
+    pub fragments: Gauge,
 }
 
 /// Where and which way a packet passes.

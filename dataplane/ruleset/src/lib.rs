@@ -57,6 +57,9 @@ pub struct Ruleset {
     pub limits: Limits,
     /// `set reassemble`: join IPv4 and IPv6 fragments before filtering.
     pub reassemble: bool,
+    /// `set reassemble yes no-df`, which may also follow `no`: IPv4 fragments with "don't fragment" lose that bit instead
+    /// of being dropped.
+    pub reassemble_no_df: bool,
 }
 
 impl Ruleset {

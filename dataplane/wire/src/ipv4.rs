@@ -205,6 +205,15 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
         self.buffer.as_mut()[field::FRAGMENT].copy_from_slice(&word.to_be_bytes());
     }
 
+    /// Clears "don't fragment" and corrects the checksum by the difference.
+    pub fn clear_dont_fragment(&mut self) {
+        let old = be16(self.buffer.as_ref(), field::FRAGMENT);
+        let new = old & !DONT_FRAGMENT;
+        let sum = checksum::adjust(self.checksum(), old, new);
+        self.buffer.as_mut()[field::FRAGMENT].copy_from_slice(&new.to_be_bytes());
+        self.set_checksum(sum);
+    }
+
     /// Sets the time to live in hops.
     #[inline]
     pub fn set_ttl(&mut self, ttl: u8) {
@@ -406,14 +415,14 @@ fn note_options(packet: &Packet<&[u8]>, walk: &mut Walk) -> Result<(), Malformed
     Ok(())
 }
 
-/// A packet cannot be a later fragment and forbid fragmentation, nor end beyond 65535 bytes (the
-/// "ping of death"). All but the last fragment carry a multiple of 8 bytes.
+/// A packet cannot end beyond 65535 bytes (the "ping of death"). All but the last fragment carry a multiple of 8
+/// bytes. Fragments that forbid fragmentation exist (RFC 6864 4.2): what is done about them is the caller's.
 fn check_fragment(packet: &Packet<&[u8]>) -> Result<(), Malformed> {
     let payload = usize::from(packet.total_len()) - packet.header_len();
     let end = usize::from(packet.fragment_offset()) + payload;
     let ragged = packet.more_fragments() && !payload.is_multiple_of(8);
     let empty = packet.more_fragments() && payload == 0;
-    if packet.dont_fragment() || ragged || empty || end > 65535 {
+    if ragged || empty || end > 65535 {
         return Err(Malformed::Ip4Fragment);
     }
     Ok(())
@@ -673,7 +682,8 @@ mod tests {
         let last = walked(0x0002, 13).unwrap();
         assert!(last.is_fragment && last.is_later_fragment);
         assert!(!walked(0x4000, 13).unwrap().is_fragment);
-        for (word, len) in [(0x2000, 13), (0x2000, 0), (0x4001, 8), (0x1fff, 8)] {
+        assert!(walked(0x4001, 8).unwrap().is_later_fragment);
+        for (word, len) in [(0x2000, 13), (0x2000, 0), (0x1fff, 8)] {
             assert_eq!(
                 walked(word, len),
                 Err(Malformed::Ip4Fragment),

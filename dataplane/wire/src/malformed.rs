@@ -45,7 +45,7 @@ malformed! {
     Ip4TotalLength = "IPv4 total length below the header length or beyond the bytes received (RFC 791 3.1)",
     Ip4Checksum = "IPv4 header checksum wrong (RFC 1122 3.2.1.2)",
     Ip4Option = "IPv4 option length below 2 or beyond the header (RFC 791 3.1)",
-    Ip4Fragment = "IPv4 fragment reaches beyond 65535 bytes, or DF is set on a fragment with an offset (RFC 791 3.2)",
+    Ip4Fragment = "IPv4 fragment not a multiple of 8 bytes, or beyond 65535 bytes (RFC 791 3.2)",
     Ip4HeaderChain = "more than 20 authentication headers in one IPv4 packet",
     Ip4ExtShort = "authentication header beyond the end of the IPv4 packet (RFC 4302 2)",
     Ip6Short = "IPv6 header shorter than 40 bytes (RFC 8200 3)",

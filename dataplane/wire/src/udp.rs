@@ -22,8 +22,15 @@ fn check(bytes: &[u8]) -> Result<(), Malformed> {
     if bytes.len() < HEADER_LEN {
         return Err(Malformed::UdpShort);
     }
-    let len = usize::from(be16(bytes, field::LEN));
-    if len < HEADER_LEN || len > bytes.len() {
+    check_len(bytes, bytes.len())
+}
+
+/// Whether a datagram whose header is here and which has `available` bytes in all says a length that it can have.
+#[inline]
+pub fn check_len(bytes: &[u8], available: usize) -> Result<(), Malformed> {
+    let header = bytes.get(..HEADER_LEN).ok_or(Malformed::UdpShort)?;
+    let len = usize::from(be16(header, field::LEN));
+    if len < HEADER_LEN || len > available {
         return Err(Malformed::UdpLength);
     }
     Ok(())

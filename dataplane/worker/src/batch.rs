@@ -5,6 +5,7 @@ use net::InterfaceId;
 use nic::{BURST_MAX, Burst};
 use state::StateIdx;
 
+use crate::reassemble::Train;
 use crate::verdict::{Egress, Verdict};
 
 /// How a packet came into this worker.
@@ -30,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) pd: PacketDesc,
     /// Hash of its key for the way in.
     pub(crate) hash: u64,
+    /// What hangs on it, if it is the head of a datagram that came in pieces.
+    pub(crate) train: Option<Train>,
     /// The state it has on the way in: first a guess, then the truth.
     pub(crate) state: Option<StateIdx>,
     /// The way out, once chosen.
@@ -67,6 +70,7 @@ impl Item {
             origin,
             pd: PacketDesc::default(),
             hash: 0,
+            train: None,
             state: None,
             egress: None,
             verdict: None,

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use filter::reassemble::Piece;
 use net::InterfaceId;
 use net::neighbor::{Neighbor, Update};
 use nic::{Nic, PacketBuf};
@@ -14,6 +15,7 @@ use wire::ether;
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::reassemble::Train;
 
 /// Packets waiting on the way from one worker to another.
 pub const HANDOFF_RING: usize = 1024;
@@ -30,12 +32,18 @@ pub struct Carried<B> {
     pub buf: B,
     /// Where it came in; none if the box made it.
     pub received_on: Option<InterfaceId>,
+    /// Only to the local host: the packet does not end here, the bytes of the next buffer in the ring follow.
+    pub more: bool,
 }
 
 /// From worker to worker.
 pub enum Handoff<B> {
     /// A packet of a connection that the other one owns.
     Packet(Carried<B>),
+    /// A piece of a datagram whose head comes next, behind its other pieces.
+    Piece(Piece<B>),
+    /// That head, what is known of the datagram, and how many pieces came before it.
+    Train(Carried<B>, Train, u16),
     /// What another worker learned of a neighbor.
     Neighbor(Update),
     /// A neighbor that another worker wants to know. The answer would come to this one, and only the worker that has

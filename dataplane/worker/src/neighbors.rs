@@ -20,6 +20,7 @@ use wire::{arp, ether};
 use crate::batch::{Hop, Origin};
 use crate::forward::addr_of;
 use crate::mail::{Handoff, Question};
+use crate::reassemble::Train;
 use crate::receive::interface_of;
 use crate::transmit::frame_ip;
 use crate::turn::Worker;
@@ -33,9 +34,11 @@ const ACTIONS_PER_TURN: usize = 64;
 /// A packet that waits: it has room for its Ethernet header in front and ends with its IP packet.
 #[derive(Debug)]
 pub(crate) struct Parked<B> {
-    buf: B,
-    af: Af,
-    received_on: Option<InterfaceId>,
+    pub(crate) buf: B,
+    pub(crate) af: Af,
+    pub(crate) received_on: Option<InterfaceId>,
+    /// What hangs on it.
+    pub(crate) train: Option<Train>,
 }
 
 impl<N: Nic> Worker<N> {
@@ -117,10 +120,28 @@ impl<N: Nic> Worker<N> {
             buf,
             af: item.pd.af,
             received_on: item.received_on(),
+            train: None,
         };
+        self.hold(interface, next_hop, parked);
+    }
+
+    /// Keeps a framed packet until its next hop is known; the oldest makes room.
+    pub(crate) fn hold(
+        &mut self,
+        interface: InterfaceId,
+        next_hop: IpAddr,
+        parked: Parked<N::Buf>,
+    ) {
         if let Some(dropped) = self.neighbors.hold(interface, next_hop, parked) {
-            self.discard(dropped.buf, Reason::Neighbor);
+            self.discard_parked(dropped);
         }
+    }
+
+    fn discard_parked(&mut self, parked: Parked<N::Buf>) {
+        if let Some(train) = parked.train {
+            self.fragments.release(train.id);
+        }
+        self.discard(parked.buf, Reason::Neighbor);
     }
 
     /// Another worker has learned something.
@@ -173,7 +194,10 @@ impl<N: Nic> Worker<N> {
                     lladdr: link,
                 };
                 for parked in packets {
-                    self.send_framed(parked.buf, parked.af, egress);
+                    match parked.train {
+                        None => self.send_framed(parked.buf, parked.af, egress),
+                        Some(train) => self.send_train(parked.buf, train, egress),
+                    }
                 }
             }
             Action::Failed { packets, .. } => {
@@ -289,7 +313,7 @@ impl<N: Nic> Worker<N> {
         if let Some(len) = built.filter(|_| self.error_rate.allow(now_ms)) {
             self.generate_bytes(&error[..len], Origin::Own);
         }
-        self.discard(parked.buf, Reason::Neighbor);
+        self.discard_parked(parked);
     }
 
     fn tell_others(&mut self, update: neighbor::Update) {

@@ -20,14 +20,16 @@ enum L2 {
 
 impl<N: Nic> Worker<N> {
     /// Fills the batch from one source: receive queues by port number, then packets the worker made itself, packets
-    /// of the local host, packets from other workers.
+    /// of the local host, packets from other workers, datagrams whose last piece has come.
     pub(crate) fn receive(&mut self, source: usize, now_ms: u64) -> usize {
         debug_assert_eq!(self.batch.len(), 0);
         match source.checked_sub(self.ports.len()) {
             None => self.receive_port(source),
             Some(0) => self.receive_generated(),
             Some(1) => self.receive_host(),
-            Some(_) => self.receive_workers(now_ms),
+            Some(2) => self.receive_workers(now_ms),
+            // Last, for what all the others complete.
+            Some(_) => self.receive_whole(),
         }
     }
 
@@ -93,6 +95,10 @@ impl<N: Nic> Worker<N> {
                     Some(Handoff::Neighbor(update)) => self.hear_of_neighbor(&update, now_ms),
                     Some(Handoff::Ask(question)) => self.ask_myself(&question),
                     Some(Handoff::Wanted(question)) => self.tell_if_known(&question),
+                    Some(Handoff::Piece(piece)) => self.hear_piece(n, piece),
+                    Some(Handoff::Train(carried, train, pieces)) => {
+                        self.hear_train(n, carried, train, pieces);
+                    }
                     Some(Handoff::Packet(carried)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
@@ -128,6 +134,7 @@ impl<N: Nic> Worker<N> {
     }
 
     fn describe_one(&mut self, n: usize) -> Result<L2, Reason> {
+        let beyond = self.beyond(&self.batch.items[n]);
         let item = &mut self.batch.items[n];
         let frame = self.batch.bufs[n].bytes();
         let l2 = match item.origin {
@@ -147,12 +154,13 @@ impl<N: Nic> Worker<N> {
         };
         match l2 {
             L2::Ip(Af::Inet, at) => {
-                let from_wire = matches!(item.origin, Origin::Wire(_));
+                // The header of a train's head was checked piece by piece, and is our own.
+                let from_wire = matches!(item.origin, Origin::Wire(_)) && item.train.is_none();
                 let verify =
                     from_wire && self.batch.bufs[n].rx_meta().ip_checksum != Checksum::Good;
-                filter::describe::describe4(&mut item.pd, frame, at, verify)?;
+                filter::describe::describe4(&mut item.pd, frame, at, verify, beyond)?;
             }
-            L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at)?,
+            L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at, beyond)?,
             L2::Arp(_) => {}
         }
         Ok(l2)

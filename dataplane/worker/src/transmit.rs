@@ -26,7 +26,10 @@ impl<N: Nic> Worker<N> {
         for (n, buf) in bufs.into_iter().enumerate() {
             let item = &self.batch.items[n];
             let verdict = item.verdict.unwrap_or_else(|| verdict_of(item));
-            self.carry_out(buf, n, verdict);
+            match item.train {
+                None => self.carry_out(buf, n, verdict, now_ms),
+                Some(train) => self.carry_out_train(buf, n, train, verdict),
+            }
         }
         self.batch.items.clear();
     }
@@ -37,6 +40,9 @@ impl<N: Nic> Worker<N> {
         let Some(hop) = item.egress.filter(|_| item.is_open()) else {
             return;
         };
+        if let Some(train) = item.train {
+            return self.check_train_size(n, train, hop, now_ms);
+        }
         let (dont_fragment, received_on) = (item.pd.dont_fragment, item.received_on());
         let Some(out) = self.config.interfaces.get(hop.interface()) else {
             return;
@@ -58,7 +64,7 @@ impl<N: Nic> Worker<N> {
     }
 
     #[inline]
-    fn carry_out(&mut self, buf: N::Buf, n: usize, verdict: Verdict) {
+    fn carry_out(&mut self, buf: N::Buf, n: usize, verdict: Verdict, now_ms: u64) {
         match verdict {
             Verdict::Pass(egress) => self.send_ip(buf, n, egress),
             Verdict::Wait {
@@ -67,6 +73,7 @@ impl<N: Nic> Worker<N> {
             } => self.park(buf, n, interface, next_hop),
             Verdict::Host => self.give_to_host(buf, n),
             Verdict::Handoff { worker } => self.hand_off(buf, n, worker),
+            Verdict::Gather => self.gather_piece(buf, n, now_ms),
             Verdict::Consumed(_) => {
                 drop(buf);
                 self.counters.consumed.add(1);
@@ -130,6 +137,7 @@ impl<N: Nic> Worker<N> {
         let carried = Carried {
             buf,
             received_on: item.received_on(),
+            more: false,
         };
         match self.ends.to_host.push(carried) {
             Ok(()) => self.counters.to_host.add(1),
@@ -141,6 +149,7 @@ impl<N: Nic> Worker<N> {
         let carried = Carried {
             buf,
             received_on: self.batch.items[n].received_on(),
+            more: false,
         };
         let ring = self
             .ends
@@ -155,7 +164,7 @@ impl<N: Nic> Worker<N> {
             None => self.counters.handed_out.add(1),
             Some(Handoff::Packet(carried)) => self.discard(carried.buf, Reason::HandoffFull),
             // Only packets are pushed here.
-            Some(Handoff::Neighbor(_) | Handoff::Ask(_) | Handoff::Wanted(_)) => {}
+            Some(_) => {}
         }
     }
 

@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use filter::{Answers, Reason, Secrets, Shared};
+use filter::reassemble::TrainId;
+use filter::{Answers, Reason, Reassembler, Secrets, Shared};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
-use nic::Nic;
+use nic::{Nic, PacketBuf};
 use sched::PortQueue;
 use state::{HashSeed, StateTable};
 
@@ -18,8 +19,9 @@ use crate::list::Listing;
 use crate::mail::Ends;
 use crate::neighbors::Parked;
 
-/// Sources of packets beside the receive queues: packets the worker made, the local host, other workers.
-const OTHER_SOURCES: usize = 3;
+/// Sources of packets beside the receive queues: packets the worker made, the local host, other workers, and datagrams
+/// that came in pieces.
+const OTHER_SOURCES: usize = 4;
 /// States looked at per turn by the sweep.
 const SWEEP_BUDGET: usize = 32;
 
@@ -47,6 +49,8 @@ pub struct WorkerSetup<N: Nic> {
     pub states_capacity: usize,
     /// What all workers count together.
     pub shared: Arc<Shared>,
+    /// Pieces of datagrams this worker can hold; each is a buffer of the pool.
+    pub fragments_capacity: usize,
     /// Secret start value of the state table's hash.
     pub hash_seed: u64,
     /// Start value of the dice for `probability`.
@@ -70,6 +74,9 @@ pub struct Worker<N: Nic> {
     _beginning: Arc<Config>,
     pub(crate) states: StateTable,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) fragments: Reassembler<N::Buf>,
+    /// By ring from another worker: pieces that have come, whose head has not.
+    pub(crate) coming: Vec<Option<TrainId>>,
     pub(crate) neighbors: NeighborCache<Parked<N::Buf>>,
     pub(crate) neighbor_generation: u32,
     pub(crate) error_rate: TokenBucket,
@@ -105,6 +112,7 @@ impl<N: Nic> Worker<N> {
             tx: p.tx,
             queue: PortQueue::default(),
         };
+        let coming = setup.ends.from_workers.iter().map(|_| None).collect();
         Worker {
             id: setup.id,
             workers: setup.workers.max(1),
@@ -121,6 +129,12 @@ impl<N: Nic> Worker<N> {
                 setup.now_ms,
             ),
             shared: setup.shared,
+            fragments: Reassembler::new(
+                setup.fragments_capacity,
+                setup.hash_seed,
+                PacketBuf::bytes,
+            ),
+            coming,
             neighbors: NeighborCache::new(Limits::default(), setup.hash_seed, setup.now_ms),
             neighbor_generation: 0,
             error_rate: TokenBucket::new(
@@ -151,6 +165,7 @@ impl<N: Nic> Worker<N> {
             work = true;
             self.describe(now_ms);
             self.steer();
+            self.gather();
             self.look_up();
             self.filter_in(now_ms);
             self.forward(now_ms);
@@ -158,9 +173,10 @@ impl<N: Nic> Worker<N> {
             self.dispatch(now_ms);
         }
         self.neighbor_timers(now_ms);
+        self.expire_fragments(now_ms);
         work |= self.transmit();
         // What was made at the end of this turn goes out in the next, which must not be slept away.
-        work |= !self.generated.is_empty();
+        work |= !self.generated.is_empty() || self.fragments.whole() > 0;
         self.sweep(now_ms);
         self.close_books(work);
         work
@@ -204,7 +220,7 @@ impl<N: Nic> Worker<N> {
         counters.turns.add(1);
         counters.busy_turns.add(u64::from(work));
         counters.states.set(self.states.len() as u64);
-        let waiting = self.neighbors.held() + self.generated.len();
+        let waiting = self.neighbors.held() + self.generated.len() + self.fragments.waiting();
         counters.waiting.set(waiting as u64);
         debug_assert_eq!(
             counters.books().0,

@@ -41,6 +41,8 @@ pub enum Verdict {
         /// That worker.
         worker: u16,
     },
+    /// A piece of a datagram: wait for the others.
+    Gather,
     /// Used up.
     Consumed(Consumer),
     /// Dropped.

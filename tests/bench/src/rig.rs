@@ -92,6 +92,7 @@ impl Rig {
             pool: device.pool(),
             states_capacity: states,
             shared: Arc::new(Shared::default()),
+            fragments_capacity: 1024,
             hash_seed: 0x1234_5678_9abc_def1,
             dice_seed: 7,
             secret: [3, 4],

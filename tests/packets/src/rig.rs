@@ -29,6 +29,8 @@ const TURNS_PER_STEP: usize = 64;
 const RECORD_MAX: usize = 4096;
 /// Places for rule counters.
 const RULE_SLOTS: usize = 128;
+/// Pieces of datagrams per worker.
+const FRAGMENTS: usize = 512;
 /// States per worker.
 const STATES: usize = 4096;
 
@@ -126,6 +128,8 @@ pub struct Rig {
     left: Vec<VecDeque<Vec<u8>>>,
     /// Packets for the local host, not yet expected.
     to_host: VecDeque<Vec<u8>>,
+    /// A packet for the local host of which more follows.
+    for_host: Vec<u8>,
     before: Tally,
     /// Shortest and longest IP packet on the wires since the last check.
     lens: (usize, usize),
@@ -187,6 +191,7 @@ impl Rig {
                 pool: pool.clone(),
                 states_capacity: STATES,
                 shared: shared.clone(),
+                fragments_capacity: FRAGMENTS,
                 hash_seed: 0x5eed ^ u64::from(id),
                 dice_seed: 0xd1ce,
                 secret: [0x5ec7e7, u64::from(id)],
@@ -211,6 +216,7 @@ impl Rig {
             now_ms: 0,
             order: Rng::new(spread.order),
             to_host: VecDeque::new(),
+            for_host: Vec::new(),
             before: Tally::default(),
             lens: (usize::MAX, 0),
             record: VecDeque::new(),
@@ -346,9 +352,13 @@ impl Rig {
             }
         }
         for control in self.control.iter_mut().filter(|_| self.host_reads) {
-            while let Some(Carried { buf, .. }) = control.to_host.pop() {
-                self.lens = widened(self.lens, buf.len());
-                self.to_host.push_back(buf.bytes().to_vec());
+            while let Some(Carried { buf, more, .. }) = control.to_host.pop() {
+                self.for_host.extend_from_slice(buf.bytes());
+                if !more {
+                    let packet = std::mem::take(&mut self.for_host);
+                    self.lens = widened(self.lens, packet.len());
+                    self.to_host.push_back(packet);
+                }
             }
         }
         answered
@@ -357,6 +367,8 @@ impl Rig {
     fn note(&mut self, port: usize, leaving: bool, frame: &[u8]) {
         if let Some(len) = ip_len(frame) {
             self.lens = widened(self.lens, len);
+            // Counters count what pieces are joined to.
+            self.lens.1 = self.lens.1.max(len + piece_offset(frame));
         }
         if self.record.len() == RECORD_MAX {
             self.record.pop_front();
@@ -493,6 +505,7 @@ impl Rig {
         let carried = Carried {
             buf,
             received_on: None,
+            more: false,
         };
         assert!(self.control[0].from_host.push(carried).is_ok());
         self.run();
@@ -752,6 +765,23 @@ fn ip_len(frame: &[u8]) -> Option<usize> {
         EtherType::IPV6 => Some(be(4)? + 40),
         _ => None,
     }
+}
+
+/// Where a piece belongs in its datagram, bytes.
+fn piece_offset(frame: &[u8]) -> usize {
+    let Ok(view) = ether::Frame::new_checked(frame) else {
+        return 0;
+    };
+    let ip = view.payload();
+    match view.ethertype() {
+        EtherType::IPV4 => wire::ipv4::Packet::new_checked(ip).map_or(0, |p| p.fragment_offset()),
+        EtherType::IPV6 => ipv6::walk(ip)
+            .ok()
+            .and_then(|walk| walk.fragment)
+            .map_or(0, |f| f.offset),
+        _ => 0,
+    }
+    .into()
 }
 
 fn shown(frame: &[u8]) -> String {

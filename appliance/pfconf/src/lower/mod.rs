@@ -141,6 +141,7 @@ impl<'a> Lowering<'a> {
             rule_timeouts: Vec::new(),
             limits: settings.limits,
             reassemble: settings.reassemble,
+            reassemble_no_df: settings.reassemble_no_df,
         };
         (ruleset, numbers)
     }

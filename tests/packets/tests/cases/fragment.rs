@@ -1,4 +1,4 @@
-//! Pieces of datagrams, which are not put together yet: rules see them one by one.
+//! Pieces of datagrams where they are not put together (`set reassemble no`): rules see them one by one.
 
 use packets::packet::{Error, error};
 use packets::{Packet, Topology, everywhere, udp};
@@ -15,26 +15,30 @@ fn pieces_of(a: &str, b: &str) -> Vec<Packet> {
 
 #[test]
 fn pieces_pass_by_rules_that_do_not_look_into_them_and_make_no_state() {
-    both("block\npass proto udp", &usual(), |rig, f| {
-        for piece in pieces_of(f.a, f.b) {
-            rig.exchange(
-                "sim0",
-                &piece,
-                &[("sim1", piece.hop())],
-                &f.counted(
-                    "received passed sim0.in#.pass sim1.out#.pass
+    both(
+        "set reassemble no\nblock\npass proto udp",
+        &usual(),
+        |rig, f| {
+            for piece in pieces_of(f.a, f.b) {
+                rig.exchange(
+                    "sim0",
+                    &piece,
+                    &[("sim1", piece.hop())],
+                    &f.counted(
+                        "received passed sim0.in#.pass sim1.out#.pass
                      r0.evals 2 r1.evals 2 r1.in r1.out",
-                ),
-            );
-        }
-        assert!(rig.states().is_empty());
-    });
+                    ),
+                );
+            }
+            assert!(rig.states().is_empty());
+        },
+    );
 }
 
 #[test]
 fn rules_with_ports_match_no_piece_not_even_the_first() {
     both(
-        "block return\npass proto udp to port 53",
+        "set reassemble no\nblock return\npass proto udp to port 53",
         &usual(),
         |rig, f| {
             for piece in pieces_of(f.a, f.b) {
@@ -52,26 +56,30 @@ fn rules_with_ports_match_no_piece_not_even_the_first() {
 
 #[test]
 fn a_rule_for_fragments_matches_pieces_alone() {
-    both("pass\nblock fragment", &usual(), |rig, f| {
-        let whole = udp(&at(f.a, 1000), &at(f.b, 53));
-        rig.exchange(
-            "sim0",
-            &whole,
-            &[("sim1", whole.hop())],
-            &f.counted(
-                "received passed searches 2 sim0.in#.pass sim1.out#.pass
-                 r0.evals 2 r1.evals 2 r0.in r0.out r0.made 2",
-            ),
-        );
-        for piece in pieces_of(f.a, f.b) {
+    both(
+        "set reassemble no\npass\nblock fragment",
+        &usual(),
+        |rig, f| {
+            let whole = udp(&at(f.a, 1000), &at(f.b, 53));
             rig.exchange(
                 "sim0",
-                &piece,
-                &[],
-                &f.counted("received drop:match sim0.in#.block r0.evals r1.evals r1.in"),
+                &whole,
+                &[("sim1", whole.hop())],
+                &f.counted(
+                    "received passed searches 2 sim0.in#.pass sim1.out#.pass
+                 r0.evals 2 r1.evals 2 r0.in r0.out r0.made 2",
+                ),
             );
-        }
-    });
+            for piece in pieces_of(f.a, f.b) {
+                rig.exchange(
+                    "sim0",
+                    &piece,
+                    &[],
+                    &f.counted("received drop:match sim0.in#.block r0.evals r1.evals r1.in"),
+                );
+            }
+        },
+    );
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn a_piece_is_cut_further_where_the_next_link_is_smaller() {
         .interface("sim1", &["198.51.100.1/24"])
         .host(&[B])
         .mtu("sim1", 600);
-    everywhere("pass", &topology, |rig| {
+    everywhere("set reassemble no\npass", &topology, |rig| {
         let whole = udp(&at(A, 1000), &at(B, 53)).data(2000);
         for (n, piece) in whole.pieces(1024).into_iter().enumerate() {
             rig.send("sim0", &piece);
@@ -148,7 +156,7 @@ fn a_piece_is_cut_further_where_the_next_link_is_smaller() {
 
 #[test]
 fn errors_are_sent_about_first_pieces_only() {
-    everywhere("pass", &usual(), |rig| {
+    everywhere("set reassemble no\npass", &usual(), |rig| {
         let pieces = pieces_of(A, B);
         let first = pieces[0].clone().ttl(1);
         rig.send("sim0", &first);

@@ -5,6 +5,7 @@ mod anchors;
 mod filter;
 mod forward;
 mod fragment;
+mod fragment_join;
 mod local;
 mod neighbor;
 mod overload;
