@@ -36,6 +36,78 @@ const COMMANDS: [&str; 7] = [
 ];
 const BUNDLE_COMMANDS: [&str; 4] = ["build", "sign", "verify", "show"];
 
+/// What may stand behind a command. `man/fuguctl.1` says the same, which is tested.
+pub(crate) struct Form {
+    pub(crate) command: &'static str,
+    /// Stand alone.
+    pub(crate) switches: &'static [&'static str],
+    /// Take a value.
+    pub(crate) options: &'static [&'static str],
+    /// Must all be filled, and no more.
+    pub(crate) places: &'static [&'static str],
+}
+
+const CHECK: Form = Form {
+    command: "check",
+    switches: &["-v", "--json"],
+    options: &[],
+    places: &["DIR|BUNDLE"],
+};
+const DIFF: Form = Form {
+    command: "diff",
+    switches: &["--json"],
+    options: &[],
+    places: &["A", "B"],
+};
+const BUILD: Form = Form {
+    command: "bundle build",
+    switches: &[],
+    options: &["-o"],
+    places: &["DIR"],
+};
+const SIGN: Form = Form {
+    command: "bundle sign",
+    switches: &[],
+    options: &["-s", "-o"],
+    places: &["FILE"],
+};
+const VERIFY: Form = Form {
+    command: "bundle verify",
+    switches: &[],
+    options: &["-p"],
+    places: &["FILE"],
+};
+const SHOW: Form = Form {
+    command: "bundle show",
+    switches: &["--json"],
+    options: &[],
+    places: &["FILE"],
+};
+const KEYGEN: Form = Form {
+    command: "keygen",
+    switches: &[],
+    options: &["-p", "-s", "-c"],
+    places: &[],
+};
+const PUSH: Form = Form {
+    command: "push",
+    switches: &["--json"],
+    options: &["--token-file"],
+    places: &["URL", "BUNDLE"],
+};
+const STATUS: Form = Form {
+    command: "status",
+    switches: &["--json"],
+    options: &["--token-file"],
+    places: &["URL"],
+};
+
+/// All but `pfctl`, which has rules of its own.
+#[cfg(test)]
+pub(crate) const FORMS: [&Form; 9] = [
+    &CHECK, &DIFF, &BUILD, &SIGN, &VERIFY, &SHOW, &KEYGEN, &PUSH, &STATUS,
+];
+
 /// How `check` shows what it found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Shown {
@@ -111,8 +183,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
     match first.to_str().unwrap_or_default() {
         "-V" | "--version" | "version" => Ok(Command::Version),
         "check" => {
-            let switches = ["--json", "-v"];
-            let mut words = Words::read("check", rest, &switches, &[], &["DIR|BUNDLE"])?;
+            let mut words = Words::read(&CHECK, rest)?;
             Ok(Command::Check {
                 tree: words.positional(),
                 how: Shown {
@@ -122,7 +193,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
             })
         }
         "diff" => {
-            let mut words = Words::read("diff", rest, &["--json"], &[], &["A", "B"])?;
+            let mut words = Words::read(&DIFF, rest)?;
             Ok(Command::Diff {
                 first: words.positional(),
                 second: words.positional(),
@@ -132,8 +203,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
         "bundle" => bundle(rest),
         "keygen" => keygen(rest),
         "push" => {
-            let places = ["URL", "BUNDLE"];
-            let mut words = Words::read("push", rest, &["--json"], &["--token-file"], &places)?;
+            let mut words = Words::read(&PUSH, rest)?;
             Ok(Command::Push {
                 url: words.text()?,
                 file: words.positional(),
@@ -142,7 +212,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
             })
         }
         "status" => {
-            let mut words = Words::read("status", rest, &["--json"], &["--token-file"], &["URL"])?;
+            let mut words = Words::read(&STATUS, rest)?;
             Ok(Command::Status {
                 url: words.text()?,
                 token_file: words.value("--token-file").map(PathBuf::from),
@@ -162,14 +232,14 @@ fn bundle(arguments: &[OsString]) -> Result<Command, String> {
     };
     match first.to_str().unwrap_or_default() {
         "build" => {
-            let mut words = Words::read("bundle build", rest, &[], &["-o"], &["DIR"])?;
+            let mut words = Words::read(&BUILD, rest)?;
             Ok(Command::Build {
                 tree: words.positional(),
                 file: words.wanted("-o", "FILE")?.into(),
             })
         }
         "sign" => {
-            let mut words = Words::read("bundle sign", rest, &[], &["-s", "-o"], &["FILE"])?;
+            let mut words = Words::read(&SIGN, rest)?;
             let file = words.positional();
             Ok(Command::Sign {
                 key: words.wanted("-s", "SECKEY")?.into(),
@@ -178,7 +248,7 @@ fn bundle(arguments: &[OsString]) -> Result<Command, String> {
             })
         }
         "verify" => {
-            let mut words = Words::read("bundle verify", rest, &[], &["-p"], &["FILE"])?;
+            let mut words = Words::read(&VERIFY, rest)?;
             let first = words.wanted("-p", "PUBKEY")?;
             let more = std::iter::from_fn(|| words.value("-p"));
             let keys = std::iter::once(first)
@@ -191,7 +261,7 @@ fn bundle(arguments: &[OsString]) -> Result<Command, String> {
             })
         }
         "show" => {
-            let mut words = Words::read("bundle show", rest, &["--json"], &[], &["FILE"])?;
+            let mut words = Words::read(&SHOW, rest)?;
             Ok(Command::Show {
                 file: words.positional(),
                 json: words.switch("--json"),
@@ -202,7 +272,7 @@ fn bundle(arguments: &[OsString]) -> Result<Command, String> {
 }
 
 fn keygen(arguments: &[OsString]) -> Result<Command, String> {
-    let mut words = Words::read("keygen", arguments, &[], &["-p", "-s", "-c"], &[])?;
+    let mut words = Words::read(&KEYGEN, arguments)?;
     let comment = words.value("-c").unwrap_or("fugu".into());
     let comment = comment
         .into_string()
@@ -225,22 +295,21 @@ fn unknown(what: &str, word: &OsStr, known: &[&str]) -> String {
 }
 
 /// The words after a command, sorted.
-struct Words<'a> {
-    command: &'a str,
+struct Words {
+    command: &'static str,
     switches: Vec<String>,
     values: Vec<(String, OsString)>,
     positionals: std::vec::IntoIter<OsString>,
 }
 
-impl<'a> Words<'a> {
-    /// `switches` stand alone, `options` take a value, `places` must all be filled and no more.
-    fn read(
-        command: &'a str,
-        arguments: &[OsString],
-        switches: &[&str],
-        options: &[&str],
-        places: &[&str],
-    ) -> Result<Self, String> {
+impl Words {
+    fn read(form: &Form, arguments: &[OsString]) -> Result<Self, String> {
+        let Form {
+            command,
+            switches,
+            options,
+            places,
+        } = *form;
         let mut words = Words {
             command,
             switches: Vec::new(),

@@ -12,6 +12,8 @@ mod diff;
 mod files;
 mod http;
 mod keys;
+#[cfg(test)]
+mod manual_tests;
 mod pfctl;
 mod pfctl_args;
 mod pfctl_etc;
