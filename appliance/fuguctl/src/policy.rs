@@ -74,7 +74,15 @@ fn lockout(
         let named = names.iter().any(|n| *n == i.name || i.groups.contains(n));
         !i.loopback && is_up(&i.name) && (names.is_empty() || named)
     };
-    let interfaces = environment.interfaces.iter().filter(for_management);
+    let mut interfaces = environment
+        .interfaces
+        .iter()
+        .filter(for_management)
+        .peekable();
+    if interfaces.peek().is_none() && !names.iter().any(|n| conf.interface(n).is_some()) {
+        // That fugu.conf names something unknown is told elsewhere.
+        return None;
+    }
     let doors = interfaces.flat_map(|interface| {
         let mut kifs = KifSet::EMPTY;
         let groups = interface.groups.iter().map(String::as_str);

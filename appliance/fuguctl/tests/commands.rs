@@ -677,6 +677,14 @@ fn who_locks_himself_out_is_told_with_the_rule() {
         assert_eq!(checked.status, 0, "{}", checked.err);
         assert_eq!(checked.err, want.unwrap_or_default(), "{rules}{management}");
     }
+    // A name that nothing bears is one mistake.
+    dir.write("etc/fugu.conf", "management = em7\n");
+    let err = fuguctl(&["check", &etc]).err;
+    assert!(
+        err.starts_with("fugu.conf: warning: management: no interface 'em7'"),
+        "{err}"
+    );
+    assert_eq!(err.matches("warning").count(), 1, "{err}");
 }
 
 #[test]

@@ -31,12 +31,18 @@ pub(crate) fn unread_file(name: &str, reporter: &mut Reporter) {
         reporter
             .whole_file(Severity::Warning, "unread-file", name, text)
             .hint = Some(hint);
-    } else if name.starts_with("hostname") {
+    } else if name.starts_with("hostname") || misspelled_interface(name) {
         let text = "nothing reads a file of this name".to_string();
         reporter
             .whole_file(Severity::Warning, "unread-file", name, text)
             .hint = Some("interfaces are configured in hostname.IF, like hostname.em0".into());
     }
+}
+
+/// `hostnam.em0` and the like.
+fn misspelled_interface(name: &str) -> bool {
+    let first = name.split_once('.').map(|(first, _)| first);
+    first.is_some_and(|first| near::nearest(first, ["hostname"]).is_some())
 }
 
 /// Everything across files.
@@ -53,7 +59,10 @@ pub(crate) fn whole(
     for interface in &config.interfaces {
         mtu(interface, reporter);
     }
-    next_hops(config, reporter);
+    // An interface whose file is wrong has not all of its networks: what follows from that is no message of its own.
+    if !reporter.has_errors() {
+        next_hops(config, reporter);
+    }
     defaults(config, reporter);
     management(config, reporter);
 }

@@ -29,6 +29,11 @@ impl Reporter {
         }
     }
 
+    /// True if anything said so far is an error.
+    pub(crate) fn has_errors(&self) -> bool {
+        pfconf::diag::has_errors(&self.diagnostics)
+    }
+
     pub(crate) fn whole_file(
         &mut self,
         severity: Severity,

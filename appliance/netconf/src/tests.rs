@@ -830,3 +830,26 @@ proptest! {
         std::hint::black_box(parse(&files));
     }
 }
+
+#[test]
+fn what_follows_from_an_error_is_no_message_of_its_own() {
+    let codes = |hostname: &str| -> Vec<&'static str> {
+        let files = std::collections::BTreeMap::from([
+            ("hostname.em0".to_string(), hostname.as_bytes().to_vec()),
+            ("mygate".to_string(), b"192.0.2.254\n".to_vec()),
+        ]);
+        crate::parse(&files).1.iter().map(|d| d.code).collect()
+    };
+    assert_eq!(codes("inet 198.51.100.1/24\n"), ["unreachable-gateway"]);
+    assert_eq!(codes("inet 192.0.2.1\n").len(), 1);
+    let files = std::collections::BTreeMap::from([
+        ("hostname.em0".to_string(), b"up\n".to_vec()),
+        ("hostnam.em1".to_string(), b"up\n".to_vec()),
+    ]);
+    let said = crate::parse(&files).1;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(
+        (said[0].code, said[0].file.as_str()),
+        ("unread-file", "hostnam.em1")
+    );
+}
