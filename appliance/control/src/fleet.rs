@@ -6,7 +6,7 @@ use net::neighbor;
 use ruleset::RuleSlot;
 use state::State;
 use sync::{Consumer, Counter, Producer, Publisher};
-use worker::{Config, Counters, Mail, Report};
+use worker::{Config, Counters, LogRecord, Mail, Report, StepRecord};
 
 use crate::api::Count;
 use crate::machine::Clock;
@@ -25,6 +25,10 @@ pub struct WorkerLink {
     pub mail: Producer<Mail>,
     /// Hears.
     pub reports: Consumer<Report>,
+    /// Logged packets.
+    pub log: Consumer<LogRecord>,
+    /// Steps of watched packets.
+    pub steps: Consumer<StepRecord>,
     /// What the worker counts.
     pub counters: Arc<Counters>,
     /// CPU it is pinned to.

@@ -185,6 +185,8 @@ impl Rig {
                 config: publisher,
                 mail: mail_tx,
                 reports: report_rx,
+                log: ring(2).1,
+                steps: ring(2).1,
                 counters: counters.clone(),
                 cpu,
             });
@@ -648,6 +650,8 @@ fn a_worker_that_does_not_answer_costs_a_fifth_of_a_second_at_most_and_late_answ
         config: publisher,
         mail: mail_tx,
         reports: report_rx,
+        log: ring(2).1,
+        steps: ring(2).1,
         counters: Arc::new(Counters::new(1)),
         cpu: 0,
     };

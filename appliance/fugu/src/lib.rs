@@ -258,6 +258,8 @@ fn split(ends: Vec<ControlEnds<dpdk::Mbuf>>, cpus: &[usize]) -> (Vec<WorkerLink>
             config: end.config,
             mail: end.mail,
             reports: end.reports,
+            log: end.log,
+            steps: end.steps,
             counters: end.counters,
             cpu: *cpu as u16,
         };

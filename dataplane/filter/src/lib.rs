@@ -11,9 +11,12 @@
 extern crate alloc;
 
 pub mod answer;
+pub mod beside;
 pub mod counters;
 pub mod describe;
+pub mod notes;
 pub mod owner;
+pub mod pflog;
 pub mod reason;
 pub mod reassemble;
 pub mod respond;
@@ -24,8 +27,10 @@ pub mod test_rule;
 pub mod test_state;
 
 pub use answer::{Answer, Answers};
+pub use beside::Beside;
 pub use counters::{Counters, INTERFACES_MAX};
 pub use describe::{Kind, PacketDesc};
+pub use notes::{Logged, Notes, Step};
 pub use reason::Reason;
 pub use reassemble::Reassembler;
 pub use respond::Response;
@@ -55,6 +60,10 @@ pub struct Core<'a> {
     pub secrets: &'a mut Secrets,
     /// Segments to make, which the packet at hand brought about.
     pub answers: &'a mut Answers,
+    /// Rules that states count on beside their own.
+    pub beside: &'a mut Beside,
+    /// What is told of the packet.
+    pub notes: &'a mut Notes,
 }
 
 /// Counts over all cores. Only creation, removal and the handshakes of states touch them.

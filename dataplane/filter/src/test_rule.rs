@@ -1,7 +1,7 @@
 //! A packet without a state: ask the rules, and create a state if the deciding rule says so.
 
 use ruleset::{
-    Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch,
+    Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch, RuleNr,
     RuleSlot, TagId, Timeout, Walk,
 };
 use state::track::tcp as tracker;
@@ -9,6 +9,7 @@ use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
 use state::{InsertError, Peer, State, StateFlags, StateIdx};
 
 use crate::describe::{Kind, PacketDesc};
+use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
 use crate::{Core, Passage, count_removal, tcp, timeout_s};
 
@@ -48,11 +49,15 @@ pub fn test_rule(
     while let Some((nr, rule)) = walk.next(&facts, routes, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
     }) {
+        note_match(core.notes, nr, rule, &found, &facts);
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
     }
+    core.notes.step(Step::Decided(found.rule));
     count_matched(core, &found, pd, passage);
-    let Some(rule) = found.settle(ruleset) else {
+    let decided = found.settle(ruleset);
+    note_decision(core.notes, decided, &found, &facts);
+    let Some(rule) = decided else {
         return default_rule(core, pd, passage, &found);
     };
     let bytes = u64::from(pd.ip_len);
@@ -65,7 +70,7 @@ pub fn test_rule(
 
 /// PF's default rule: pass, no state; options are not allowed.
 fn default_rule(
-    core: &Core<'_>,
+    core: &mut Core<'_>,
     pd: &PacketDesc,
     passage: &Passage<'_>,
     found: &RuleMatch,
@@ -73,6 +78,7 @@ fn default_rule(
     let bytes = u64::from(pd.ip_len);
     core.counters.rule(RuleSlot::DEFAULT_RULE).traffic[passage.direction.index()].one(bytes);
     if pd.options {
+        note_forced(core, None, pd, passage);
         return RuleTest::Drop(Reason::IpOption);
     }
     RuleTest::Pass {
@@ -82,8 +88,48 @@ fn default_rule(
     }
 }
 
+/// A rule matched. `match log` logs at once; after `log (matches)` every rule does.
+fn note_match(notes: &mut Notes, nr: RuleNr, rule: &Rule, found: &RuleMatch, facts: &Facts) {
+    notes.step(Step::Matched(nr));
+    let log = rule.actions.log;
+    let own = rule.action == Action::Match && log.contains(Log::ON);
+    let traced = found.log_matches && !log.contains(Log::MATCHES);
+    if own || traced {
+        notes.log(logged(nr, rule, facts));
+    }
+}
+
+/// The rule that decides logs in the end, when the packet is as it goes on.
+fn note_decision(notes: &mut Notes, rule: Option<&Rule>, found: &RuleMatch, facts: &Facts) {
+    if let (Some(nr), Some(rule)) = (found.rule, rule)
+        && rule.actions.log.contains(Log::ON)
+    {
+        notes.log(logged(nr, rule, facts));
+    }
+}
+
+fn logged(nr: RuleNr, rule: &Rule, facts: &Facts) -> Logged {
+    Logged {
+        rule: Some(nr),
+        reason: Reason::Match,
+        to: rule.log_to,
+        seen: Seen::of(facts),
+    }
+}
+
+/// Options that no rule allowed are logged whatever the rule says, as in PF.
+fn note_forced(core: &mut Core<'_>, rule: Option<RuleNr>, pd: &PacketDesc, passage: &Passage<'_>) {
+    let seen = Seen::of(&facts(pd, passage, 0));
+    core.notes.log(Logged {
+        rule,
+        reason: Reason::IpOption,
+        to: 0,
+        seen,
+    });
+}
+
 fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &Passage<'_>) {
-    for nr in &found.matched {
+    for nr in found.matched.iter().chain(&found.anchor) {
         if let Some(rule) = core.ruleset.rules.get(nr.0 as usize) {
             let counters = core.counters.rule(rule.slot);
             counters.traffic[passage.direction.index()].one(u64::from(pd.ip_len));
@@ -124,6 +170,7 @@ fn pass(
     found: &RuleMatch,
 ) -> RuleTest {
     if pd.options && !rule.allow_opts {
+        note_forced(core, found.rule, pd, passage);
         return RuleTest::Drop(Reason::IpOption);
     }
     let stateless = matches!(
@@ -137,6 +184,12 @@ fn pass(
         Ok(idx) => {
             if pd.kind == Kind::Tcp {
                 tcp::begin(core, idx, frame, pd, rule);
+            }
+            core.notes.step(Step::MadeState);
+            if core.beside.set(idx, core.ruleset, found)
+                && let Some(st) = core.states.get_mut(idx)
+            {
+                st.flags |= StateFlags::BESIDE;
             }
             passed(Some(idx), found)
         }

@@ -41,6 +41,10 @@ pub struct Ruleset {
     pub rules: Vec<Rule>,
     /// Finds the rules that a packet may match; without it they are walked one by one.
     pub index: Option<Index>,
+    /// Some rule logs.
+    pub logs: bool,
+    /// Numbers of rules by slot, sorted: states know slots. See [`Ruleset::rule_in`].
+    pub by_slot: Vec<(RuleSlot, RuleNr)>,
     /// Paths of anchors, `outer/inner`; an anchor's number is its index, and the first is the main ruleset, "".
     pub anchors: Vec<String>,
     /// Tables; a table's id is its index.
@@ -63,8 +67,13 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// Builds the index for these interfaces, if there are enough rules to be worth it.
+    /// Builds the index for these interfaces, if there are enough rules to be worth it. Slots have been given by now.
     pub fn build_index(&mut self, interfaces: &[IndexedInterface]) {
+        self.logs = self.rules.iter().any(|r| !r.actions.log.is_empty());
+        let numbers = (0..).map(RuleNr);
+        let slots = self.rules.iter().map(|rule| rule.slot);
+        self.by_slot = slots.zip(numbers).collect();
+        self.by_slot.sort();
         self.index =
             (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
     }
@@ -75,6 +84,16 @@ impl Ruleset {
             Ok(n) => &self.rule_timeouts[n].1,
             Err(_) => &self.timeouts,
         }
+    }
+
+    /// The rule that counts in this slot: the first copy of it. None if the rule is gone, or for the default rule.
+    pub fn rule_in(&self, slot: RuleSlot) -> Option<RuleNr> {
+        if slot == RuleSlot::DEFAULT_RULE {
+            return None;
+        }
+        let at = self.by_slot.partition_point(|(s, _)| *s < slot);
+        let found = self.by_slot.get(at).filter(|(s, _)| *s == slot);
+        found.map(|(_, nr)| *nr)
     }
 
     /// Path of an anchor; empty for the main ruleset.

@@ -269,6 +269,8 @@ pub struct Rule {
     pub anchor: AnchorId,
     /// Its number among the rules of its anchor, from 0, as `pfctl -vvsr` and pflog show it.
     pub nr: u32,
+    /// The anchor rule that this copy of it is called by; none in the main ruleset.
+    pub caller: Option<RuleNr>,
     /// Line of `pf.conf` (or of the included file) it came from, from 1.
     pub line: u32,
     /// Stop here.
@@ -303,6 +305,8 @@ pub struct Rule {
     pub tag: TagId,
     /// What it does to packets that it lets through, and which are logged.
     pub actions: Actions,
+    /// `log (to pflogN)`: that number.
+    pub log_to: u8,
     /// `allow-opts`
     pub allow_opts: bool,
     /// State clause.
@@ -319,6 +323,7 @@ impl Rule {
             slot: RuleSlot::DEFAULT_RULE,
             anchor: AnchorId::MAIN,
             nr: 0,
+            caller: None,
             line: 0,
             quick: false,
             direction: None,
@@ -336,6 +341,7 @@ impl Rule {
             tagged: None,
             tag: TagId::default(),
             actions: Actions::default(),
+            log_to: 0,
             allow_opts: false,
             keep_state: KeepState::No,
             state: StateOptions::default(),

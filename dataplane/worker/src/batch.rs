@@ -39,6 +39,8 @@ pub(crate) struct Item {
     pub(crate) egress: Option<Hop>,
     /// The end, once reached.
     pub(crate) verdict: Option<Verdict>,
+    /// Number among the watched packets; 0 is not watched.
+    pub(crate) watched: u32,
 }
 
 /// A way out for which the station address may still be unknown.
@@ -74,6 +76,7 @@ impl Item {
             state: None,
             egress: None,
             verdict: None,
+            watched: 0,
         }
     }
 

@@ -36,6 +36,10 @@ pub struct Counters {
     pub busy_turns: Counter,
     /// 1 while the worker sleeps for want of packets.
     pub idle: Counter,
+    /// Packets given to the log, once for each rule that logged them.
+    pub logged: Counter,
+    /// Log records lost because the control core did not keep up, or one packet made too many.
+    pub log_lost: Counter,
     /// Generation the worker runs on.
     pub generation: Counter,
     /// States in this worker's table.
@@ -61,6 +65,8 @@ impl Counters {
             turns: Counter::new(),
             busy_turns: Counter::new(),
             idle: Counter::new(),
+            logged: Counter::new(),
+            log_lost: Counter::new(),
             generation: Counter::new(),
             states: Counter::new(),
         }

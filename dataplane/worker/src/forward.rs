@@ -32,6 +32,9 @@ impl<N: Nic> Worker<N> {
                 Origin::Wire(interface) => self.forward_one(n, interface, now_ms),
                 Origin::Own | Origin::Proxy | Origin::Answer => self.forward_own(n, now_ms),
             }
+            if self.batch.items[n].watched != 0 {
+                self.tell_way(n, now_ms);
+            }
         }
     }
 

@@ -19,12 +19,16 @@ impl<N: Nic> Worker<N> {
     /// Reads mail and goes on with answers. True if there was any.
     pub(crate) fn take_mail(&mut self, _now_ms: u64) -> bool {
         if self.listing.is_none() {
-            self.listing = self.ends.mail.pop().map(|mail| match mail {
-                Mail::ListStates { from, count } => Listing::States {
+            self.listing = self.ends.mail.pop().and_then(|mail| match mail {
+                Mail::ListStates { from, count } => Some(Listing::States {
                     next: from,
                     left: count,
-                },
-                Mail::ListNeighbors => Listing::Neighbors { next: 0 },
+                }),
+                Mail::ListNeighbors => Some(Listing::Neighbors { next: 0 }),
+                Mail::Watch(watched) => {
+                    self.watched = watched;
+                    None
+                }
             });
         }
         let Some(listing) = self.listing.take() else {

@@ -15,7 +15,9 @@ use wire::ether;
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::log::LogRecord;
 use crate::reassemble::Train;
+use crate::watch::{StepRecord, Watched};
 
 /// Packets waiting on the way from one worker to another.
 pub const HANDOFF_RING: usize = 1024;
@@ -23,6 +25,10 @@ pub const HANDOFF_RING: usize = 1024;
 pub const HOST_RING: usize = 512;
 /// Questions of the control core waiting at a worker.
 pub const MAIL_RING: usize = 64;
+/// Log records waiting at the control core.
+pub const LOG_RING: usize = 1024;
+/// Steps of watched packets waiting at the control core.
+pub const STEP_RING: usize = 1024;
 /// Answers waiting at the control core.
 pub const REPORT_RING: usize = 1024;
 
@@ -77,6 +83,8 @@ pub enum Mail {
     },
     /// Report all neighbors.
     ListNeighbors,
+    /// Tell every step of the packets that match, until so many were told.
+    Watch(Watched),
 }
 
 /// From a worker to the control core. A state is large beside the rest, and is what the ring is there for: workers do
@@ -105,6 +113,10 @@ pub struct Ends<B> {
     pub mail: Consumer<Mail>,
     /// Answers.
     pub reports: Producer<Report>,
+    /// Logged packets.
+    pub log: Producer<LogRecord>,
+    /// Steps of watched packets.
+    pub steps: Producer<StepRecord>,
     /// Packets for the local host.
     pub to_host: Producer<Carried<B>>,
     /// Packets of the local host.
@@ -125,6 +137,10 @@ pub struct ControlEnds<B> {
     pub mail: Producer<Mail>,
     /// Hears.
     pub reports: Consumer<Report>,
+    /// Logged packets.
+    pub log: Consumer<LogRecord>,
+    /// Steps of watched packets.
+    pub steps: Consumer<StepRecord>,
     /// Packets for the local host.
     pub to_host: Consumer<Carried<B>>,
     /// Packets of the local host.
@@ -173,6 +189,8 @@ fn connect_one<B: Send>(
     let (publisher, subscriber) = published();
     let (mail_tx, mail_rx) = ring(MAIL_RING);
     let (report_tx, report_rx) = ring(REPORT_RING);
+    let (log_tx, log_rx) = ring(LOG_RING);
+    let (steps_tx, steps_rx) = ring(STEP_RING);
     let (to_host_tx, to_host_rx) = ring(HOST_RING);
     let (from_host_tx, from_host_rx) = ring(HOST_RING);
     let counters = Arc::new(Counters::new(rule_slots));
@@ -180,6 +198,8 @@ fn connect_one<B: Send>(
         config: subscriber,
         mail: mail_rx,
         reports: report_tx,
+        log: log_tx,
+        steps: steps_tx,
         to_host: to_host_tx,
         from_host: from_host_rx,
         to_workers,
@@ -190,6 +210,8 @@ fn connect_one<B: Send>(
         config: publisher,
         mail: mail_tx,
         reports: report_rx,
+        log: log_rx,
+        steps: steps_rx,
         to_host: to_host_rx,
         from_host: from_host_tx,
         counters,

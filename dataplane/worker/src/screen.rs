@@ -1,6 +1,7 @@
 //! The two screenings of the packet path, `filter_in` and `filter_out`: the same code with a direction. Calls the
 //! filter, keeps the two states of a connection together, and answers what was blocked.
 
+use filter::notes::{Step, note_state_test};
 use filter::test_rule::{EveryRoute, RuleTest, test_rule};
 use filter::test_state::{StateTest, test_icmp_error, test_state};
 use filter::{Core, Kind, PacketDesc, Passage, Reason, Response};
@@ -12,6 +13,7 @@ use state::{State, StateIdx};
 use crate::batch::{Item, Origin};
 use crate::config::Config;
 use crate::turn::Worker;
+use crate::watch::Told;
 
 /// What the filter said of one packet on one interface.
 struct Screened {
@@ -96,9 +98,15 @@ impl<N: Nic> Worker<N> {
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
             return self.batch.items[n].drop_for(Reason::InterfaceDown);
         };
+        let watching = self.batch.items[n].watched != 0;
         if config.ruleset.skip.intersects(&on.kifs) {
+            if watching {
+                self.tell(n, Told::Screened(interface, direction), now_ms);
+                self.tell(n, Told::Skipped, now_ms);
+            }
             return;
         }
+        self.notes.begin(watching);
         let item = &self.batch.items[n];
         let received_on = item.received_on().filter(|_| direction == Direction::Out);
         let received_on = received_on
@@ -115,6 +123,8 @@ impl<N: Nic> Worker<N> {
             dice: &mut self.dice,
             secrets: &mut self.secrets,
             answers: &mut self.answers,
+            beside: &mut self.beside,
+            notes: &mut self.notes,
         };
         // An earlier packet of this burst may have made or replaced it since the look-up.
         let state = if self.made_state && item.pd.may_have_state() {
@@ -126,11 +136,22 @@ impl<N: Nic> Worker<N> {
         let (af, bytes) = (item.pd.af, u64::from(item.pd.ip_len));
         let frame = self.batch.bufs[n].bytes_mut();
         let pd = &mut self.batch.items[n].pd;
+        if config.ruleset.logs || pd.options {
+            self.before.keep(frame, pd);
+        }
         let screened = ask(&mut core, frame, pd, &passage, &routes, state);
         let passed = screened.outcome.is_ok();
         let counters = &self.counters.filter;
         counters.interface(interface, af, direction, passed, bytes);
         self.made_state |= screened.made;
+        if watching {
+            self.tell(n, Told::Screened(interface, direction), now_ms);
+            self.tell_steps(n, now_ms);
+            self.tell(n, Told::Answered(screened.response), now_ms);
+        }
+        if !self.notes.logged.is_empty() {
+            self.send_log(interface, direction, bytes as u16, now_ms);
+        }
         match screened.outcome {
             Ok(()) => self.keep_together(n, direction, &screened),
             Err(reason) => self.batch.items[n].drop_for(reason),
@@ -177,6 +198,9 @@ fn ask(
         (_, Some(idx)) => test_state(core, idx, frame, pd, passage),
         (_, None) => StateTest::Miss,
     };
+    if let (Some(idx), false) = (state, pd.kind == Kind::IcmpError) {
+        note_state_test(core, idx, pd, passage, tested);
+    }
     match tested {
         StateTest::Pass => {
             let tag = state
@@ -199,6 +223,7 @@ fn ask_rules(
     passage: &Passage<'_>,
     routes: &RoutesFrom<'_>,
 ) -> RuleTest {
+    core.notes.step(Step::AsksRules);
     if routes.config.asks_routes {
         test_rule(core, frame, pd, passage, routes)
     } else {

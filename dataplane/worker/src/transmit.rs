@@ -11,6 +11,7 @@ use crate::batch::{Hop, Item};
 use crate::mail::{Carried, Handoff};
 use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
+use crate::watch::Told;
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -26,7 +27,9 @@ impl<N: Nic> Worker<N> {
         for (n, buf) in bufs.into_iter().enumerate() {
             let item = &self.batch.items[n];
             let verdict = item.verdict.unwrap_or_else(|| verdict_of(item));
-            match item.train {
+            let train = item.train;
+            self.tell(n, Told::Ends(verdict), now_ms);
+            match train {
                 None => self.carry_out(buf, n, verdict, now_ms),
                 Some(train) => self.carry_out_train(buf, n, train, verdict),
             }

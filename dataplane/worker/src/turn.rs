@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use filter::reassemble::TrainId;
-use filter::{Answers, Reason, Reassembler, Secrets, Shared};
+use filter::{Answers, Beside, Notes, Reason, Reassembler, Secrets, Shared};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
 use nic::{Nic, PacketBuf};
@@ -16,8 +16,10 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::generate::Generated;
 use crate::list::Listing;
+use crate::log::Before;
 use crate::mail::Ends;
 use crate::neighbors::Parked;
+use crate::watch::Watched;
 
 /// Sources of packets beside the receive queues: packets the worker made, the local host, other workers, and datagrams
 /// that came in pieces.
@@ -83,6 +85,11 @@ pub struct Worker<N: Nic> {
     pub(crate) batch: Batch<N::Buf>,
     pub(crate) generated: heapless::Deque<Generated<N::Buf>, 64>,
     pub(crate) listing: Option<Listing>,
+    pub(crate) beside: Beside,
+    pub(crate) notes: Notes,
+    pub(crate) before: Before,
+    pub(crate) watched: Watched,
+    pub(crate) watched_so_far: u32,
     pub(crate) dice: u64,
     pub(crate) secrets: Secrets,
     /// Segments that the packet at hand brought about; empty between packets.
@@ -145,6 +152,11 @@ impl<N: Nic> Worker<N> {
             batch: Batch::new(),
             generated: heapless::Deque::new(),
             listing: None,
+            beside: Beside::new(setup.states_capacity),
+            notes: Notes::default(),
+            before: Before::new(),
+            watched: Watched::default(),
+            watched_so_far: 0,
             dice: setup.dice_seed | 1,
             secrets: Secrets::new(setup.secret),
             answers: Answers::new(),
@@ -164,6 +176,9 @@ impl<N: Nic> Worker<N> {
             }
             work = true;
             self.describe(now_ms);
+            if self.watched.left > 0 {
+                self.watch(now_ms);
+            }
             self.steer();
             self.gather();
             self.look_up();

@@ -14,7 +14,7 @@ use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
 use state::State;
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
-use worker::{Carried, Config, ControlEnds, Worker, WorkerPort, WorkerSetup};
+use worker::{Carried, Config, ControlEnds, LogRecord, Worker, WorkerPort, WorkerSetup};
 
 use crate::packet::{self, Packet};
 use crate::policy::{self, Slots};
@@ -655,6 +655,25 @@ impl Rig {
             w.states().iter_from(0).map(|(_, st)| st.clone()).collect()
         };
         self.workers.iter().flat_map(of).collect()
+    }
+
+    /// What was logged since the last call, worker by worker.
+    pub fn logged(&mut self) -> Vec<LogRecord> {
+        let mut records = Vec::new();
+        for control in &mut self.control {
+            while let Some(record) = control.log.pop() {
+                records.push(record);
+            }
+        }
+        records
+    }
+
+    /// Log records written, and lost.
+    pub fn log_counters(&self) -> (u64, u64) {
+        let sum = |of: fn(&worker::Counters) -> &sync::Counter| {
+            self.control.iter().map(|c| of(&c.counters).get()).sum()
+        };
+        (sum(|c| &c.logged), sum(|c| &c.log_lost))
     }
 
     /// How many packets workers have handed each other.

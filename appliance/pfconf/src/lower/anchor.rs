@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ruleset::{ANCHOR_DEPTH_MAX, Action, AnchorId, BlockReply};
+use ruleset::{ANCHOR_DEPTH_MAX, Action, AnchorId, BlockReply, RuleNr};
 
 use super::Lowering;
 use crate::Built;
@@ -93,7 +93,7 @@ impl<'r> Anchors<'r> {
             full: None,
         };
         flat.lower(lowering);
-        flat.put("", 0);
+        flat.put("", 0, None);
         if let Some(span) = flat.full {
             let text = format!("the anchors called here have more than {rules_max} rules together");
             lowering.error(span, "anchors-too-large", text);
@@ -203,7 +203,7 @@ impl Flat<'_, '_> {
     }
 
     /// Puts the rules of an anchor here. `depth` anchors are around it.
-    fn put(&mut self, path: &str, depth: usize) {
+    fn put(&mut self, path: &str, depth: usize, caller: Option<RuleNr>) {
         let anchors = self.anchors;
         let Some(body) = anchors.bodies.get(path) else {
             return;
@@ -218,7 +218,11 @@ impl Flat<'_, '_> {
                 return;
             }
             let at = self.rules.len();
-            self.rules.push(self.lowered[body.first + n].clone());
+            let rule_there = self.lowered[body.first + n].clone();
+            self.rules.push(ruleset::Rule {
+                caller,
+                ..rule_there
+            });
             self.numbers.push((body.first + n) as u32);
             if let RuleKind::Anchor { call, .. } = &rule.kind {
                 self.call(call, at, depth);
@@ -234,7 +238,7 @@ impl Flat<'_, '_> {
             return;
         }
         for path in self.anchors.called(call) {
-            self.put(path, depth + 1);
+            self.put(path, depth + 1, Some(RuleNr(at as u32)));
         }
         self.rules[at].action = Action::Anchor {
             end: self.rules.len() as u32,

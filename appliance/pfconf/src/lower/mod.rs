@@ -132,6 +132,9 @@ impl<'a> Lowering<'a> {
             rules,
             // Built for the interfaces there are, when the ruleset is published.
             index: None,
+            // Known when the slots have been given.
+            logs: false,
+            by_slot: Vec::new(),
             anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),
@@ -210,6 +213,7 @@ impl<'a> Lowering<'a> {
             lowered.tag = self.tag(name, rule.span);
         }
         lowered.actions = actions::actions(rule);
+        lowered.log_to = rule.log.as_ref().map_or(0, |log| log.to);
         lowered.allow_opts = rule.allow_opts;
         lowered.keep_state = match rule.keep {
             KeepKind::No => KeepState::No,

@@ -112,7 +112,7 @@ fn a_rule_of_an_anchor_that_is_called_twice_counts_in_one_place() {
             &there,
             &[("sim1", there.hop())],
             "received passed searches 2 sim0.in4.pass sim1.out4.pass r0.evals 2 r1.evals 2 r3.evals 2
-             r2.evals 2 r2.in r2.out r2.made 2",
+             r2.evals 2 r2.in r2.out r2.made 2 r1.in r3.out",
         );
     });
 }
@@ -131,11 +131,11 @@ fn a_reload_that_changes_an_anchor_leaves_states_and_counters_of_other_rules() {
             "sim1",
             &back,
             &[("sim0", back.hop())],
-            "received passed searches sim1.in4.pass sim0.out4.pass r0.in r2.out",
+            "received passed searches sim1.in4.pass sim0.out4.pass r0.in r1.out r2.out",
         );
         rig.send("sim0", &udp(&at(A, 1001), &at(B, 53)));
         rig.counted(
-            "received searches sim0.in4.block drop:match r0.evals r1.evals r2.evals r3.evals r3.in",
+            "received searches sim0.in4.block drop:match r0.evals r1.evals r1.in r2.evals r3.evals r3.in",
         );
     });
 }

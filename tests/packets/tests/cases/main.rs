@@ -9,6 +9,7 @@ mod fragment_join;
 mod local;
 mod neighbor;
 mod overload;
+mod pflog;
 mod reload;
 mod state;
 mod tcp;

@@ -1,0 +1,57 @@
+//! Rules beside the one that made a state: match rules that applied to its first packet, and the anchor rule that led
+//! to it. Every packet of the state counts on them, too (pf.conf(5), "match"). A table of its own next to the states,
+//! read only for states that have any.
+
+use alloc::boxed::Box;
+
+use ruleset::{Direction, RuleMatch, RuleSlot, Ruleset};
+use state::StateIdx;
+
+use crate::Counters;
+
+/// Rules beside its own that a state counts on; further ones apply, uncounted.
+pub const BESIDE_MAX: usize = 8;
+
+/// Slots of rules by state.
+#[derive(Debug)]
+pub struct Beside {
+    slots: Box<[[RuleSlot; BESIDE_MAX]]>,
+}
+
+impl Beside {
+    /// Room for as many states as the table has places.
+    pub fn new(states: usize) -> Self {
+        Beside {
+            slots: (0..states)
+                .map(|_| [RuleSlot::DEFAULT_RULE; BESIDE_MAX])
+                .collect(),
+        }
+    }
+
+    /// A state was made by what `found` says. True if it has rules beside its own.
+    pub fn set(&mut self, idx: StateIdx, ruleset: &Ruleset, found: &RuleMatch) -> bool {
+        let Some(place) = self.slots.get_mut(idx.0 as usize) else {
+            return false;
+        };
+        let rules = found.matched.iter().chain(&found.anchor);
+        let slots = rules.filter_map(|nr| Some(ruleset.rules.get(nr.0 as usize)?.slot));
+        let mut slots = slots.filter(|slot| *slot != RuleSlot::DEFAULT_RULE);
+        *place = core::array::from_fn(|_| slots.next().unwrap_or_default());
+        place[0] != RuleSlot::DEFAULT_RULE
+    }
+
+    /// The rules beside a state's own.
+    pub fn of(&self, idx: StateIdx) -> impl Iterator<Item = RuleSlot> + '_ {
+        let slots = self.slots.get(idx.0 as usize).into_iter().flatten();
+        slots
+            .copied()
+            .take_while(|slot| *slot != RuleSlot::DEFAULT_RULE)
+    }
+
+    /// A packet of the state counts.
+    pub fn count(&self, idx: StateIdx, counters: &Counters, direction: Direction, bytes: u64) {
+        for slot in self.of(idx) {
+            counters.rule(slot).traffic[direction.index()].one(bytes);
+        }
+    }
+}
