@@ -102,6 +102,11 @@ fn comparable(rule: &Rule, ignore: Ignore) -> Rule {
     for host in pools.into_iter().flatten().flat_map(|pool| &mut pool.hosts) {
         host.span = Span::default();
     }
+    // pfctl leaves these three out of every comparison: of two rules that differ only here it drops one. Nobody passes
+    // or is blocked by that, and its users expect its text.
+    rule.scrub.max_mss = 0;
+    rule.scrub.min_ttl = 0;
+    rule.set_tos = rule.set_tos.map(|_| 0);
     if ignore >= Ignore::Addresses {
         rule.src.addr = Addr::Any;
         rule.dst.addr = Addr::Any;

@@ -223,5 +223,9 @@ pub(crate) fn verdict(ruleset: &Ruleset, facts: &Facts) -> String {
             .map_or("?", String::as_str),
     };
     let decided = rule.map(|r| (r.action, r.keep_state, r.allow_opts));
-    format!("{decided:?} tag {tag:?} {:?}", found.actions)
+    // pfctl's optimizer, which is the model, takes rules that differ only in these for the same.
+    let mut actions = found.actions;
+    (actions.max_mss, actions.min_ttl, actions.tos) = (0, 0, 0);
+    actions.flags.remove(ruleset::ActionFlags::SET_TOS);
+    format!("{decided:?} tag {tag:?} {actions:?}")
 }
