@@ -11,7 +11,7 @@ use crate::source::Span;
 use crate::{Files, Options};
 
 /// Most rules of a compilation, anchors included.
-pub(crate) const RULES_MAX: usize = 1_000_000;
+pub(crate) const RULES_MAX: usize = 500_000;
 
 /// Most combinations of list items that a compilation tries.
 pub(crate) const COMBINATIONS_MAX: usize = 8_000_000;
@@ -150,17 +150,20 @@ impl<'a> Builder<'a> {
         self.fail_hint(span, "unsupported", text, hint)
     }
 
-    /// Appends a rule to the ruleset that is being built.
-    pub(crate) fn append(&mut self, mut rule: Rule) {
-        self.rules_count += 1;
-        let Some(rules) = self.rulesets.last_mut() else {
-            return;
-        };
-        rule.label = rule.label.filter(|label| !label.is_empty());
-        rules.push(rule);
+    /// Appends rules to the ruleset that is being built.
+    pub(crate) fn append(&mut self, mut rules: Vec<Rule>) {
+        self.rules_count += rules.len();
+        for rule in &mut rules {
+            rule.label.take_if(|label| label.is_empty());
+        }
+        match self.rulesets.last_mut() {
+            // A single list can make all the rules there are: they stay where they are.
+            Some(all) if all.is_empty() => *all = rules,
+            Some(all) => all.append(&mut rules),
+            None => {}
+        }
     }
 
-    /// The table that a rule of the present anchor means: the anchor's own, or that of the main ruleset.
     pub(crate) fn table_named(&self, name: &str) -> Option<&Table> {
         let of = |anchor: &str| self.table_index.get(&(anchor.into(), name.into()));
         let n = of(&self.anchor_path).or_else(|| of(""))?;

@@ -225,7 +225,8 @@ impl Lexer {
         let span = self.span(dollar.start, end);
         let Some(text) = macros.value(&name) else {
             let text = format!("macro '{name}' not defined");
-            let message = Message::error("undefined-macro", span, text).hint(macros.near(&name));
+            let message =
+                Message::error("undefined-macro", span, text).hint(macros.near(&name, messages));
             messages.add(message.pfctl_line(self.line));
             return Err(span);
         };

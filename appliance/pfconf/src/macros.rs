@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::message::Messages;
 use crate::words::nearest;
 
 /// What the names stand for at this point of the file; the last definition above a use counts.
@@ -65,7 +66,10 @@ impl Macros {
     }
 
     /// A hint for a name that nobody defined.
-    pub(crate) fn near(&self, name: &str) -> Option<String> {
+    pub(crate) fn near(&self, name: &str, messages: &Messages) -> Option<String> {
+        if !messages.want_hints() {
+            return None;
+        }
         let mut names: Vec<&str> = self.values.keys().map(String::as_str).collect();
         names.sort_unstable();
         nearest(name, names).map(|n| format!("did you mean '${n}'?"))

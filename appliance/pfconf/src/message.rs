@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use crate::diag::{Diagnostic, Severity};
 use crate::source::{Sources, Span};
+use crate::words::nearest;
 
 /// Who hears a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,10 +71,14 @@ impl Message {
     }
 }
 
+/// A moment in the life of [`Messages`].
+pub(crate) struct Mark(usize, usize);
+
 /// All messages of a compilation, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     pub(crate) list: Vec<Message>,
+    errors: usize,
     /// pfctl has lost this line while it recovered from an error in the line before: only a person hears of it.
     pub(crate) deaf: bool,
 }
@@ -82,6 +87,12 @@ impl Messages {
     /// Most messages kept; a file with more errors than this is not a configuration.
     const MAX: usize = 10_000;
 
+    /// Most messages when a warning is still kept: an error always finds room.
+    const MAX_FOR_WARNINGS: usize = 5_000;
+
+    /// After so many messages nobody is served by a search for what each may have meant.
+    const MAX_FOR_HINTS: usize = 500;
+
     pub(crate) fn add(&mut self, mut message: Message) {
         if self.deaf {
             match message.audience {
@@ -89,18 +100,50 @@ impl Messages {
                 _ => message.audience = Audience::Person,
             }
         }
-        if self.list.len() < Self::MAX {
+        let error = message.severity == Severity::Error;
+        self.errors += usize::from(error);
+        let most = if error {
+            Self::MAX
+        } else {
+            Self::MAX_FOR_WARNINGS
+        };
+        if self.list.len() < most {
             self.list.push(message);
         }
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.list.iter().any(|m| m.severity == Severity::Error)
+        self.errors > 0
     }
 
+    /// Errors so far, those that were not kept among them.
     pub(crate) fn error_count(&self) -> usize {
-        let errors = self.list.iter();
-        errors.filter(|m| m.severity == Severity::Error).count()
+        self.errors
+    }
+
+    /// This moment, to come back to.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.list.len(), self.errors)
+    }
+
+    /// Forgets what was said since `mark`.
+    pub(crate) fn forget_since(&mut self, mark: Mark) {
+        self.list.truncate(mark.0);
+        self.errors = mark.1;
+    }
+
+    /// False once there are so many messages that looking for near misses only costs time.
+    pub(crate) fn want_hints(&self) -> bool {
+        self.list.len() < Self::MAX_FOR_HINTS
+    }
+
+    /// The candidate that was probably meant by `word`, for a hint.
+    pub(crate) fn near<'a>(
+        &self,
+        word: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        self.want_hints().then(|| nearest(word, candidates))?
     }
 
     /// What a person reads.

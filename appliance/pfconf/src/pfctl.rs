@@ -7,7 +7,7 @@ use ruleset::Timeout;
 
 use crate::environment::Known;
 use crate::message::Messages;
-use crate::policy::{Addr, Pool, Rule, RuleKind, Table};
+use crate::policy::{Addr, Pool, Rule, RuleKind, Shared, Table};
 use crate::print::{Counts, Style, print_rule, print_rules};
 use crate::settings::Settings;
 use crate::{Built, Environment, Files, Front, Options, Reach};
@@ -509,7 +509,7 @@ fn for_each_rule(rules: &[Rule], f: &mut dyn FnMut(&Rule)) {
 /// Tables that a rule names.
 fn tables_of(rule: &Rule) -> Vec<String> {
     let pools = [&rule.nat, &rule.rdr].into_iter().flatten();
-    let pools: Vec<&Pool> = pools.chain(rule.route.as_ref().map(|r| &r.1)).collect();
+    let pools: Vec<&Shared<Pool>> = pools.chain(rule.route.as_ref().map(|r| &r.1)).collect();
     let targets = pools.iter().flat_map(|pool| &pool.hosts).map(|h| &h.addr);
     let addresses = [&rule.src.addr, &rule.dst.addr].into_iter().chain(targets);
     let named = addresses.filter_map(|addr| match addr {

@@ -1,6 +1,9 @@
 //! Rules after expansion: every list is gone, every address is known, and names are kept where the print needs
 //! them. `expand` makes them, `check` judges them, `print` and `lower` read them.
 
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
 use ruleset::{Af, Direction, PortOp, PortRange, Timeout};
 
 use crate::ast::{
@@ -145,6 +148,30 @@ pub(crate) struct AnchorCall {
     pub(crate) children: bool,
 }
 
+/// What few rules have, and what all rules of one list have in common: one copy until one of them changes it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Shared<T>(Rc<T>);
+
+impl<T> From<T> for Shared<T> {
+    fn from(value: T) -> Self {
+        Shared(Rc::new(value))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Clone> DerefMut for Shared<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Rc::make_mut(&mut self.0)
+    }
+}
+
 /// What kind of rule it is.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum RuleKind {
@@ -229,7 +256,7 @@ pub(crate) struct Rule {
     pub(crate) delay: Option<u16>,
     pub(crate) queue: Option<(String, Option<String>)>,
     pub(crate) keep: KeepKind,
-    pub(crate) state: StateOpts,
+    pub(crate) state: Shared<StateOpts>,
     pub(crate) probability: Option<u32>,
     pub(crate) fragment: bool,
     pub(crate) scrub: ScrubOpts,
@@ -242,9 +269,9 @@ pub(crate) struct Rule {
     pub(crate) divert: Option<Divert>,
     /// Family after `af-to`.
     pub(crate) naf: Option<Af>,
-    pub(crate) nat: Option<Pool>,
-    pub(crate) rdr: Option<Pool>,
-    pub(crate) route: Option<(RouteKind, Pool)>,
+    pub(crate) nat: Option<Shared<Pool>>,
+    pub(crate) rdr: Option<Shared<Pool>>,
+    pub(crate) route: Option<(RouteKind, Shared<Pool>)>,
     pub(crate) state_limiter: Option<LimiterUse>,
     pub(crate) source_limiter: Option<LimiterUse>,
     pub(crate) ridentifier: Option<u32>,
@@ -257,7 +284,7 @@ pub(crate) struct Rule {
 
 /// Places of options by the name that messages give them. Rules are equal wherever their options stand.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(pub(crate) std::rc::Rc<Vec<(&'static str, Span)>>);
+pub(crate) struct Places(pub(crate) Rc<Vec<(&'static str, Span)>>);
 
 impl PartialEq for Places {
     fn eq(&self, _: &Places) -> bool {
@@ -322,7 +349,7 @@ impl Rule {
             delay: None,
             queue: None,
             keep: KeepKind::No,
-            state: StateOpts::default(),
+            state: Shared::default(),
             probability: None,
             fragment: false,
             scrub: ScrubOpts::default(),

@@ -75,16 +75,18 @@ impl Builder<'_> {
     pub(crate) fn apply_targets(&mut self, rule: &mut Rule, targets: &Targets) {
         let af = |rule: &Rule| rule.naf.or(rule.af);
         if let Some(nat) = &targets.nat {
-            rule.nat = self.redirect_pool(nat, af(rule), rule, PoolUse::Nat).ok();
+            let pool = self.redirect_pool(nat, af(rule), rule, PoolUse::Nat);
+            rule.nat = pool.ok().map(Into::into);
         }
         if let Some(rdr) = &targets.rdr {
-            rule.rdr = self.redirect_pool(rdr, af(rule), rule, PoolUse::Rdr).ok();
+            let pool = self.redirect_pool(rdr, af(rule), rule, PoolUse::Rdr);
+            rule.rdr = pool.ok().map(Into::into);
         }
         if let Some(route) = &targets.route {
             let spec = &route.spec;
             let af = self.route_family(rule, route);
             let pool = self.pool(&route.hosts, &spec.pool, af, PoolUse::Route, spec.span);
-            rule.route = pool.ok().map(|pool| (spec.kind, pool));
+            rule.route = pool.ok().map(|pool| (spec.kind, pool.into()));
         }
     }
 
@@ -342,9 +344,8 @@ impl Builder<'_> {
             ..lists.items()
         };
         for (base, lists) in [(out, out_lists), (inward, in_lists)] {
-            for rule in self.expand(&base, &lists)? {
-                self.append(rule);
-            }
+            let rules = self.expand(&base, &lists)?;
+            self.append(rules);
         }
         Ok(())
     }

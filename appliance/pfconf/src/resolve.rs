@@ -11,7 +11,6 @@ use crate::environment::{EnvAddress, EnvInterface, Known};
 use crate::message::{Audience, Message};
 use crate::policy::{Addr, Dynamic, Host, IdRange, Modifiers};
 use crate::source::Span;
-use crate::words::nearest;
 
 /// The error has been said.
 #[derive(Debug)]
@@ -141,7 +140,9 @@ impl Builder<'_> {
             let mut hosts: Vec<&str> = self.known.env.hosts.keys().map(String::as_str).collect();
             hosts.sort_unstable();
             names.extend(hosts);
-            nearest(base, names).map(|n| format!("did you mean '{n}'?"))
+            self.messages
+                .near(base, names)
+                .map(|n| format!("did you mean '{n}'?"))
         };
         self.fail_host(span, format!("no IP address found for {text}"), hint)
     }
@@ -238,7 +239,8 @@ impl Builder<'_> {
         // Another number of the same driver is no slip of the pen.
         let class = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         let slip = |near: &&str| name[..class(name)] != near[..class(near)];
-        let hint = match nearest(name, names.iter().copied()).filter(slip) {
+        let near = self.messages.near(name, names.iter().copied());
+        let hint = match near.filter(slip) {
             Some(near) => format!("did you mean '{near}'?"),
             None => format!("known here: {}", names.join(" ")),
         };
@@ -287,7 +289,7 @@ impl Builder<'_> {
         if let Some(port) = self.known.service(text) {
             return Ok(port);
         }
-        let near = nearest(text, self.known.service_names());
+        let near = self.messages.near(text, self.known.service_names());
         let hint = near.map(|n| format!("did you mean '{n}'?"));
         Err(self.fail_hint(span, "port", format!("unknown port {text}"), hint))
     }
@@ -304,7 +306,7 @@ impl Builder<'_> {
                 Some(n) => Ok(n),
                 None => {
                     let names = self.known.env.protocols.iter();
-                    let near = nearest(name, names.map(|p| p.0.as_str()));
+                    let near = self.messages.near(name, names.map(|p| p.0.as_str()));
                     let hint = near.map(|n| format!("did you mean '{n}'?"));
                     let text = format!("unknown protocol {name}");
                     Err(self.fail_hint(proto.span, "proto", text, hint))

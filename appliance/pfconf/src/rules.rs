@@ -104,9 +104,8 @@ impl Builder<'_> {
         if stmt.opts.binat.is_some() {
             return self.binat(&base, &lists, &stmt.opts);
         }
-        for rule in self.expand(&base, &lists)? {
-            self.append(rule);
-        }
+        let rules = self.expand(&base, &lists)?;
+        self.append(rules);
         Ok(())
     }
 
@@ -248,7 +247,7 @@ impl Builder<'_> {
             let known = self.queues.list.iter().any(|q| q.name == name.text);
             if !known && !self.altq {
                 let names = self.queues.list.iter().map(|q| q.name.as_str());
-                let near = crate::words::nearest(&name.text, names);
+                let near = self.messages.near(&name.text, names);
                 let hint = match near {
                     Some(near) => format!("did you mean '{near}'?"),
                     None => "queues must be defined above the rules that name them".into(),
@@ -270,12 +269,12 @@ impl Builder<'_> {
         match &opts.keep {
             Some(keep) => {
                 base.keep = keep.kind;
-                base.state = self.state_opts(&keep.opts)?;
+                base.state = self.state_opts(&keep.opts)?.into();
             }
             None if passes => {
                 base.keep = KeepKind::Keep;
                 let defaults = self.state_defaults.clone().unwrap_or_default();
-                base.state = self.state_opts(&defaults)?;
+                base.state = self.state_opts(&defaults)?.into();
             }
             None => {}
         }
@@ -471,9 +470,8 @@ impl Builder<'_> {
         self.check_anchor(&stmt.opts, whole.span)?;
         self.choose_family(&mut base, &lists);
         base.body = body;
-        for rule in self.expand(&base, &lists)? {
-            self.append(rule);
-        }
+        let rules = self.expand(&base, &lists)?;
+        self.append(rules);
         Ok(())
     }
 
@@ -545,7 +543,7 @@ impl Builder<'_> {
 
     /// An interface without addresses gives no rules.
     fn interface_hosts(&mut self, text: &str, span: Span) -> Vec<Host> {
-        let before = self.messages.list.len();
+        let before = self.messages.mark();
         let host = crate::ast::Host {
             kind: crate::ast::HostKind::Name {
                 text: text.into(),
@@ -556,7 +554,7 @@ impl Builder<'_> {
             span,
         };
         let found = self.host(&host).unwrap_or_default();
-        self.messages.list.truncate(before);
+        self.messages.forget_since(before);
         found
     }
 
@@ -578,9 +576,8 @@ impl Builder<'_> {
             src,
             ..Lists::default()
         };
-        for rule in self.expand(base, &lists)? {
-            self.append(rule);
-        }
+        let rules = self.expand(base, &lists)?;
+        self.append(rules);
         Ok(())
     }
 

@@ -101,7 +101,7 @@ impl Builder<'_> {
             return Some(vec![found]);
         }
         // Interfaces and host names; what goes wrong is said by the caller.
-        let before = self.messages.list.len();
+        let before = self.messages.mark();
         let host = ast::Host {
             kind: HostKind::Name {
                 text: text.into(),
@@ -113,7 +113,7 @@ impl Builder<'_> {
         };
         let found = self.host(&host).ok();
         if found.is_none() {
-            self.messages.list.truncate(before);
+            self.messages.forget_since(before);
         }
         found
     }

@@ -40,9 +40,7 @@ impl Builder<'_> {
         self.old_translation = true;
         let rules = self.expand(&base, &lists);
         self.old_translation = false;
-        for rule in rules? {
-            self.append(rule);
-        }
+        self.append(rules?);
         Ok(())
     }
 
@@ -105,7 +103,7 @@ impl Builder<'_> {
                             ..ether.clone()
                         });
                         self.check_rule_limit(1, span)?;
-                        self.append(rule);
+                        self.append(vec![rule]);
                     }
                 }
             }
@@ -125,9 +123,8 @@ impl Builder<'_> {
         base.tag = stmt.tag.as_ref().map(|t| t.text.clone());
         base.tagged = stmt.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
         self.choose_family(&mut base, &lists);
-        for rule in self.expand(&base, &lists)? {
-            self.append(rule);
-        }
+        let rules = self.expand(&base, &lists)?;
+        self.append(rules);
         Ok(())
     }
 }

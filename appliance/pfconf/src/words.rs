@@ -1,5 +1,7 @@
 //! The reserved words of pf.conf, and the search for the word that was probably meant.
 
+use crate::message::Messages;
+
 /// Reserved words of OpenBSD's grammar; a bare one is never taken as a name. Sorted, for the search.
 pub(crate) const RESERVED: &[&str] = &[
     "af-to",
@@ -149,6 +151,8 @@ pub(crate) fn nearest<'a>(
     candidates
         .into_iter()
         .filter(|c| *c != word && c.len() <= NEAR_LEN_MAX)
+        // Each surplus byte of a word of ASCII is an edit; the search need not look closer.
+        .filter(|c| !c.is_ascii() || !word.is_ascii() || c.len().abs_diff(word.len()) <= allowed)
         .map(|c| (distance(word, c), c))
         .filter(|(d, c)| *d <= allowed && *d < c.chars().count())
         .min_by_key(|(d, _)| *d)
@@ -156,8 +160,10 @@ pub(crate) fn nearest<'a>(
 }
 
 /// A hint that names the nearest reserved word.
-pub(crate) fn near_keyword(word: &str) -> Option<String> {
-    nearest(word, RESERVED.iter().copied()).map(|k| format!("did you mean '{k}'?"))
+pub(crate) fn near_keyword(word: &str, messages: &Messages) -> Option<String> {
+    messages
+        .near(word, RESERVED.iter().copied())
+        .map(|k| format!("did you mean '{k}'?"))
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbors (optimal string alignment).

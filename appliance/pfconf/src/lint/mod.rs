@@ -160,8 +160,8 @@ fn answers_of(rule: &Rule) -> Rule {
 /// Tables that rules ask, with the first rule, and tables that rules fill.
 fn collect(rules: &[Rule], used: &mut Vec<(String, Span)>, filled: &mut HashSet<String>) {
     for rule in rules {
-        let route = rule.route.as_ref().map(|(_, pool)| pool);
-        let pools: [Option<&Pool>; 3] = [rule.nat.as_ref(), rule.rdr.as_ref(), route];
+        let route = rule.route.as_ref().map(|(_, pool)| &**pool);
+        let pools: [Option<&Pool>; 3] = [rule.nat.as_deref(), rule.rdr.as_deref(), route];
         let targets = pools.into_iter().flatten().flat_map(|pool| &pool.hosts);
         let ends = [&rule.src.addr, &rule.dst.addr];
         for addr in ends.into_iter().chain(targets.map(|host| &host.addr)) {

@@ -159,7 +159,7 @@ impl Parser<'_> {
 
     /// The word is already taken, so the message must point back at it.
     fn unknown_opt(&mut self, word: &str, start: Span) -> crate::parse::Reported {
-        let near = crate::words::nearest(word, OPTION_WORDS.iter().copied());
+        let near = self.messages.near(word, OPTION_WORDS.iter().copied());
         let hint = match HEAD_WORDS.contains(&word) {
             true => Some(format!("'{word}' stands before the options: {HEAD_ORDER}")),
             false => near.map(|w| format!("did you mean '{w}'?")),

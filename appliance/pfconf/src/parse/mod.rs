@@ -30,7 +30,7 @@ use crate::lex::{Lexer, Tok, Token, echo_of_lexical_error};
 use crate::macros::Macros;
 use crate::message::{Audience, Message, Messages};
 use crate::source::{Sources, Span};
-use crate::words::{near_keyword, nearest};
+use crate::words::near_keyword;
 
 /// Most files that may include each other.
 pub(crate) const INCLUDE_DEPTH_MAX: usize = 16;
@@ -271,7 +271,7 @@ impl<'a> Parser<'a> {
         }
         let text = format!("syntax error at {}", self.tok.shown());
         let hint = match &self.tok.tok {
-            Tok::Word(w) => near_keyword(w).filter(|_| self.tok.name().is_some()),
+            Tok::Word(w) if self.tok.name().is_some() => near_keyword(w, self.messages),
             Tok::Char(0xe2) => Some("typographic quotes are no quotes: use \"".into()),
             Tok::Char(b'\r') => Some("the file has DOS line ends".into()),
             _ => None,
@@ -288,7 +288,7 @@ impl<'a> Parser<'a> {
     /// The next token is a word where one of `words` must stand.
     fn unexpected_word(&mut self, words: &[&str]) -> Reported {
         let near = match &self.tok.tok {
-            Tok::Word(w) => nearest(w, words.iter().copied()),
+            Tok::Word(w) => self.messages.near(w, words.iter().copied()),
             _ => None,
         };
         match near {

@@ -3,7 +3,6 @@
 use super::{INCLUDE_DEPTH_MAX, Parsed, Parser, Reported};
 use crate::ast::{Node, Stmt, Text};
 use crate::lex::{Lexer, Tok};
-use crate::words::nearest;
 
 /// Where a statement stands: inside the braces of an anchor not all are allowed.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -164,7 +163,7 @@ impl Parser<'_> {
 
     fn no_statement(&mut self) -> Reported {
         let near = match &self.tok.tok {
-            Tok::Word(w) => nearest(w, FIRST_WORDS.iter().copied()),
+            Tok::Word(w) => self.messages.near(w, FIRST_WORDS.iter().copied()),
             _ => None,
         };
         let hint = near.map(|w| format!("did you mean '{w}'?"));
