@@ -56,6 +56,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) brace_anchors: u32,
     /// What `pfctl -v` prints while it reads: macros, options, tables.
     pub(crate) output: String,
+    /// A bound of the compilation was passed, and that has been said.
     pub(crate) failed: bool,
     /// A rule of the old dialect is being built: its lists of targets stay lists.
     pub(crate) old_translation: bool,

@@ -346,9 +346,15 @@ impl Reading<'_> {
         let mut next = 0;
         while let Some(load) = builder.anchor_loads.get(next).cloned() {
             next += 1;
-            let text = self.files.read(&load.file.text);
-            let fits = text.filter(|t| t.len() <= SOURCE_BYTES_MAX && next <= ANCHOR_LOADS_MAX);
-            let Some(text) = fits else {
+            if builder.failed {
+                // A bound was passed: nothing more will come of it.
+                return;
+            }
+            let read = match next <= ANCHOR_LOADS_MAX {
+                true => self.files.read(&load.file.text),
+                false => None,
+            };
+            let Some(text) = read.filter(|t| self.sources.have_room_for(t.len())) else {
                 let text = format!("cannot load anchor from {}", load.file.text);
                 let message = Message::error("anchor-file", load.file.span, text);
                 self.messages.add(message.pfctl_line(load.line));

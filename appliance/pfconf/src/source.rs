@@ -85,8 +85,14 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Most bytes of one text: positions are 32 bits.
-    pub(crate) const BYTES_MAX: usize = 1 << 30;
+    /// Most texts: files that include each other twice double with every level.
+    const FILES_MAX: usize = 4096;
+
+    /// True if one more text of this length may be opened, as far as the whole compilation is concerned.
+    pub(crate) fn have_room_for(&self, len: usize) -> bool {
+        let all: usize = self.files.iter().map(|file| file.text.len()).sum();
+        self.files.len() < Self::FILES_MAX && all + len <= crate::SOURCE_BYTES_MAX
+    }
 
     pub(crate) fn open(&mut self, name: &str, text: Vec<u8>) -> FileId {
         self.files.push(SourceFile::new(name, text));

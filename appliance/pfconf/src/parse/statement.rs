@@ -209,8 +209,8 @@ impl Parser<'_> {
             let text = format!("failed to include file {}", file.text);
             return Err(self.fail(file.span, "include-file", text));
         };
-        if text.len() > crate::source::Sources::BYTES_MAX {
-            let text = format!("{} is too large", file.text);
+        if !self.sources.have_room_for(text.len()) {
+            let text = format!("{}: too many or too large files", file.text);
             return Err(self.fail(file.span, "include-size", text));
         }
         let id = self.sources.open(&file.text, text);
