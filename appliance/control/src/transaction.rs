@@ -271,13 +271,7 @@ fn own_timeouts(rules: &[Rule], general: &Timeouts) -> Vec<(RuleSlot, Timeouts)>
     let own = rules
         .iter()
         .filter(|rule| !rule.state.timeouts.is_empty())
-        .map(|rule| {
-            let mut timeouts = *general;
-            for (class, seconds) in &rule.state.timeouts {
-                timeouts.set(*class, *seconds);
-            }
-            (rule.slot, timeouts)
-        });
+        .map(|rule| (rule.slot, general.for_rule(&rule.state.timeouts)));
     let mut all: Vec<(RuleSlot, Timeouts)> = own.collect();
     all.sort_by_key(|(slot, _)| *slot);
     // An anchor that is called twice has its rules twice.

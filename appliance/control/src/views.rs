@@ -308,8 +308,11 @@ impl Api for Control {
             rules: slots.zip(&self.shown.rules).collect(),
             now: state::table::ticks(self.clock.now_ms()),
         };
+        let total = self.shared.states.get();
         let view = |(worker, st): &(u16, State)| {
-            cx.view(*worker, st, filter::timeout_s(&config.ruleset, st))
+            let of_rule = || self.fleet.states_on(st.rule);
+            let life = filter::lifetime::lifetime_s(&config.ruleset, st, total, of_rule);
+            cx.view(*worker, st, life)
         };
         found.iter().map(view).collect()
     }

@@ -270,10 +270,6 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
         let text = "limiter is not supported yet";
         messages.add(Message::error("unsupported", *span, text));
     }
-    if let Some(span) = built.settings.syncookies {
-        let text = "set syncookies is not supported yet";
-        messages.add(Message::error("unsupported", span, text));
-    }
 }
 
 fn calls(rule: &policy::Rule) -> Option<String> {

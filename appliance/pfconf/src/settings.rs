@@ -1,6 +1,6 @@
 //! `set …`: what the options of a ruleset are after the whole file was read. Read first: pf.conf(5), OPTIONS.
 
-use ruleset::{Limits, Timeout, Timeouts};
+use ruleset::{Limits, SynCookies, Timeout, Timeouts};
 
 use crate::ast::{IfKind, Num, SetOption, Text};
 use crate::build::Builder;
@@ -23,10 +23,19 @@ pub(crate) struct Settings {
     pub(crate) debug: String,
     pub(crate) host_id: Option<u32>,
     pub(crate) ruleset_optimization: Option<String>,
-    /// Where they were switched on.
-    pub(crate) syncookies: Option<Span>,
+    /// Mode, and percentages of the limit of states.
+    syncookies: CookieMode,
     /// Where each option was set, by its name: `limit states`.
     pub(crate) places: Vec<(String, Span)>,
+}
+
+/// `set syncookies`, as written.
+#[derive(Clone, Copy, Debug)]
+enum CookieMode {
+    Never,
+    Always,
+    /// Percent of the limit of states: start, end.
+    Adaptive((u32, u32)),
 }
 
 impl Default for Settings {
@@ -44,7 +53,7 @@ impl Default for Settings {
             debug: "err".into(),
             host_id: None,
             ruleset_optimization: None,
-            syncookies: None,
+            syncookies: CookieMode::Never,
             places: Vec::new(),
         }
     }
@@ -95,6 +104,28 @@ impl Settings {
     /// True if the text sets no adaptive timeout, so that they follow the limit of states.
     pub(crate) fn adaptive_follows_limit(&self) -> bool {
         !self.adaptive_set
+    }
+
+    fn set_syncookies(&mut self, mode: &str, watermarks: Option<(Num, Num)>) {
+        /// pf.conf(5): 25 % and 12 %.
+        const DEFAULT: (u32, u32) = (25, 12);
+        let percent = |(start, end): (Num, Num)| (start.n as u32, end.n as u32);
+        self.syncookies = match mode {
+            "always" => CookieMode::Always,
+            "adaptive" => CookieMode::Adaptive(watermarks.map_or(DEFAULT, percent)),
+            _ => CookieMode::Never,
+        };
+    }
+
+    /// What `set syncookies` says, in states: of the limit that holds in the end.
+    pub(crate) fn final_syncookies(&self) -> SynCookies {
+        match self.syncookies {
+            CookieMode::Never => SynCookies::Never,
+            CookieMode::Always => SynCookies::Always,
+            CookieMode::Adaptive((start, end)) => {
+                SynCookies::adaptive(self.limits.states, start, end)
+            }
+        }
     }
 
     /// The timeouts of the ruleset: unless set, the adaptive ones follow the limit of states (60 % and 120 %).
@@ -215,7 +246,7 @@ impl Builder<'_> {
                 format!("state-policy {word}")
             }
             SetOption::Syncookies { mode, watermarks } => {
-                self.settings.syncookies = (mode.text != "never").then_some(span);
+                self.settings.set_syncookies(&mode.text, *watermarks);
                 syncookies_text(mode, *watermarks)
             }
             SetOption::Timeouts(timeouts) => {

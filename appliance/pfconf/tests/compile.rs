@@ -270,11 +270,6 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
             9,
             "route-to, reply-to and dup-to",
         ),
-        (
-            "pass proto { tcp udp } modulate state",
-            24,
-            "modulate state",
-        ),
         ("pass once", 6, "once"),
         (
             "nat on em0 from any to any -> (em0)",
@@ -282,7 +277,6 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
             "translation in the old syntax",
         ),
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
-        ("set syncookies always", 1, "set syncookies"),
         (
             "pass proto tcp keep state (max-src-conn 9)",
             28,

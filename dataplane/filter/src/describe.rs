@@ -212,6 +212,7 @@ pub fn describe4(
         ip_at: ip_at as u16,
         l4_at: (ip_at + walk.offset) as u16,
         ip_len: length(walk.end + beyond),
+        tag: pd.tag,
         ..PacketDesc::default()
     };
     if walk.is_fragment {
@@ -264,6 +265,7 @@ pub fn describe6(
         ip_at: ip_at as u16,
         l4_at: (ip_at + walk.offset) as u16,
         ip_len: length(walk.end + beyond),
+        tag: pd.tag,
         ..PacketDesc::default()
     };
     if let Some(fragment) = walk.fragment.filter(|_| walk.is_fragment()) {

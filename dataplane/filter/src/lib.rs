@@ -14,6 +14,7 @@ pub mod answer;
 pub mod beside;
 pub mod counters;
 pub mod describe;
+pub mod lifetime;
 pub mod notes;
 pub mod owner;
 pub mod pflog;
@@ -22,6 +23,8 @@ pub mod reassemble;
 pub mod respond;
 pub mod secret;
 pub mod seq;
+pub mod syncookies;
+pub mod synproxy;
 mod tcp;
 pub mod test_rule;
 pub mod test_state;
@@ -35,9 +38,10 @@ pub use reason::Reason;
 pub use reassemble::Reassembler;
 pub use respond::Response;
 pub use secret::Secrets;
+pub use syncookies::Cookies;
 
 use ruleset::{Direction, KifId, KifSet, Ruleset};
-use state::{State, StateFlags, StateTable};
+use state::{State, StateTable};
 use sync::Gauge;
 
 /// What the filter of one core works on.
@@ -64,6 +68,8 @@ pub struct Core<'a> {
     pub beside: &'a mut Beside,
     /// What is told of the packet.
     pub notes: &'a mut Notes,
+    /// Cookies of this core (`set syncookies`).
+    pub cookies: &'a mut Cookies,
 }
 
 /// Counts over all cores. Only creation, removal and the handshakes of states touch them.
@@ -102,14 +108,10 @@ impl Core<'_> {
     }
 }
 
-/// Seconds after which a state in its present class expires: of its rule if that has timeouts of its own.
-pub fn timeout_s(ruleset: &Ruleset, st: &State) -> u32 {
-    let timeouts = if st.flags.contains(StateFlags::OWN_TIMEOUTS) {
-        ruleset.timeouts_of(st.rule)
-    } else {
-        &ruleset.timeouts
-    };
-    timeouts.get(st.timeout)
+/// Seconds after which a state in its present class expires, as far as one core can tell.
+pub fn timeout_s(ruleset: &Ruleset, counters: &Counters, shared: &Shared, st: &State) -> u32 {
+    let of_rule = || counters.rule(st.rule).states.get();
+    lifetime::lifetime_s(ruleset, st, shared.states.get(), of_rule)
 }
 
 /// Counts a removed state off.

@@ -3,13 +3,13 @@
 //!
 //! Read first: pf.conf(5) "STATEFUL FILTERING", `modulate state`; RFC 5961.
 
-use ruleset::{KeepState, Rule, Timeout};
+use ruleset::{Direction, KeepState, Rule, Timeout};
 use state::track::tcp::{self, ACK, RST, SYN};
 use state::{Peer, Segment, State, StateFlags, StateIdx, TcpVerdict};
 
 use crate::answer::{Answers, answer_to};
 use crate::describe::{PROTO_TCP, PacketDesc};
-use crate::{Core, Secrets, Shared, seq};
+use crate::{Core, Passage, Secrets, Shared, seq, synproxy};
 
 /// The sender's side, then the other.
 #[inline]
@@ -28,27 +28,37 @@ pub(crate) fn is_half_open(st: &State) -> bool {
     st.wire.proto() == PROTO_TCP && tcp::is_half_open(&st.peer[0])
 }
 
-/// A new state: counts it as half open, and shifts the numbers of its first segment if its rule says so.
+/// A new state: counts it as half open, and shifts the numbers of its first segment if its rule says so. True if the
+/// box answers in place of the server, and the segment ends here.
 pub(crate) fn begin(
     core: &mut Core<'_>,
     idx: StateIdx,
     frame: &mut [u8],
     pd: &mut PacketDesc,
+    passage: &Passage<'_>,
     rule: &Rule,
-) {
+) -> bool {
     let Some(st) = core.states.get_mut(idx) else {
-        return;
+        return false;
     };
+    // A connection that was picked up in the middle has numbers that both sides know already.
+    let is_first = pd.segment.flags & (SYN | ACK) == SYN;
+    let is_proxied =
+        rule.keep_state == KeepState::Synproxy && is_first && passage.direction == Direction::In;
+    if is_proxied {
+        let mss = synproxy::mss_of(pd, frame);
+        synproxy::begin(st, mss, core.secrets, core.answers);
+        return true;
+    }
     if is_half_open(st) {
         core.shared.half_open.add(1);
     }
-    // A connection that was picked up in the middle has numbers that both sides know already.
-    let is_first = pd.segment.flags & (SYN | ACK) == SYN;
     if rule.keep_state == KeepState::Modulate && is_first {
         let initial = core.secrets.initial(pd, core.now_ms);
         st.peer[0].seq_diff = initial.wrapping_sub(pd.segment.seq).max(1);
         shift(st, true, frame, pd);
     }
+    false
 }
 
 /// Follows a segment, with the windows or without (`sloppy`).

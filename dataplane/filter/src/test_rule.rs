@@ -29,6 +29,8 @@ pub enum RuleTest {
     Block(BlockReply),
     /// It was let through by a rule, and yet cannot pass.
     Drop(Reason),
+    /// It has made a state, and ends here: the box shakes hands in its place.
+    Proxied(StateIdx),
 }
 
 /// Walks the rules for a packet, counts, and creates a state.
@@ -182,8 +184,8 @@ fn pass(
     }
     match create(core, pd, passage, rule, found) {
         Ok(idx) => {
-            if pd.kind == Kind::Tcp {
-                tcp::begin(core, idx, frame, pd, rule);
+            if pd.kind == Kind::Tcp && tcp::begin(core, idx, frame, pd, passage, rule) {
+                return RuleTest::Proxied(idx);
             }
             core.notes.step(Step::MadeState);
             if core.beside.set(idx, core.ruleset, found)
@@ -225,7 +227,7 @@ fn create(
         return Err(Reason::Memory);
     }
     let st = new_state(core, pd, passage, rule, found);
-    let timeout = timeout_s(core.ruleset, &st);
+    let timeout = timeout_s(core.ruleset, core.counters, core.shared, &st);
     match insert(core, st, timeout) {
         Ok(idx) => {
             core.counters.inserts.add(1);

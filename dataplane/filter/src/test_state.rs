@@ -2,11 +2,11 @@
 
 use ruleset::{Direction, Timeout};
 use state::track;
-use state::{Peer, StateFlags, StateIdx, TcpVerdict};
+use state::{Peer, State, StateFlags, StateIdx, TcpVerdict};
 
 use crate::describe::{Kind, PacketDesc};
 use crate::reason::Reason;
-use crate::{Core, Passage, count_removal, seq, tcp, timeout_s};
+use crate::{Core, Passage, count_removal, seq, synproxy, tcp, timeout_s};
 
 /// What the state says of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +38,10 @@ pub fn test_state(
         return StateTest::Drop(Reason::IpOption);
     }
     let forward = passage.direction == st.direction;
+    if pd.kind == Kind::Tcp && synproxy::is_proxying(st) {
+        synproxy::test(st, forward, &pd.segment, core.secrets, core.answers);
+        return StateTest::Drop(Reason::SynProxy);
+    }
     let (verdict, timeout) = match pd.kind {
         Kind::Tcp => tcp::track(core.secrets, core.shared, st, forward, &pd.segment),
         _ => {
@@ -89,9 +93,10 @@ fn change_timeout(core: &mut Core<'_>, idx: StateIdx, timeout: Timeout) {
     let Some(st) = core.states.get_mut(idx) else {
         return;
     };
-    let before = timeout_s(core.ruleset, st);
+    let life = |st: &State| timeout_s(core.ruleset, core.counters, core.shared, st);
+    let before = life(st);
     st.timeout = timeout;
-    let after = timeout_s(core.ruleset, st);
+    let after = life(st);
     if after < before {
         core.states.requeue(idx, after);
     }

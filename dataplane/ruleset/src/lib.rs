@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 pub use actions::{ActionFlags, Actions};
 pub use facts::{Af, Direction, Facts, Fragment};
 pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
-pub use limits::{Limits, Timeout, Timeouts};
+pub use limits::{Limits, SynCookies, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
 pub use rule::{
@@ -59,6 +59,8 @@ pub struct Ruleset {
     pub rule_timeouts: Vec<(RuleSlot, Timeouts)>,
     /// `set limit`.
     pub limits: Limits,
+    /// `set syncookies`.
+    pub syncookies: SynCookies,
     /// `set reassemble`: join IPv4 and IPv6 fragments before filtering.
     pub reassemble: bool,
     /// `set reassemble yes no-df`, which may also follow `no`: IPv4 fragments with "don't fragment" lose that bit instead

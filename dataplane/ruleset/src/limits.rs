@@ -115,6 +115,20 @@ impl Timeouts {
     }
 }
 
+impl Timeouts {
+    /// The timeouts of a rule with `own` ones; the others are these. A rule scales with its states only if it says so
+    /// itself: otherwise its `adaptive.start` is 0, which stands for "as all states".
+    pub fn for_rule(&self, own: &[(Timeout, u32)]) -> Timeouts {
+        let mut timeouts = *self;
+        timeouts.set(Timeout::AdaptiveStart, 0);
+        timeouts.set(Timeout::AdaptiveEnd, 0);
+        for (class, value) in own {
+            timeouts.set(*class, *value);
+        }
+        timeouts
+    }
+}
+
 /// `set optimization normal`; the adaptive values are 60 % and 120 % of the default state limit.
 impl Default for Timeouts {
     fn default() -> Self {
@@ -122,6 +136,34 @@ impl Default for Timeouts {
             120, 30, 86400, 900, 45, 90, 30, 60, 30, 60, 20, 10, 60, 30, 60, 60, 10, 60000,
             120_000, 0,
         ])
+    }
+}
+
+/// `set syncookies`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SynCookies {
+    /// Never.
+    #[default]
+    Never,
+    /// Every connection request is answered with a cookie.
+    Always,
+    /// Only during a flood.
+    Adaptive {
+        /// With more half-open states than this, a flood begins.
+        start: u64,
+        /// With fewer than this, cookies under way included, it ends.
+        end: u64,
+    },
+}
+
+impl SynCookies {
+    /// `adaptive (start a%, end b%)` of a limit of states.
+    pub fn adaptive(limit: u32, start_percent: u32, end_percent: u32) -> Self {
+        let part = |percent: u32| u64::from(limit) * u64::from(percent) / 100;
+        SynCookies::Adaptive {
+            start: part(start_percent),
+            end: part(end_percent),
+        }
     }
 }
 
@@ -176,6 +218,20 @@ mod tests {
             (Timeout::SrcTrack, 0),
         ] {
             assert_eq!(t.get(class), seconds, "{}", class.name());
+        }
+    }
+
+    #[test]
+    fn percent_marks_of_syncookies_are_right_for_very_small_and_very_large_limits() {
+        for (limit, percents, start, end) in [
+            (100_000, (25, 12), 25_000, 12_000),
+            (1, (25, 12), 0, 0),
+            (10, (25, 12), 2, 1),
+            (u32::MAX, (100, 99), 4_294_967_295, 4_252_017_622),
+            (50_000_000, (90, 10), 45_000_000, 5_000_000),
+        ] {
+            let marks = SynCookies::adaptive(limit, percents.0, percents.1);
+            assert_eq!(marks, SynCookies::Adaptive { start, end }, "{limit}");
         }
     }
 

@@ -117,6 +117,8 @@ pub struct State {
     pub timer_slot: u16,
     /// What rules said is to be done to its packets.
     pub actions: Actions,
+    /// Segment size that the side which began has offered, while its handshake is proxied.
+    pub mss: u16,
 }
 
 /// Where the last packet of a state went; saves route and neighbor look-ups while nothing has changed.
@@ -161,6 +163,7 @@ impl Default for State {
             timer_prev: StateIdx::NONE,
             timer_slot: crate::wheel::NOWHERE,
             actions: Actions::default(),
+            mss: 0,
             used: false,
         }
     }

@@ -38,6 +38,8 @@ pub struct StateTable {
     wheel: Wheel,
     seed: HashSeed,
     next_id: u64,
+    /// Where the next search for expired states begins.
+    scan_at: usize,
 }
 
 impl StateTable {
@@ -52,6 +54,7 @@ impl StateTable {
             wheel: Wheel::new((now_ms / 1000) as u32),
             seed,
             next_id: id_base,
+            scan_at: 0,
         }
     }
 
@@ -197,8 +200,7 @@ impl StateTable {
             };
             let st = &self.slab[idx.0 as usize];
             let timeout = timeout_s(st);
-            let idle = now.wrapping_sub(st.last_seen);
-            if u64::from(idle) >= u64::from(timeout) * u64::from(TICKS_PER_S) {
+            if has_expired(st, now, timeout) {
                 if let Some(st) = self.remove(idx) {
                     purged(st);
                 }
@@ -212,6 +214,29 @@ impl StateTable {
         budget
     }
 
+    /// Looks at the next `places` of the table, round and round, and purges what has expired. For when lives have
+    /// grown shorter than they were when the states were hung up to be looked at.
+    pub fn scan(
+        &mut self,
+        now_ms: u64,
+        places: usize,
+        timeout_s: impl Fn(&State) -> u32,
+        mut purged: impl FnMut(State),
+    ) {
+        let now = ticks(now_ms);
+        for _ in 0..places.min(self.slab.len()) {
+            let idx = StateIdx(self.scan_at as u32);
+            self.scan_at = (self.scan_at + 1) % self.slab.len();
+            let st = &self.slab[idx.0 as usize];
+            if st.used
+                && has_expired(st, now, timeout_s(st))
+                && let Some(st) = self.remove(idx)
+            {
+                purged(st);
+            }
+        }
+    }
+
     /// States in use from place `from` on, for listing in portions: (place, state).
     pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, &State)> {
         self.slab
@@ -221,6 +246,11 @@ impl StateTable {
             .filter(|(_, st)| st.used)
             .map(|(n, st)| (StateIdx(n as u32), st))
     }
+}
+
+fn has_expired(st: &State, now: u32, timeout_s: u32) -> bool {
+    let idle = now.wrapping_sub(st.last_seen);
+    u64::from(idle) >= u64::from(timeout_s) * u64::from(TICKS_PER_S)
 }
 
 #[cfg(test)]
@@ -319,6 +349,23 @@ mod tests {
         let idx = t.insert(state(1, 0), 86_400).unwrap();
         t.requeue(idx, 5);
         assert_eq!(run_until(&mut t, 0, 8000, 5).len(), 1);
+    }
+
+    #[test]
+    fn a_scan_finds_what_expires_sooner_than_it_was_hung_up_for() {
+        let mut t = table(10);
+        for n in 0..10 {
+            t.insert(state(n, 0), 86_400).unwrap();
+        }
+        let mut gone = 0;
+        t.scan(4_999, 10, |_| 5, |_| gone += 1);
+        assert_eq!(gone, 0);
+        // Three at a time, round and round.
+        for expect in [3, 6, 9, 10, 10] {
+            t.scan(5_000, 3, |_| 5, |_| gone += 1);
+            assert_eq!(gone, expect);
+        }
+        assert!(t.is_empty());
     }
 
     #[test]

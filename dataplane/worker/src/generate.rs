@@ -8,7 +8,7 @@ use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
 use net::segment::{self, SEGMENT_LEN_MAX, Segment};
 use net::{InterfaceId, reset};
 use nic::{Nic, PacketBuf};
-use ruleset::Af;
+use ruleset::{Af, TagId};
 
 use crate::batch::{Hop, Origin};
 use crate::forward::addr_of;
@@ -23,16 +23,22 @@ pub(crate) struct Generated<B> {
     pub(crate) origin: Origin,
     /// The way out, where it is given (neighbor discovery, fragments).
     pub(crate) egress: Option<Hop>,
+    pub(crate) tag: TagId,
 }
 
 impl<N: Nic> Worker<N> {
     /// Queues a packet made here; a full queue drops and counts it.
     pub(crate) fn generate(&mut self, buf: N::Buf, origin: Origin, egress: Option<Hop>) {
+        self.generate_tagged(buf, origin, egress, TagId::default());
+    }
+
+    fn generate_tagged(&mut self, buf: N::Buf, origin: Origin, egress: Option<Hop>, tag: TagId) {
         self.counters.generated.add(1);
         let packet = Generated {
             buf,
             origin,
             egress,
+            tag,
         };
         if let Err(packet) = self.generated.push_back(packet) {
             self.discard(packet.buf, Reason::Congestion);
@@ -143,7 +149,7 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    fn send_segment(&mut self, answer: &Answer) {
+    pub(crate) fn send_segment(&mut self, answer: &Answer) {
         let mut segment = answer.segment;
         if segment.mss != 0 {
             segment.mss = self.mss_between(&segment);
@@ -157,7 +163,13 @@ impl<N: Nic> Worker<N> {
         } else {
             Origin::Answer
         };
-        self.generate_bytes(&out[..len], origin);
+        let made = self.make(len, |buf| {
+            buf.get_mut(..len)?.copy_from_slice(&out[..len]);
+            Some(len)
+        });
+        if let Some(buf) = made {
+            self.generate_tagged(buf, origin, None, answer.tag);
+        }
     }
 
     /// The segment size that fits the links towards both ends.

@@ -67,6 +67,7 @@ impl<N: Nic> Worker<N> {
             };
             let mut item = Item::new(packet.origin);
             item.egress = packet.egress;
+            item.pd.tag = packet.tag;
             // There is room: the batch is not full.
             self.batch.push(packet.buf, item).ok();
         }

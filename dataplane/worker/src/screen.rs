@@ -4,10 +4,10 @@
 use filter::notes::{Step, note_state_test};
 use filter::test_rule::{EveryRoute, RuleTest, test_rule};
 use filter::test_state::{StateTest, test_icmp_error, test_state};
-use filter::{Core, Kind, PacketDesc, Passage, Reason, Response};
+use filter::{Core, Kind, PacketDesc, Passage, Reason, Response, syncookies};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
-use ruleset::{Af, Direction, KifId, KifSet, Routes, TagId};
+use ruleset::{Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
 use state::{State, StateIdx};
 
 use crate::batch::{Item, Origin};
@@ -125,6 +125,7 @@ impl<N: Nic> Worker<N> {
             answers: &mut self.answers,
             beside: &mut self.beside,
             notes: &mut self.notes,
+            cookies: &mut self.cookies,
         };
         // An earlier packet of this burst may have made or replaced it since the look-up.
         let state = if self.made_state && item.pd.may_have_state() {
@@ -193,6 +194,12 @@ fn ask(
     routes: &RoutesFrom<'_>,
     state: Option<StateIdx>,
 ) -> Screened {
+    if pd.kind == Kind::Tcp
+        && passage.direction == Direction::In
+        && let Some(screened) = ask_cookies(core, frame, pd, passage, routes, state)
+    {
+        return screened;
+    }
     let tested = match (pd.kind, state) {
         (Kind::IcmpError, _) => test_icmp_error(core, frame, pd, passage),
         (_, Some(idx)) => test_state(core, idx, frame, pd, passage),
@@ -214,6 +221,29 @@ fn ask(
             settle(pd, tested)
         }
     }
+}
+
+/// `set syncookies`, before states and rules: connection requests, and what may bring a cookie back.
+#[inline]
+fn ask_cookies(
+    core: &mut Core<'_>,
+    frame: &mut [u8],
+    pd: &PacketDesc,
+    passage: &Passage<'_>,
+    routes: &RoutesFrom<'_>,
+    state: Option<StateIdx>,
+) -> Option<Screened> {
+    if core.ruleset.syncookies == SynCookies::Never && core.cookies.is_idle() {
+        return None;
+    }
+    if syncookies::greet(core, frame, pd) {
+        return Some(Screened::refuse(Reason::SynProxy, Response::None));
+    }
+    // The SYN was never kept: there are no bytes of it.
+    let tested = syncookies::welcome(core, pd, state, |core, syn| {
+        ask_rules(core, &mut [], syn, passage, routes)
+    });
+    tested.map(|tested| settle(pd, tested))
 }
 
 fn ask_rules(
@@ -241,6 +271,10 @@ fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
             Screened::refuse(Reason::Match, filter::respond::response(reply, pd))
         }
         RuleTest::Drop(reason) => Screened::refuse(reason, Response::None),
+        RuleTest::Proxied(_) => Screened {
+            made: true,
+            ..Screened::refuse(Reason::SynProxy, Response::None)
+        },
     }
 }
 

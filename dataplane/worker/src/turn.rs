@@ -4,12 +4,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use filter::reassemble::TrainId;
-use filter::{Answers, Beside, Notes, Reason, Reassembler, Secrets, Shared};
+use filter::{Answer, Answers, Beside, Cookies, Notes, Reason, Reassembler, Secrets, Shared};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
 use nic::{Nic, PacketBuf};
+use ruleset::Timeout;
 use sched::PortQueue;
-use state::{HashSeed, StateTable};
+use state::{HashSeed, State, StateTable};
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -26,6 +27,8 @@ use crate::watch::Watched;
 const OTHER_SOURCES: usize = 4;
 /// States looked at per turn by the sweep.
 const SWEEP_BUDGET: usize = 32;
+/// Most places of the state table searched per turn.
+const SCAN_BUDGET: u64 = 1024;
 
 /// The queues of one port that belong to this worker.
 pub struct WorkerPort<N: Nic> {
@@ -94,6 +97,9 @@ pub struct Worker<N: Nic> {
     pub(crate) secrets: Secrets,
     /// Segments that the packet at hand brought about; empty between packets.
     pub(crate) answers: Answers,
+    pub(crate) cookies: Cookies,
+    /// When the table was last searched for states that expire earlier than they would have.
+    scanned_ms: u64,
     /// Stamp of egress caches: moves on with every configuration, every change of a neighbor, and every second, so
     /// that a neighbor in use is noticed as used.
     pub(crate) egress_stamp: u32,
@@ -160,6 +166,8 @@ impl<N: Nic> Worker<N> {
             dice: setup.dice_seed | 1,
             secrets: Secrets::new(setup.secret),
             answers: Answers::new(),
+            cookies: Cookies::default(),
+            scanned_ms: setup.now_ms,
             egress_stamp: 1,
             stamped_s: 0,
             made_state: false,
@@ -218,15 +226,34 @@ impl<N: Nic> Worker<N> {
         self.egress_stamp = self.egress_stamp.wrapping_add(1).max(1);
     }
 
-    /// Looks at states whose time has come.
+    /// Looks at states whose time has come; while lives grow shorter, also at those whose time may have come since.
     fn sweep(&mut self, now_ms: u64) {
-        let (config, counters, shared) = (&self.config, &self.counters, &self.shared);
-        self.states.sweep(
-            now_ms,
-            SWEEP_BUDGET,
-            |st| filter::timeout_s(&config.ruleset, st),
-            |st| filter::count_removal(&counters.filter, shared, &st),
-        );
+        let (config, counters, shared) = (&self.config, &self.counters.filter, &self.shared);
+        let ruleset = &config.ruleset;
+        let life = |st: &State| filter::timeout_s(ruleset, counters, shared, st);
+        let mut farewells: heapless::Vec<Answer, SWEEP_BUDGET> = heapless::Vec::new();
+        let mut purged = |st: State| {
+            filter::count_removal(counters, shared, &st);
+            // More than there is room for end without a word.
+            if let Some(answer) = filter::synproxy::farewell(&st) {
+                farewells.push(answer).ok();
+            }
+        };
+        self.states.sweep(now_ms, SWEEP_BUDGET, life, &mut purged);
+        if now_ms != self.scanned_ms && filter::lifetime::is_scaling(ruleset, shared.states.get()) {
+            let interval_ms = 1000 * u64::from(ruleset.timeouts.get(Timeout::Interval).max(1));
+            let elapsed = (now_ms - self.scanned_ms).min(interval_ms);
+            let places = self.states.capacity() as u64 * elapsed / interval_ms + 1;
+            let places = places.min(SCAN_BUDGET) as usize;
+            self.states.scan(now_ms, places, life, &mut purged);
+        }
+        self.scanned_ms = now_ms;
+        let half_open = || shared.half_open.get();
+        self.cookies
+            .tick(ruleset.syncookies, half_open, now_ms, &mut self.secrets);
+        for answer in farewells {
+            self.send_segment(&answer);
+        }
     }
 
     /// Ends the turn: counters that are gauges, and the proof that no packet was lost sight of.

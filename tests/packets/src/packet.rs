@@ -277,6 +277,12 @@ impl Packet {
         self
     }
 
+    /// Adds an option for the largest segment.
+    pub fn mss(mut self, mss: u16) -> Packet {
+        self.tcp_mut().mss = Some(mss);
+        self
+    }
+
     /// Replaces the data by `len` bytes.
     pub fn data(mut self, len: usize) -> Packet {
         let pattern = (0..len).map(|n| n as u8).collect();

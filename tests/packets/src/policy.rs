@@ -75,10 +75,7 @@ impl Slots {
             self.known[place].1 = Some(number);
             rule.slot = RuleSlot(place as u32 + 1);
             placed.insert((rule.anchor, rule.nr), rule.slot);
-            let mut own = ruleset.timeouts;
-            for (class, seconds) in &rule.state.timeouts {
-                own.set(*class, *seconds);
-            }
+            let own = ruleset.timeouts.for_rule(&rule.state.timeouts);
             if !rule.state.timeouts.is_empty() {
                 self.timeouts.insert(rule.slot, own);
             }

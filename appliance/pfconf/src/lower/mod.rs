@@ -143,6 +143,7 @@ impl<'a> Lowering<'a> {
             // Slots are given by the control core, which knows what the rules before these had.
             rule_timeouts: Vec::new(),
             limits: settings.limits,
+            syncookies: settings.final_syncookies(),
             reassemble: settings.reassemble,
             reassemble_no_df: settings.reassemble_no_df,
         };
@@ -256,7 +257,6 @@ impl<'a> Lowering<'a> {
                 .is_some()
                 .then_some("route-to, reply-to and dup-to"),
             (rule.scrub != crate::ast::ScrubOpts::default()).then_some("scrub"),
-            (rule.keep == KeepKind::Synproxy).then_some("synproxy state"),
             rule.state_limiter.is_some().then_some("state limiter"),
             rule.source_limiter.is_some().then_some("source limiter"),
             state.source_track.is_some().then_some("source tracking"),

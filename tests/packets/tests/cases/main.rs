@@ -12,7 +12,9 @@ mod overload;
 mod pflog;
 mod reload;
 mod state;
+mod synproxy;
 mod tcp;
+mod timeout;
 mod workers;
 
 use packets::{Rig, Topology, everywhere};

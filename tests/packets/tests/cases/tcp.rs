@@ -7,18 +7,18 @@ use wire::tcp as header;
 use crate::{Family, at, both};
 
 /// Initial sequence numbers of the two hosts.
-const ISS_A: u32 = 1000;
-const ISS_B: u32 = 5000;
+pub(crate) const ISS_A: u32 = 1000;
+pub(crate) const ISS_B: u32 = 5000;
 
 /// The two ends of a connection, with segments from each side.
 #[derive(Clone)]
-struct Ends {
+pub(crate) struct Ends {
     there: Packet,
     back: Packet,
 }
 
 impl Ends {
-    fn of(f: Family, port: u16) -> Self {
+    pub(crate) fn of(f: Family, port: u16) -> Self {
         let (a, b) = (at(f.a, port), at(f.b, 80));
         Ends {
             there: tcp(&a, &b, ""),
@@ -27,18 +27,18 @@ impl Ends {
     }
 
     /// From the inside, with these numbers.
-    fn there(&self, flags: &str, seq: u32, ack: u32) -> Packet {
+    pub(crate) fn there(&self, flags: &str, seq: u32, ack: u32) -> Packet {
         self.there.clone().with_flags(flags).seq(seq).ack(ack)
     }
 
     /// From the outside, with these numbers.
-    fn back(&self, flags: &str, seq: u32, ack: u32) -> Packet {
+    pub(crate) fn back(&self, flags: &str, seq: u32, ack: u32) -> Packet {
         self.back.clone().with_flags(flags).seq(seq).ack(ack)
     }
 }
 
 /// The TCP header of a frame with an untagged Ethernet header; its checksum must be right.
-fn segment_of(frame: &[u8]) -> header::Repr {
+pub(crate) fn segment_of(frame: &[u8]) -> header::Repr {
     let ip = &frame[14..];
     let is4 = ip[0] >> 4 == 4;
     let at = if is4 { 20 } else { 40 };
@@ -55,7 +55,7 @@ fn segment_of(frame: &[u8]) -> header::Repr {
 }
 
 /// What left next by a port.
-fn took(rig: &mut Rig, port: &str) -> header::Repr {
+pub(crate) fn took(rig: &mut Rig, port: &str) -> header::Repr {
     let frame = rig
         .take(port)
         .unwrap_or_else(|| panic!("nothing left by {port}"));
