@@ -167,7 +167,9 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
     let sizes = sizing::sizes(infos.len(), cpus.len(), options.memory_mib, memory);
     let (nics, shares) = Nics::start(eal, &infos, cpus.len(), &sizes)?;
     let (ends, control_ends) = worker::connect::<DpdkNic>(cpus.len(), options.rule_slots);
-    let shared = Arc::new(Shared::default());
+    let states = usize::try_from(sizes.states).unwrap_or(usize::MAX);
+    let shared = Shared::new(options.rule_slots, states, cpus.len(), random_u64());
+    let shared = Arc::new(shared);
     let (links, host_ends) = split(control_ends, &cpus);
     let counters = links.iter().map(|l| l.counters.clone()).collect();
     let mut control = Control::new(Setup {

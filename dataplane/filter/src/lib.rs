@@ -21,6 +21,7 @@ pub mod pflog;
 pub mod reason;
 pub mod reassemble;
 pub mod respond;
+pub mod rewrite;
 pub mod secret;
 pub mod seq;
 pub mod syncookies;
@@ -28,6 +29,7 @@ pub mod synproxy;
 mod tcp;
 pub mod test_rule;
 pub mod test_state;
+pub mod translate;
 
 pub use answer::{Answer, Answers};
 pub use beside::Beside;
@@ -43,6 +45,8 @@ pub use syncookies::Cookies;
 use ruleset::{Direction, KifId, KifSet, Ruleset};
 use state::{State, StateTable};
 use sync::Gauge;
+
+use translate::Agreement;
 
 /// What the filter of one core works on.
 pub struct Core<'a> {
@@ -70,6 +74,10 @@ pub struct Core<'a> {
     pub notes: &'a mut Notes,
     /// Cookies of this core (`set syncookies`).
     pub cookies: &'a mut Cookies,
+    /// Number of this core, from 0.
+    pub worker: u16,
+    /// How many cores there are.
+    pub workers: u16,
 }
 
 /// Counts over all cores. Only creation, removal and the handshakes of states touch them.
@@ -81,6 +89,8 @@ pub struct Shared {
     pub half_open: Gauge,
     /// Pieces of datagrams that wait for others.
     pub fragments: Gauge,
+    /// What the cores agree on to translate.
+    pub agreement: Agreement,
 }
 
 /// Where and which way a packet passes.
@@ -96,6 +106,16 @@ pub struct Passage<'a> {
     pub loopback: bool,
     /// Names of the interface that a forwarded packet came in on.
     pub received_on: Option<&'a KifSet>,
+}
+
+impl Shared {
+    /// For `cores` cores with rule counters in `rule_slots` places and `states` states in all. `seed` is secret.
+    pub fn new(rule_slots: usize, states: usize, cores: usize, seed: u64) -> Self {
+        Shared {
+            agreement: Agreement::new(rule_slots, states, cores, seed),
+            ..Shared::default()
+        }
+    }
 }
 
 impl Core<'_> {

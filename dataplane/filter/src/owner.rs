@@ -5,7 +5,9 @@
 //! Session Monitoring with Symmetric Receive-side Scaling", 2012). With a key of period 16 bits the hash depends
 //! only on the exclusive-or of all 16-bit words of its input, which makes it cheap in software.
 
-use crate::describe::{Kind, PacketDesc};
+use state::Key;
+
+use crate::describe::{Kind, PROTO_TCP, PROTO_UDP, PacketDesc};
 
 const KEY: u16 = 0x6d5a;
 
@@ -17,6 +19,17 @@ pub fn hash(pd: &PacketDesc) -> u32 {
     let mut word = fold_addr(pd.src) ^ fold_addr(pd.dst);
     if matches!(pd.kind, Kind::Tcp | Kind::Udp) {
         word ^= pd.ports.0 ^ pd.ports.1;
+    }
+    let half = u32::from(toeplitz16(word));
+    half << 16 | half
+}
+
+/// The hash of packets that have this key on the wire.
+pub fn hash_key(key: &Key) -> u32 {
+    let (zero, one) = (key.end(0), key.end(1));
+    let mut word = fold_addr(zero.0) ^ fold_addr(one.0);
+    if matches!(key.proto(), PROTO_TCP | PROTO_UDP) {
+        word ^= zero.1 ^ one.1;
     }
     let half = u32::from(toeplitz16(word));
     half << 16 | half
@@ -44,6 +57,7 @@ fn toeplitz16(word: u16) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ruleset::{Af, Direction};
 
     /// The definition, bit by bit over the whole input (Microsoft, "RSS hashing functions").
     fn toeplitz(input: &[u8]) -> u32 {
@@ -84,6 +98,11 @@ mod tests {
             input.extend(pd.ports.0.to_be_bytes());
             input.extend(pd.ports.1.to_be_bytes());
             assert_eq!(hash(&pd), toeplitz(&input));
+            let ends = ((pd.src, pd.ports.0), (pd.dst, pd.ports.1));
+            for direction in [Direction::In, Direction::Out] {
+                let key = Key::new(direction, Af::Inet, PROTO_TCP, ends.0, ends.1);
+                assert_eq!(hash_key(&key), hash(&pd));
+            }
             let there = hash(&pd);
             (pd.src, pd.dst, pd.ports) = (pd.dst, pd.src, (pd.ports.1, pd.ports.0));
             assert_eq!(hash(&pd), there);

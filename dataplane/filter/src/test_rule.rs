@@ -11,6 +11,7 @@ use state::{InsertError, Peer, State, StateFlags, StateIdx};
 use crate::describe::{Kind, PacketDesc};
 use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
+use crate::translate::{self, Ends};
 use crate::{Core, Passage, count_removal, tcp, timeout_s};
 
 /// What the rules say of the packet.
@@ -47,6 +48,7 @@ pub fn test_rule(
     let mut facts = facts(pd, passage, core.roll());
     let (ruleset, counters) = (core.ruleset, core.counters);
     let mut found = RuleMatch::new(facts.tag);
+    let mut ends = Ends::of(pd);
     let mut walk = Walk::new(ruleset);
     while let Some((nr, rule)) = walk.next(&facts, routes, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
@@ -54,6 +56,12 @@ pub fn test_rule(
         note_match(core.notes, nr, rule, &found, &facts);
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
+        if rule.action == Action::Match && rule.translates() {
+            if let Err(reason) = translate::by_rule(core, pd, passage, rule, &mut ends) {
+                return RuleTest::Drop(reason);
+            }
+            ends.show(&mut facts);
+        }
     }
     core.notes.step(Step::Decided(found.rule));
     count_matched(core, &found, pd, passage);
@@ -66,7 +74,10 @@ pub fn test_rule(
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
     match rule.action {
         Action::Block(reply) => RuleTest::Block(reply),
-        _ => pass(core, frame, pd, passage, rule, &found),
+        _ => match translate::by_rule(core, pd, passage, rule, &mut ends) {
+            Ok(()) => pass(core, frame, pd, passage, rule, &found, &ends),
+            Err(reason) => RuleTest::Drop(reason),
+        },
     }
 }
 
@@ -170,6 +181,7 @@ fn pass(
     passage: &Passage<'_>,
     rule: &Rule,
     found: &RuleMatch,
+    ends: &Ends,
 ) -> RuleTest {
     if pd.options && !rule.allow_opts {
         note_forced(core, found.rule, pd, passage);
@@ -182,7 +194,7 @@ fn pass(
     if rule.keep_state == KeepState::No || stateless {
         return passed(None, found);
     }
-    match create(core, pd, passage, rule, found) {
+    match create(core, pd, passage, rule, found, ends) {
         Ok(idx) => {
             if pd.kind == Kind::Tcp && tcp::begin(core, idx, frame, pd, passage, rule) {
                 return RuleTest::Proxied(idx);
@@ -214,6 +226,7 @@ fn create(
     passage: &Passage<'_>,
     rule: &Rule,
     found: &RuleMatch,
+    ends: &Ends,
 ) -> Result<StateIdx, Reason> {
     let counters = core.counters.rule(rule.slot);
     if rule.state.max > 0 && counters.states.get() >= u64::from(rule.state.max) {
@@ -226,7 +239,8 @@ fn create(
     {
         return Err(Reason::Memory);
     }
-    let st = new_state(core, pd, passage, rule, found);
+    let mut st = new_state(core, pd, passage, rule, found);
+    translate::mark(core, pd, ends, &mut st);
     let timeout = timeout_s(core.ruleset, core.counters, core.shared, &st);
     match insert(core, st, timeout) {
         Ok(idx) => {
@@ -245,23 +259,25 @@ fn create(
     }
 }
 
-/// Inserts; a TCP state of the same ends that is over makes room.
+/// Inserts; a TCP state of the same ends that is over makes room. What other cores must know of it they know then.
 fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
-    let first_try = core.states.insert(st.clone(), timeout_s);
-    if first_try != Err(InsertError::Exists) {
-        return first_try;
-    }
-    let old = core.states.find(&st.wire, core.states.hash(&st.wire));
-    let is_over = |old: &State| old.wire.proto() == 6 && tracker::is_over(&old.peer);
-    match old {
-        Some(idx) if core.states.get(idx).is_some_and(is_over) => {
-            if let Some(gone) = core.states.remove(idx) {
-                count_removal(core.counters, core.shared, &gone);
-            }
-            core.states.insert(st, timeout_s)
+    if let Some(idx) = core.states.in_the_way(&st) {
+        let is_over = |old: &State| old.wire.proto() == 6 && tracker::is_over(&old.peer);
+        if !core.states.get(idx).is_some_and(is_over) {
+            return Err(InsertError::Exists);
         }
-        _ => first_try,
+        if let Some(gone) = core.states.remove(idx) {
+            count_removal(core.counters, core.shared, &gone);
+        }
     }
+    if !translate::publish(core, &st) {
+        return Err(InsertError::Exists);
+    }
+    let inserted = core.states.insert(st.clone(), timeout_s);
+    if inserted.is_err() {
+        translate::withdraw(core, &st);
+    }
+    inserted
 }
 
 fn new_state(

@@ -124,17 +124,38 @@ fn remove_with_pair(core: &mut Core<'_>, idx: StateIdx) {
     }
 }
 
+/// What an ICMP error is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// The state of the packet that it quotes.
+    pub state: StateIdx,
+    /// That packet.
+    pub quoted: PacketDesc,
+}
+
 /// Tests an ICMP error against the state of the packet that it quotes. `Miss` if there is none.
 pub fn test_icmp_error(
     core: &mut Core<'_>,
     frame: &mut [u8],
     pd: &PacketDesc,
     passage: &Passage<'_>,
-) -> StateTest {
-    let quoted = match crate::describe::describe_quoted(frame, pd) {
-        Ok(quoted) => quoted.pd,
-        Err(_) => return StateTest::Miss,
+) -> (StateTest, Option<About>) {
+    let Ok(quoted) = crate::describe::describe_quoted(frame, pd) else {
+        return (StateTest::Miss, None);
     };
+    let mut about = None;
+    let tested = test_quoted(core, frame, pd, &quoted.pd, passage, &mut about);
+    (tested, about)
+}
+
+fn test_quoted(
+    core: &mut Core<'_>,
+    frame: &mut [u8],
+    pd: &PacketDesc,
+    quoted: &PacketDesc,
+    passage: &Passage<'_>,
+    about: &mut Option<About>,
+) -> StateTest {
     // RFC 5927 4: an error comes from the path of the packet it quotes, so it goes the other way.
     if quoted.src != pd.dst {
         return StateTest::Drop(Reason::BadState);
@@ -142,7 +163,8 @@ pub fn test_icmp_error(
     let direction = passage.direction.opposite();
     let key = quoted.key(direction);
     core.counters.searches.add(1);
-    let Some(idx) = core.states.find(&key, core.states.hash(&key)) else {
+    // What comes in belongs to what is on the wire, what goes out to what is on our side.
+    let Some(idx) = core.states.find_way(passage.direction, &key) else {
         return StateTest::Miss;
     };
     let Some(st) = core.states.get(idx) else {
@@ -169,6 +191,10 @@ pub fn test_icmp_error(
         const ERROR_HEADER: usize = 8;
         seq::shift_quoted(pd.l4(frame), ERROR_HEADER + usize::from(quoted.l4_at), diff);
     }
+    *about = Some(About {
+        state: idx,
+        quoted: *quoted,
+    });
     // The error goes against the packet it quotes.
     count(core, idx, pd, passage.direction, !forward);
     StateTest::Pass

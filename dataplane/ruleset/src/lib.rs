@@ -14,6 +14,7 @@ pub mod facts;
 pub mod index;
 pub mod limits;
 pub mod linear;
+pub mod pool;
 pub mod rule;
 pub mod table;
 pub mod walk;
@@ -27,6 +28,7 @@ pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
+pub use pool::{Block, Draw, Pool, PoolKind};
 pub use rule::{
     Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp,
     PortRange, Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,

@@ -1,11 +1,14 @@
 //! One rule after expansion: every list is gone, every name is a number.
 
+use alloc::boxed::Box;
+
 use bitflags::bitflags;
 use net::KifId;
 
 use crate::actions::Actions;
 use crate::facts::{Af, Direction, Fragment};
 use crate::limits::Timeout;
+use crate::pool::Pool;
 use crate::table::TableId;
 
 /// Number of a rule in its ruleset, from 0, as `pfctl -vvsr` prints it.
@@ -307,6 +310,10 @@ pub struct Rule {
     pub actions: Actions,
     /// `log (to pflogN)`: that number.
     pub log_to: u8,
+    /// `nat-to`
+    pub nat: Option<Box<Pool>>,
+    /// `rdr-to`
+    pub rdr: Option<Box<Pool>>,
     /// `allow-opts`
     pub allow_opts: bool,
     /// State clause.
@@ -342,10 +349,18 @@ impl Rule {
             tag: TagId::default(),
             actions: Actions::default(),
             log_to: 0,
+            nat: None,
+            rdr: None,
             allow_opts: false,
             keep_state: KeepState::No,
             state: StateOptions::default(),
         }
+    }
+
+    /// It changes addresses or ports.
+    #[inline]
+    pub fn translates(&self) -> bool {
+        self.nat.is_some() || self.rdr.is_some()
     }
 }
 

@@ -70,6 +70,16 @@ impl Key {
         }
     }
 
+    /// Sums (RFC 1071) of the addresses and of the ports.
+    pub fn sums(&self) -> (u32, u32) {
+        let words = |half: u64| {
+            let words = [half >> 48, half >> 32, half >> 16, half];
+            words.iter().map(|w| u32::from(*w as u16)).sum::<u32>()
+        };
+        let addrs = self.addr.iter().flatten().map(|half| words(*half)).sum();
+        (addrs, u32::from(self.port[0]) + u32::from(self.port[1]))
+    }
+
     /// IP protocol.
     pub fn proto(&self) -> u8 {
         self.proto

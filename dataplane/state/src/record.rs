@@ -47,7 +47,7 @@ impl Peer {
 bitflags! {
     /// What else a state is.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct StateFlags: u16 {
+    pub struct StateFlags: u32 {
         /// Matches only on the interface that made it (`if-bound`).
         const IF_BOUND = 1;
         /// TCP windows are not checked.
@@ -62,6 +62,20 @@ bitflags! {
         const NO_SYNC = 32;
         /// Its packets count on more rules than its own (`match` rules, an anchor).
         const BESIDE = 1 << 15;
+        /// `wire` and `stack` differ: packets are rewritten.
+        const TRANSLATED = 64;
+        /// Other cores know of it, by a claim or an alias, and must hear of its end ([`StateTable::departed`]).
+        ///
+        /// [`StateTable::departed`]: crate::StateTable::departed
+        const KNOWN_ELSEWHERE = 128;
+        /// Counts for its address in a `least-states` pool.
+        const LOADS_SOURCE = 256;
+        /// The same of the destination.
+        const LOADS_DESTINATION = 512;
+        /// Another worker has an alias for the key on the wire.
+        const ALIASED_WIRE = 1024;
+        /// The same of the key on the box's side.
+        const ALIASED_STACK = 2048;
     }
 }
 
@@ -102,6 +116,10 @@ pub struct State {
     pub stack: Key,
     /// Cached egress of packets in the state's own direction.
     pub egress: EgressCache,
+    /// What the change from `wire` to `stack` does to a sum over the addresses (RFC 1624); see [`State::set_deltas`].
+    pub delta_addrs: u16,
+    /// The same of the ports.
+    pub delta_ports: u16,
     // Line 3: cold.
     /// Unique number.
     pub id: u64,
@@ -139,6 +157,26 @@ const _: () = assert!(core::mem::offset_of!(State, peer) == 64);
 const _: () = assert!(core::mem::offset_of!(State, stack) == 128);
 const _: () = assert!(core::mem::offset_of!(State, id) <= 192);
 
+impl State {
+    /// Computes what rewriting does to checksums, once for all packets. For packets that go out the complement holds.
+    pub fn set_deltas(&mut self) {
+        use wire::checksum::delta;
+        let (wire, stack) = (self.wire.sums(), self.stack.sums());
+        self.delta_addrs = delta(wire.0, stack.0);
+        self.delta_ports = delta(wire.1, stack.1);
+    }
+
+    /// The key that a packet has on the far side of this interface, as if it came in there, and the deltas of addresses
+    /// and ports.
+    #[inline]
+    pub fn beyond(&self, direction: Direction) -> (Key, u16, u16) {
+        match direction {
+            Direction::In => (self.stack, self.delta_addrs, self.delta_ports),
+            Direction::Out => (self.wire.mirrored(), !self.delta_addrs, !self.delta_ports),
+        }
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         State {
@@ -156,6 +194,8 @@ impl Default for State {
             bytes: [0; 2],
             stack: Key::default(),
             egress: EgressCache::default(),
+            delta_addrs: 0,
+            delta_ports: 0,
             id: 0,
             created: 0,
             generation: 0,

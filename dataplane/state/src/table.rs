@@ -5,9 +5,11 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use ruleset::Direction;
+
 use crate::index::Index;
 use crate::key::{HashSeed, Key};
-use crate::record::{State, StateIdx};
+use crate::record::{State, StateFlags, StateIdx};
 use crate::wheel::Wheel;
 
 /// Ticks of `last_seen` per second.
@@ -40,6 +42,8 @@ pub struct StateTable {
     next_id: u64,
     /// Where the next search for expired states begins.
     scan_at: usize,
+    /// States that are gone and of which other cores still have to hear, linked through `timer_next`.
+    departed: StateIdx,
 }
 
 impl StateTable {
@@ -55,6 +59,7 @@ impl StateTable {
             seed,
             next_id: id_base,
             scan_at: 0,
+            departed: StateIdx::NONE,
         }
     }
 
@@ -115,10 +120,32 @@ impl StateTable {
         }
     }
 
-    /// The state with this key.
+    /// The state of a packet that comes in with this key: the one that has it on the wire.
     pub fn find(&self, key: &Key, hash: u64) -> Option<StateIdx> {
         self.index
             .find(hash, |idx| self.slab[idx.0 as usize].wire == *key)
+    }
+
+    /// The state of a packet that goes out with this key, before it is translated: the one that has it on the box's
+    /// side.
+    pub fn find_stack(&self, key: &Key, hash: u64) -> Option<StateIdx> {
+        self.index
+            .find(hash, |idx| self.slab[idx.0 as usize].stack == *key)
+    }
+
+    /// The state of a packet that passes an interface in `direction` with this key.
+    pub fn find_way(&self, direction: Direction, key: &Key) -> Option<StateIdx> {
+        match direction {
+            Direction::In => self.find(key, self.hash(key)),
+            Direction::Out => self.find_stack(key, self.hash(key)),
+        }
+    }
+
+    /// A state that leaves no room for one with the keys of `st`: packets that come in are told apart by the key on the
+    /// wire, those that go out by the other one.
+    pub fn in_the_way(&self, st: &State) -> Option<StateIdx> {
+        self.find(&st.wire, self.hash(&st.wire))
+            .or_else(|| self.find_stack(&st.stack, self.hash(&st.stack)))
     }
 
     /// A state that is in use.
@@ -135,12 +162,16 @@ impl StateTable {
 
     /// Inserts `st`, to be looked at again after `timeout_s` seconds. Fills in the id.
     pub fn insert(&mut self, mut st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
-        let hash = self.hash(&st.wire);
-        if self.find(&st.wire, hash).is_some() {
+        if self.in_the_way(&st).is_some() {
             return Err(InsertError::Exists);
         }
         let idx = *self.free.last().ok_or(InsertError::Full)?;
+        let hash = self.hash(&st.wire);
         if !self.index.insert(hash, idx) {
+            return Err(InsertError::NoPlace);
+        }
+        if st.wire != st.stack && !self.index.insert(self.hash(&st.stack), idx) {
+            self.index.remove(hash, idx);
             return Err(InsertError::NoPlace);
         }
         self.free.pop();
@@ -165,13 +196,44 @@ impl StateTable {
         let st = self.get(idx)?.clone();
         let removed = self.index.remove(self.hash(&st.wire), idx);
         debug_assert!(removed, "a state in use is in the index");
+        if st.wire != st.stack {
+            self.index.remove(self.hash(&st.stack), idx);
+        }
         self.wheel.unhang(&mut self.slab, idx);
         if let Some(pair) = st.pair.some() {
             self.slab[pair.0 as usize].pair = StateIdx::NONE;
         }
         self.slab[idx.0 as usize].used = false;
-        self.free.push(idx);
+        if st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
+            self.slab[idx.0 as usize].timer_next = self.departed;
+            self.departed = idx;
+        } else {
+            self.free.push(idx);
+        }
         Some(st)
+    }
+
+    /// A state that was removed and of which other cores still have to hear. Its place stays taken until then, so that
+    /// there are never more of them than states.
+    pub fn departed(&self) -> Option<&State> {
+        let idx = self.departed.some()?;
+        Some(&self.slab[idx.0 as usize])
+    }
+
+    /// One of the things that others had to hear of the state that [`StateTable::departed`] shows has been said.
+    pub fn departed_told(&mut self, what: StateFlags) {
+        if let Some(idx) = self.departed.some() {
+            self.slab[idx.0 as usize].flags.remove(what);
+        }
+    }
+
+    /// They have heard of the state that [`StateTable::departed`] showed.
+    pub fn forget_departed(&mut self) {
+        if let Some(idx) = self.departed.some() {
+            self.departed =
+                core::mem::replace(&mut self.slab[idx.0 as usize].timer_next, StateIdx::NONE);
+            self.free.push(idx);
+        }
     }
 
     /// The timeout class of a state has changed: look at it after `timeout_s` seconds instead.
@@ -265,6 +327,7 @@ mod tests {
     fn state(n: u32, now_ms: u64) -> State {
         State {
             wire: key(n),
+            stack: key(n),
             last_seen: ticks(now_ms),
             timeout: Timeout::UdpFirst,
             ..State::default()
@@ -307,6 +370,53 @@ mod tests {
         assert_eq!(t.get(a).unwrap().pair, b);
         t.remove(a);
         assert_eq!(t.get(b).unwrap().pair, StateIdx::NONE);
+    }
+
+    #[test]
+    fn a_translated_state_is_found_by_either_key_and_only_its_way() {
+        let mut t = table(8);
+        let (wire, stack) = (key(1), key(2));
+        let translated = State {
+            wire,
+            stack,
+            ..state(1, 0)
+        };
+        let idx = t.insert(translated.clone(), 60).unwrap();
+        assert_eq!(t.find_way(Direction::In, &wire), Some(idx));
+        assert_eq!(t.find_way(Direction::Out, &stack), Some(idx));
+        assert_eq!(t.find_way(Direction::In, &stack), None);
+        assert_eq!(t.find_way(Direction::Out, &wire), None);
+        // Either key alone stands in the way of a state that wants it for the same packets.
+        assert_eq!(t.insert(state(1, 0), 60), Err(InsertError::Exists));
+        assert_eq!(t.insert(state(2, 0), 60), Err(InsertError::Exists));
+        let crossed = State {
+            wire: stack,
+            stack: wire,
+            ..translated
+        };
+        let crossed = t.insert(crossed, 60).unwrap();
+        t.remove(idx);
+        t.remove(crossed);
+        assert!(t.is_empty() && t.insert(state(1, 0), 60).is_ok());
+    }
+
+    #[test]
+    fn a_departed_state_keeps_its_place_until_others_have_heard() {
+        let mut t = table(2);
+        for n in 0..2 {
+            let known = State {
+                flags: StateFlags::KNOWN_ELSEWHERE,
+                ..state(n, 0)
+            };
+            let idx = t.insert(known, 60).unwrap();
+            t.remove(idx);
+        }
+        assert_eq!(t.insert(state(5, 0), 60), Err(InsertError::Full));
+        assert_eq!(t.departed().map(|st| st.wire), Some(key(1)));
+        t.forget_departed();
+        assert!(t.insert(state(5, 0), 60).is_ok());
+        t.forget_departed();
+        assert!(t.departed().is_none());
     }
 
     fn run_until(t: &mut StateTable, from_ms: u64, to_ms: u64, timeout_s: u32) -> Vec<(u64, Key)> {

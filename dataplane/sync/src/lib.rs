@@ -1,6 +1,6 @@
 //! What crosses cores, and nothing else does: rings with one producer and one consumer ([`ring`]), a published
 //! value ([`published`]), counters with one writer ([`counter`]), a limit that creation of a state touches
-//! ([`gauge`]). The only atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
+//! ([`gauge`]), agreements about translation ([`claims`]). The only atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release loom` explores the interleavings of rings and published
 //! values with the model checker.
@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod cache;
+pub mod claims;
 pub mod counter;
 pub mod gauge;
 mod primitive;
@@ -17,6 +18,7 @@ pub mod published;
 pub mod ring;
 
 pub use cache::{CacheLine, prefetch};
+pub use claims::{Claims, Loads, Turns};
 pub use counter::Counter;
 pub use gauge::Gauge;
 pub use published::{Publisher, Subscriber, published};

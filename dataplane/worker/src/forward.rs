@@ -50,7 +50,8 @@ impl<N: Nic> Worker<N> {
     fn find_way(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
         let pd = &self.batch.items[n].pd;
         let (src, dst) = (addr_of(pd.af, pd.src), addr_of(pd.af, pd.dst));
-        if is_martian(src) || self.config.interfaces.local(src).is_some() {
+        let is_ours = self.config.interfaces.local(src).is_some() && !self.has_given_source(n);
+        if is_martian(src) || is_ours {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
         match self.config.interfaces.classify(interface, dst) {
@@ -135,6 +136,14 @@ impl<N: Nic> Worker<N> {
             }
             Err(_) => self.batch.items[n].drop_for(Reason::NoRoute),
         }
+    }
+
+    /// The way to a packet's destination, if there is one.
+    pub(crate) fn way_to(&mut self, n: usize, now_ms: u64) -> Option<Hop> {
+        let pd = &self.batch.items[n].pd;
+        let dst = addr_of(pd.af, pd.dst);
+        let (out, next_hop) = hop_to(&self.config, pd.af, pd.dst, dst).ok()?;
+        Some(self.resolve(out, next_hop, now_ms))
     }
 
     fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {

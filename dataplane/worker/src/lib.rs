@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod alias;
 mod batch;
 pub mod config;
 pub mod counters;
@@ -24,11 +25,13 @@ mod receive;
 mod refragment;
 mod screen;
 mod steer;
+mod translate;
 mod transmit;
 pub mod turn;
 pub mod verdict;
 pub mod watch;
 
+pub use alias::AliasLetter;
 pub use config::Config;
 pub use counters::Counters;
 pub use log::{LOG_SNAPLEN, LogRecord};

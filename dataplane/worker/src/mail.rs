@@ -13,6 +13,7 @@ use state::State;
 use sync::{Consumer, Producer, Publisher, Subscriber, published, ring};
 use wire::ether;
 
+use crate::alias::{ALIAS_RING, AliasLetter};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::log::LogRecord;
@@ -125,6 +126,10 @@ pub struct Ends<B> {
     pub to_workers: ToWorkers<B>,
     /// Rings from the other workers.
     pub from_workers: Vec<Consumer<Handoff<B>>>,
+    /// Letters about connections to the other workers, by number; none for itself.
+    pub alias_out: Vec<Option<Producer<AliasLetter>>>,
+    /// Letters of the other workers.
+    pub alias_in: Vec<Consumer<AliasLetter>>,
     /// What it counts.
     pub counters: Arc<Counters>,
 }
@@ -160,30 +165,37 @@ pub fn connect<N: Nic>(workers: usize, rule_slots: usize) -> AllEnds<N::Buf>
 where
     N::Buf: PacketBuf,
 {
-    let mut from_workers: Vec<Vec<Consumer<Handoff<N::Buf>>>> =
-        (0..workers).map(|_| Vec::new()).collect();
-    let mut to_workers: Vec<ToWorkers<N::Buf>> = Vec::new();
-    for from in 0..workers {
-        to_workers.push(Vec::new());
-        for (to, incoming) in from_workers.iter_mut().enumerate() {
-            let end = (from != to).then(|| {
-                let (tx, rx) = ring(HANDOFF_RING);
-                incoming.push(rx);
-                tx
-            });
-            to_workers[from].push(end);
-        }
-    }
-    from_workers
+    let packets = mesh(workers, HANDOFF_RING);
+    let aliases = mesh(workers, ALIAS_RING);
+    packets
         .into_iter()
-        .zip(to_workers)
-        .map(|(from_workers, to_workers)| connect_one(from_workers, to_workers, rule_slots))
+        .zip(aliases)
+        .map(|(packets, aliases)| connect_one(packets, aliases, rule_slots))
         .unzip()
 }
 
+/// One worker's ends of rings to and from all the others.
+type MeshEnds<T> = (Vec<Option<Producer<T>>>, Vec<Consumer<T>>);
+
+/// A ring from every worker to every other one.
+fn mesh<T: Send>(workers: usize, size: usize) -> Vec<MeshEnds<T>> {
+    let mut ends: Vec<MeshEnds<T>> = (0..workers).map(|_| (Vec::new(), Vec::new())).collect();
+    for from in 0..workers {
+        for to in 0..workers {
+            let tx = (from != to).then(|| {
+                let (tx, rx) = ring(size);
+                ends[to].1.push(rx);
+                tx
+            });
+            ends[from].0.push(tx);
+        }
+    }
+    ends
+}
+
 fn connect_one<B: Send>(
-    from_workers: Vec<Consumer<Handoff<B>>>,
-    to_workers: ToWorkers<B>,
+    (to_workers, from_workers): MeshEnds<Handoff<B>>,
+    (alias_out, alias_in): MeshEnds<AliasLetter>,
     rule_slots: usize,
 ) -> (Ends<B>, ControlEnds<B>) {
     let (publisher, subscriber) = published();
@@ -204,6 +216,8 @@ fn connect_one<B: Send>(
         from_host: from_host_rx,
         to_workers,
         from_workers,
+        alias_out,
+        alias_in,
         counters: counters.clone(),
     };
     let control = ControlEnds {

@@ -3,7 +3,7 @@
 
 use filter::notes::{Step, note_state_test};
 use filter::test_rule::{EveryRoute, RuleTest, test_rule};
-use filter::test_state::{StateTest, test_icmp_error, test_state};
+use filter::test_state::{About, StateTest, test_icmp_error, test_state};
 use filter::{Core, Kind, PacketDesc, Passage, Reason, Response, syncookies};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
@@ -19,6 +19,8 @@ use crate::watch::Told;
 struct Screened {
     outcome: Result<(), Reason>,
     state: Option<StateIdx>,
+    /// An ICMP error: what it is about.
+    about: Option<About>,
     /// The state was made just now.
     made: bool,
     tag: TagId,
@@ -47,7 +49,7 @@ impl<N: Nic> Worker<N> {
         let states = &self.states;
         for item in &mut self.batch.items {
             let key = &item.pd.key_in;
-            let is_its_own = |idx: &StateIdx| states.get(*idx).is_some_and(|st| st.wire == *key);
+            let is_its_own = |idx: &StateIdx| states.get(*idx).is_some_and(|st| st.stack == *key);
             item.state = item.state.filter(is_its_own);
         }
     }
@@ -78,12 +80,12 @@ impl<N: Nic> Worker<N> {
             .and_then(|idx| self.states.get(idx))
             .and_then(|st| st.pair.some());
         if let Some(idx) = pair
-            && self.states.get(idx).is_some_and(|st| st.wire == key)
+            && self.states.get(idx).is_some_and(|st| st.stack == key)
         {
             return Some(idx);
         }
         self.counters.filter.searches.add(1);
-        self.states.find(&key, self.states.hash(&key))
+        self.states.find_way(Direction::Out, &key)
     }
 
     fn screen(
@@ -103,6 +105,10 @@ impl<N: Nic> Worker<N> {
             if watching {
                 self.tell(n, Told::Screened(interface, direction), now_ms);
                 self.tell(n, Told::Skipped, now_ms);
+            }
+            // Nothing is done to it here: neither what a state says.
+            if direction == Direction::In {
+                self.batch.items[n].state = None;
             }
             return;
         }
@@ -126,6 +132,8 @@ impl<N: Nic> Worker<N> {
             beside: &mut self.beside,
             notes: &mut self.notes,
             cookies: &mut self.cookies,
+            worker: self.id,
+            workers: self.workers,
         };
         // An earlier packet of this burst may have made or replaced it since the look-up.
         let state = if self.made_state && item.pd.may_have_state() {
@@ -154,11 +162,38 @@ impl<N: Nic> Worker<N> {
             self.send_log(interface, direction, bytes as u16, now_ms);
         }
         match screened.outcome {
-            Ok(()) => self.keep_together(n, direction, &screened),
+            _ if !self.is_known(&screened) => self.batch.items[n].drop_for(Reason::HandoffFull),
+            Ok(()) => self.let_through(n, direction, &screened, now_ms),
             Err(reason) => self.batch.items[n].drop_for(reason),
         }
         self.answer(n, screened.response, interface, now_ms);
         self.send_answers();
+    }
+
+    /// A state that was made is known to the workers that must know it. If one of them cannot be told it is taken back.
+    fn is_known(&mut self, screened: &Screened) -> bool {
+        let Some(idx) = screened.state.filter(|_| screened.made) else {
+            return true;
+        };
+        if self.announce(idx) {
+            return true;
+        }
+        if let Some(gone) = self.states.remove(idx) {
+            let counters = &self.counters.filter;
+            filter::count_removal(counters, &self.shared, &gone);
+        }
+        false
+    }
+
+    /// What is done to a packet that the filter lets through.
+    #[inline]
+    fn let_through(&mut self, n: usize, direction: Direction, screened: &Screened, now_ms: u64) {
+        self.keep_together(n, direction, screened);
+        match (screened.state, &screened.about) {
+            (Some(idx), _) => self.translate(n, direction, idx, now_ms),
+            (None, Some(about)) => self.translate_error(n, direction, about, now_ms),
+            (None, None) => {}
+        }
     }
 
     /// Remembers the state of the way in and the tag; ties the states of both ways together.
@@ -169,7 +204,7 @@ impl<N: Nic> Worker<N> {
             (Direction::In, _, found) => item.state = found,
             (Direction::Out, Some(a), Some(b)) if a != b => {
                 let key = item.pd.key_in;
-                let unlinked = |st: &State| st.wire == key && st.pair != b;
+                let unlinked = |st: &State| st.stack == key && st.pair != b;
                 if self.states.get(a).is_some_and(unlinked) {
                     self.states.link(a, b);
                 }
@@ -180,8 +215,7 @@ impl<N: Nic> Worker<N> {
 }
 
 fn find(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateIdx> {
-    let key = pd.key(direction);
-    core.states.find(&key, core.states.hash(&key))
+    core.states.find_way(direction, &pd.key(direction))
 }
 
 /// State first, then rules.
@@ -200,10 +234,10 @@ fn ask(
     {
         return screened;
     }
-    let tested = match (pd.kind, state) {
+    let (tested, about) = match (pd.kind, state) {
         (Kind::IcmpError, _) => test_icmp_error(core, frame, pd, passage),
-        (_, Some(idx)) => test_state(core, idx, frame, pd, passage),
-        (_, None) => StateTest::Miss,
+        (_, Some(idx)) => (test_state(core, idx, frame, pd, passage), None),
+        (_, None) => (StateTest::Miss, None),
     };
     if let (Some(idx), false) = (state, pd.kind == Kind::IcmpError) {
         note_state_test(core, idx, pd, passage, tested);
@@ -213,7 +247,10 @@ fn ask(
             let tag = state
                 .and_then(|idx| core.states.get(idx))
                 .map_or(pd.tag, |st| st.tag);
-            Screened::pass(state, tag)
+            Screened {
+                about,
+                ..Screened::pass(state, tag)
+            }
         }
         StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
         StateTest::Miss => {
@@ -271,8 +308,9 @@ fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
             Screened::refuse(Reason::Match, filter::respond::response(reply, pd))
         }
         RuleTest::Drop(reason) => Screened::refuse(reason, Response::None),
-        RuleTest::Proxied(_) => Screened {
+        RuleTest::Proxied(idx) => Screened {
             made: true,
+            state: Some(idx),
             ..Screened::refuse(Reason::SynProxy, Response::None)
         },
     }
@@ -283,6 +321,7 @@ impl Screened {
         Screened {
             outcome: Ok(()),
             state,
+            about: None,
             made: false,
             tag,
             response: Response::None,
@@ -293,6 +332,7 @@ impl Screened {
         Screened {
             outcome: Err(reason),
             state: None,
+            about: None,
             made: false,
             tag: TagId::default(),
             response,

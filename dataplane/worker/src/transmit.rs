@@ -56,6 +56,7 @@ impl<N: Nic> Worker<N> {
         }
         if dont_fragment {
             if let Some(interface) = received_on {
+                self.show_original(n);
                 self.send_error(n, interface, ErrorKind::FragmentationNeeded { mtu }, now_ms);
             }
         } else if self.cut(n, hop, mtu) {

@@ -12,6 +12,7 @@ use ruleset::Timeout;
 use sched::PortQueue;
 use state::{HashSeed, State, StateTable};
 
+use crate::alias::Aliases;
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::counters::Counters;
@@ -106,6 +107,13 @@ pub struct Worker<N: Nic> {
     stamped_s: u64,
     /// A state was made since the look-ups of this burst were done.
     pub(crate) made_state: bool,
+    /// Connections of other workers whose packets reach this one.
+    pub(crate) aliases: Aliases,
+    /// Connections of this worker whose packets reach others.
+    pub(crate) strangers: usize,
+    /// Aliases that each other worker has from this one, and how many it may have.
+    pub(crate) aliases_written: Vec<usize>,
+    pub(crate) aliases_per_worker: usize,
 }
 
 /// A port as the worker uses it.
@@ -120,6 +128,8 @@ impl<N: Nic> Worker<N> {
     pub fn new(setup: WorkerSetup<N>) -> Self {
         let id_base = u64::from(setup.id) << 48;
         let beginning = Arc::new(Config::default());
+        let others = usize::from(setup.workers.max(1)) - 1;
+        let aliases = if others > 0 { setup.states_capacity } else { 0 };
         let port = |p: WorkerPort<N>| PortOf {
             rx: p.rx,
             tx: p.tx,
@@ -171,6 +181,10 @@ impl<N: Nic> Worker<N> {
             egress_stamp: 1,
             stamped_s: 0,
             made_state: false,
+            aliases: Aliases::new(aliases),
+            strangers: 0,
+            aliases_written: (0..=others).map(|_| 0).collect(),
+            aliases_per_worker: aliases / others.max(1),
         }
     }
 
@@ -201,6 +215,7 @@ impl<N: Nic> Worker<N> {
         // What was made at the end of this turn goes out in the next, which must not be slept away.
         work |= !self.generated.is_empty() || self.fragments.whole() > 0;
         self.sweep(now_ms);
+        work |= self.say_farewells();
         self.close_books(work);
         work
     }

@@ -73,7 +73,8 @@ impl Rig {
             route(Ipv4Addr::new(0, 0, 0, 0), 0, GATEWAY),
         ];
         let routes = RouteTable::build(&interfaces, &routes).expect("two good routes");
-        let (mut ends, mut control) = worker::connect::<ReplayNic>(1, ruleset.rules.len() + 1);
+        let slots = ruleset.rules.len() + 1;
+        let (mut ends, mut control) = worker::connect::<ReplayNic>(1, slots);
         let device = Replay::new(FRAMES, &[0; FRAME_BYTES], 1);
         let ports = (0..2)
             .map(|n| {
@@ -91,7 +92,7 @@ impl Rig {
             ports,
             pool: device.pool(),
             states_capacity: states,
-            shared: Arc::new(Shared::default()),
+            shared: Arc::new(Shared::new(slots, states, 1, 1)),
             fragments_capacity: 1024,
             hash_seed: 0x1234_5678_9abc_def1,
             dice_seed: 7,

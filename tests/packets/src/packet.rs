@@ -226,6 +226,32 @@ impl Packet {
         self
     }
 
+    /// Other end as sender: address, and port or echo identifier.
+    pub fn sent_from(mut self, src: &str) -> Packet {
+        let (addr, port) = endpoint(src);
+        self.src = addr;
+        match &mut self.above {
+            Above::Tcp(repr, _) => repr.src_port = port,
+            Above::Udp(src_port, ..) => *src_port = port,
+            Above::Icmp(_, _, rest, _) => rest[..2].copy_from_slice(&port.to_be_bytes()),
+            Above::Raw(..) => {}
+        }
+        self
+    }
+
+    /// Other end as receiver: address, and port or echo identifier.
+    pub fn sent_to(mut self, dst: &str) -> Packet {
+        let (addr, port) = endpoint(dst);
+        self.dst = addr;
+        match &mut self.above {
+            Above::Tcp(repr, _) => repr.dst_port = port,
+            Above::Udp(_, dst_port, _) => *dst_port = port,
+            Above::Icmp(_, _, rest, _) => rest[..2].copy_from_slice(&port.to_be_bytes()),
+            Above::Raw(..) => {}
+        }
+        self
+    }
+
     /// Adds IPv4 options; a multiple of four bytes.
     pub fn options(mut self, options: &[u8]) -> Packet {
         self.options = options.to_vec();

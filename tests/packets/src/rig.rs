@@ -166,7 +166,8 @@ impl Rig {
     /// A box that has no configuration yet.
     pub fn unconfigured(topology: &Topology, spread: Spread) -> Rig {
         let pool = SimPool::new(topology.buffers);
-        let (ends, control) = worker::connect::<SimNic>(usize::from(spread.workers), RULE_SLOTS);
+        let workers = usize::from(spread.workers);
+        let (ends, control) = worker::connect::<SimNic>(workers, RULE_SLOTS);
         let ports: Vec<SimPort> = (0..topology.ports.len() as u16)
             .map(|n| sim_port(n, spread, topology.tx_depth, &pool))
             .collect();
@@ -177,7 +178,8 @@ impl Rig {
                 (queues.rx.into_iter(), queues.tx.into_iter())
             })
             .collect();
-        let shared = Arc::new(Shared::default());
+        let shared = Shared::new(RULE_SLOTS, STATES * workers, workers, 0x5eed);
+        let shared = Arc::new(shared);
         let mut make = |(id, ends)| {
             let ports = queues.iter_mut().map(|(rx, tx)| WorkerPort {
                 rx: rx.next(),

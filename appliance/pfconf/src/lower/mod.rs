@@ -3,6 +3,7 @@
 
 mod actions;
 mod anchor;
+mod pool;
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +17,7 @@ use crate::ast::{ActionKind, AnchorKind, KeepKind};
 use crate::environment::Known;
 use crate::message::{Message, Messages};
 use crate::policy::{
-    Addr, Dynamic, End, Host, IfItemKind, Reply, Rule, RuleKind, StateOpts, Table,
+    Addr, Dynamic, End, Host, IfItemKind, Pool, Reply, Rule, RuleKind, StateOpts, Table,
 };
 use crate::settings::Settings;
 use crate::source::{Sources, Span};
@@ -215,6 +216,10 @@ impl<'a> Lowering<'a> {
         }
         lowered.actions = actions::actions(rule);
         lowered.log_to = rule.log.as_ref().map_or(0, |log| log.to);
+        if rule.naf.is_none() {
+            lowered.nat = rule.nat.as_ref().map(|p| self.pool(p, rule.af).into());
+            lowered.rdr = rule.rdr.as_ref().map(|p| self.pool(p, rule.af).into());
+        }
         lowered.allow_opts = rule.allow_opts;
         lowered.keep_state = match rule.keep {
             KeepKind::No => KeepState::No,
@@ -251,8 +256,13 @@ impl<'a> Lowering<'a> {
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
             rule.divert.is_some().then_some("divert"),
             rule.naf.is_some().then_some("af-to"),
-            rule.nat.is_some().then_some("nat-to"),
-            rule.rdr.is_some().then_some("rdr-to"),
+            pools(rule).any(|p| p.sticky).then_some("sticky-address"),
+            pools(rule)
+                .any(|p| p.endpoint_independent)
+                .then_some("endpoint-independent"),
+            pools(rule)
+                .any(|p| p.map_e.is_some())
+                .then_some("map-e-portset"),
             rule.route
                 .is_some()
                 .then_some("route-to, reply-to and dup-to"),
@@ -349,6 +359,11 @@ pub(crate) fn table_name(anchor: &str, name: &str) -> String {
         "" => name.into(),
         anchor => format!("{name}@{anchor}"),
     }
+}
+
+/// Pools of translation.
+fn pools(rule: &Rule) -> impl Iterator<Item = &Pool> {
+    rule.nat.iter().chain(&rule.rdr).map(|pool| &**pool)
 }
 
 fn table_entry(host: &Host) -> Option<TableEntry> {

@@ -1,0 +1,96 @@
+//! What the cores must agree on to translate as one: which keys are taken, whose turn it is in a pool, how many states
+//! an address has.
+
+use ruleset::RuleSlot;
+use state::{HashSeed, Key};
+use sync::{Claims, Loads, Turns};
+
+/// Pools of a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolUse {
+    /// `nat-to`
+    Nat,
+    /// `rdr-to`
+    Rdr,
+    /// `route-to`, `reply-to`, `dup-to`
+    Route,
+}
+
+const USES: usize = 3;
+/// Places of the counts behind `least-states`.
+const LOADS: usize = 1 << 16;
+
+/// One for all cores.
+pub struct Agreement {
+    turns: Turns,
+    loads: Loads,
+    claims: Option<Claims>,
+    seed: HashSeed,
+}
+
+impl Default for Agreement {
+    /// For one core and the default rule.
+    fn default() -> Self {
+        Agreement::new(1, 0, 1, 0)
+    }
+}
+
+impl core::fmt::Debug for Agreement {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Agreement").finish_non_exhaustive()
+    }
+}
+
+impl Agreement {
+    /// For rules with counters in `rule_slots` places, and `states` states of all cores. A core that is alone has
+    /// nobody to agree with.
+    pub fn new(rule_slots: usize, states: usize, cores: usize, seed: u64) -> Self {
+        Agreement {
+            turns: Turns::new(rule_slots * USES),
+            loads: Loads::new(LOADS),
+            claims: (cores > 1).then(|| Claims::new(states)),
+            seed: HashSeed(seed),
+        }
+    }
+
+    /// The next turn of a rule's pool.
+    pub fn turn(&self, slot: RuleSlot, usage: PoolUse) -> u64 {
+        self.turns.next(slot.0 as usize * USES + usage as usize)
+    }
+
+    /// Claims a key on the wire for the calling core. False if another state of any core has it.
+    pub fn claim(&self, key: &Key) -> bool {
+        let claims = self.claims.as_ref();
+        claims.is_none_or(|c| c.claim(key.hash(self.seed)))
+    }
+
+    /// The state with this key is gone.
+    pub fn release(&self, key: &Key) {
+        if let Some(claims) = &self.claims {
+            claims.release(key.hash(self.seed));
+        }
+    }
+
+    /// True if a core has claimed the key.
+    pub fn is_claimed(&self, key: &Key) -> bool {
+        let claims = self.claims.as_ref();
+        claims.is_some_and(|c| c.holds(key.hash(self.seed)))
+    }
+
+    /// Counts of states by address, for `least-states`.
+    pub fn loads(&self) -> &Loads {
+        &self.loads
+    }
+
+    /// Place of an address in [`Agreement::loads`].
+    pub fn load_place(&self, addr: u128) -> u64 {
+        let product =
+            (addr as u64 ^ self.seed.0 ^ (addr >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        product >> 32
+    }
+
+    /// Secret start value of hashes that all cores compute alike.
+    pub fn seed(&self) -> HashSeed {
+        self.seed
+    }
+}

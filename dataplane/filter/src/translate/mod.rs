@@ -1,0 +1,246 @@
+//! What `nat-to` and `rdr-to` make of a packet's ends while the rules are walked: an address from the pool, a port that
+//! nobody uses. Nothing is written into the packet here; `rewrite` does that once there is a state.
+//!
+//! Read first: pf.conf(5), "TRANSLATION", "POOL OPTIONS"; pf_get_transaddr() and pf_get_sport() of OpenBSD.
+
+mod agreement;
+mod ports;
+
+use ruleset::{Af, Direction, Draw, Facts, Pool, PoolKind, Rule};
+use state::{Key, State, StateFlags};
+
+use crate::describe::{Kind, PROTO_ICMP, PROTO_ICMP6, PacketDesc};
+use crate::owner;
+use crate::reason::Reason;
+use crate::{Core, Passage};
+
+pub use agreement::{Agreement, PoolUse};
+
+/// Most addresses of a pool that are tried for one packet because the ports of others are taken.
+const ADDRESSES_MAX: u32 = 64;
+/// Types of echo requests, which alone have identifiers that may be changed.
+const ECHO: u16 = 8;
+const ECHO6: u16 = 128;
+
+/// The ends of a packet as the rules that matched so far have left them. Port: that of TCP and UDP; ICMP: the
+/// identifier at the asking end, the type at the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// Family.
+    pub af: Af,
+    /// Protocol.
+    pub proto: u8,
+    /// Sender.
+    pub src: (u128, u16),
+    /// Receiver.
+    pub dst: (u128, u16),
+    /// Source, destination: it was chosen for having the fewest states.
+    pub by_load: [bool; 2],
+}
+
+impl Ends {
+    /// As they are in the packet.
+    pub fn of(pd: &PacketDesc) -> Self {
+        Ends {
+            af: pd.af,
+            proto: pd.proto,
+            src: pd.key_in.end(0),
+            dst: pd.key_in.end(1),
+            by_load: [false; 2],
+        }
+    }
+
+    /// Key of a packet with these ends that passes an interface in `direction`.
+    pub fn key(&self, direction: Direction) -> Key {
+        Key::new(direction, self.af, self.proto, self.src, self.dst)
+    }
+
+    /// Lets later rules see them.
+    pub fn show(&self, facts: &mut Facts) {
+        (facts.af, facts.src, facts.dst) = (self.af, self.src.0, self.dst.0);
+        if matches!(
+            self.proto,
+            crate::describe::PROTO_TCP | crate::describe::PROTO_UDP
+        ) {
+            (facts.src_port, facts.dst_port) = (self.src.1, self.dst.1);
+        }
+    }
+}
+
+/// Whether packets of this kind are translated: those that make states. Neighbor discovery stays on its link.
+fn is_translatable(pd: &PacketDesc) -> bool {
+    let has_state = matches!(
+        pd.kind,
+        Kind::Tcp | Kind::Udp | Kind::IcmpRequest | Kind::Other
+    );
+    has_state && !pd.is_neighbor_discovery
+}
+
+/// Applies a rule's translation to `ends`: source, then destination. Nothing is changed if it cannot be done.
+pub fn by_rule(
+    core: &mut Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage<'_>,
+    rule: &Rule,
+    ends: &mut Ends,
+) -> Result<(), Reason> {
+    if !is_translatable(pd) {
+        return Ok(());
+    }
+    let mut new = *ends;
+    if let Some(pool) = &rule.nat {
+        new.src = ports::source(core, passage.direction, rule, pool, &new)?;
+        new.by_load[0] = pool.kind == PoolKind::LeastStates;
+    }
+    if let Some(pool) = &rule.rdr {
+        new.dst = destination(core, rule, pool, &new)?;
+        new.by_load[1] = pool.kind == PoolKind::LeastStates;
+    }
+    *ends = new;
+    Ok(())
+}
+
+/// Writes into a new state what the rules made of its ends, and whether other cores must know of it.
+pub fn mark(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
+    if *ends != Ends::of(pd) {
+        let changed = ends.key(st.direction);
+        match st.direction {
+            Direction::In => st.stack = changed,
+            Direction::Out => st.wire = changed,
+        }
+        if st.wire != st.stack {
+            st.flags |= StateFlags::TRANSLATED;
+            st.set_deltas();
+        }
+    }
+    st.flags.set(StateFlags::LOADS_SOURCE, ends.by_load[0]);
+    st.flags.set(StateFlags::LOADS_DESTINATION, ends.by_load[1]);
+    let several = core.workers > 1 && !pd.is_neighbor_discovery;
+    let shared =
+        several && (st.flags.contains(StateFlags::TRANSLATED) || is_foreign(core, &st.wire));
+    let known = shared || ends.by_load != [false; 2];
+    st.flags.set(StateFlags::KNOWN_ELSEWHERE, known);
+}
+
+/// Packets with this key on the wire reach another core first.
+fn is_foreign(core: &Core<'_>, wire: &Key) -> bool {
+    owner::core_of(owner::hash_key(wire), core.workers) != core.worker
+}
+
+/// Lets the other cores know of a state that is about to be. False if one of them has its key.
+pub fn publish(core: &Core<'_>, st: &State) -> bool {
+    if !st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
+        return true;
+    }
+    if !core.shared.agreement.claim(&st.wire) {
+        return false;
+    }
+    for place in load_places(&core.shared.agreement, st) {
+        core.shared.agreement.loads().add(place);
+    }
+    true
+}
+
+/// Takes back what [`publish`] has told: the state is gone.
+pub fn withdraw(core: &Core<'_>, st: &State) {
+    if st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
+        retract(&core.shared.agreement, st);
+    }
+}
+
+/// As [`withdraw`], for a state that has departed.
+pub fn retract(agreement: &Agreement, st: &State) {
+    agreement.release(&st.wire);
+    for place in load_places(agreement, st) {
+        agreement.loads().sub(place);
+    }
+}
+
+/// The chosen addresses of a state whose pool counts states.
+fn load_places(agreement: &Agreement, st: &State) -> impl Iterator<Item = u64> {
+    let (key, source) = match st.direction {
+        Direction::In => (&st.stack, 0),
+        Direction::Out => (&st.wire, 1),
+    };
+    let chosen = |flag: StateFlags, end: usize| {
+        let counts = st.flags.contains(flag);
+        counts.then(|| agreement.load_place(key.end(end).0))
+    };
+    let source_place = chosen(StateFlags::LOADS_SOURCE, source);
+    let destination_place = chosen(StateFlags::LOADS_DESTINATION, 1 - source);
+    source_place.into_iter().chain(destination_place)
+}
+
+/// An address of the pool for a packet with these ends.
+pub(crate) fn address(
+    core: &mut Core<'_>,
+    rule: &Rule,
+    usage: PoolUse,
+    pool: &Pool,
+    ends: &Ends,
+    attempt: u32,
+) -> Result<u128, Reason> {
+    let agreement = &core.shared.agreement;
+    let dice = u128::from(core.roll()) << 96 | u128::from(core.roll()) << 64;
+    let dice = dice | u128::from(core.roll()) << 32 | u128::from(core.roll());
+    let replaced = match usage {
+        PoolUse::Nat => ends.src.0,
+        PoolUse::Rdr | PoolUse::Route => ends.dst.0,
+    };
+    let draw = Draw {
+        source: ends.src.0,
+        replaced,
+        dice,
+        turn: match pool.kind {
+            PoolKind::RoundRobin | PoolKind::LeastStates => agreement.turn(rule.slot, usage),
+            _ => 0,
+        },
+        attempt,
+        states_of: &|addr| agreement.loads().get(agreement.load_place(addr)),
+    };
+    pool.choose(core.ruleset, ends.af, &draw)
+        .ok_or(Reason::Translate)
+}
+
+/// Destination after `rdr-to`: an address of the pool, and the port that the rule's range is mapped onto.
+fn destination(
+    core: &mut Core<'_>,
+    rule: &Rule,
+    pool: &Pool,
+    ends: &Ends,
+) -> Result<(u128, u16), Reason> {
+    let addr = address(core, rule, PoolUse::Rdr, pool, ends, 0)?;
+    let old = ends.dst.1;
+    let port = match (ends.proto, pool.ports) {
+        (PROTO_ICMP | PROTO_ICMP6, _) | (_, (0, 0)) => old,
+        (_, (port, 0)) => port,
+        (_, (low, high)) => mapped(old, rule.dst.port.map_or(0, |p| p.a), low, high),
+    };
+    Ok((addr, port))
+}
+
+/// `port low:high`, as pf_get_transaddr() counts: from the first port of the rule, around at the end of the range.
+fn mapped(port: u16, rule_low: u16, low: u16, high: u16) -> u16 {
+    let length = i32::from(high) - i32::from(low) + 1;
+    let step = (i32::from(port) - i32::from(rule_low)).rem_euclid(length.max(1));
+    let new = i32::from(low) + step;
+    (if new > 65535 { new - 65535 } else { new }) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_mapped_port_by_port_and_around() {
+        for (port, rule_low, low, high, expect) in [
+            (2000, 2000, 4000, 4010, 4000),
+            (2005, 2000, 4000, 4010, 4005),
+            (2011, 2000, 4000, 4010, 4000),
+            (80, 80, 8080, 8080, 8080),
+            (65535, 1, 65000, 65535, 65142),
+        ] {
+            assert_eq!(mapped(port, rule_low, low, high), expect, "{port}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Gives packets the ends that they have beyond an interface, once the filter has let them through, and sends on what
+//! has another destination since.
+
+use core::net::IpAddr;
+
+use filter::test_state::About;
+use net::InterfaceId;
+use nic::{Nic, PacketBuf};
+use ruleset::Direction;
+use state::{StateFlags, StateIdx};
+
+use crate::forward::addr_of;
+use crate::turn::Worker;
+use crate::verdict::Verdict;
+
+impl<N: Nic> Worker<N> {
+    /// Rewrites packet `n` as its state says.
+    #[inline]
+    pub(crate) fn translate(&mut self, n: usize, direction: Direction, idx: StateIdx, now_ms: u64) {
+        let Some(st) = self.states.get(idx) else {
+            return;
+        };
+        if !st.flags.contains(StateFlags::TRANSLATED) {
+            return;
+        }
+        let item = &mut self.batch.items[n];
+        let dst = item.pd.dst;
+        let frame = self.batch.bufs[n].bytes_mut();
+        filter::rewrite::packet(frame, &mut item.pd, st, direction);
+        if direction == Direction::Out && item.pd.dst != dst {
+            self.reroute(n, now_ms);
+        }
+    }
+
+    /// Rewrites an ICMP error as the state of the packet that it quotes says.
+    pub(crate) fn translate_error(
+        &mut self,
+        n: usize,
+        direction: Direction,
+        about: &About,
+        now_ms: u64,
+    ) {
+        let Some(st) = self.states.get(about.state) else {
+            return;
+        };
+        if !st.flags.contains(StateFlags::TRANSLATED) {
+            return;
+        }
+        let item = &mut self.batch.items[n];
+        let dst = item.pd.dst;
+        let frame = self.batch.bufs[n].bytes_mut();
+        filter::rewrite::error(frame, &mut item.pd, &about.quoted, st, direction);
+        if direction == Direction::Out && item.pd.dst != dst {
+            self.reroute(n, now_ms);
+        }
+    }
+
+    /// A packet that ends here is about to be quoted to its sender, who knows it as it was before it was translated on
+    /// its way out.
+    pub(crate) fn show_original(&mut self, n: usize) {
+        let item = &mut self.batch.items[n];
+        if !item.pd.may_have_state() {
+            return;
+        }
+        let wire = item.pd.key(Direction::Out);
+        let found = self.states.find(&wire, self.states.hash(&wire));
+        let Some(st) = found.and_then(|idx| self.states.get(idx)) else {
+            return;
+        };
+        if st.flags.contains(StateFlags::TRANSLATED) {
+            let frame = self.batch.bufs[n].bytes_mut();
+            filter::rewrite::undo(frame, &mut item.pd, st);
+        }
+    }
+
+    /// The source of a forwarded packet was given to it by a rule.
+    pub(crate) fn has_given_source(&self, n: usize) -> bool {
+        let item = &self.batch.items[n];
+        let st = item.state.and_then(|idx| self.states.get(idx));
+        st.is_some_and(|st| st.flags.contains(StateFlags::TRANSLATED))
+    }
+
+    /// The interface of an address of ours.
+    pub(crate) fn local(&self, addr: IpAddr) -> Option<InterfaceId> {
+        self.config.interfaces.local(addr)
+    }
+
+    /// A packet on its way out has got another destination. As in OpenBSD the rules are not asked again.
+    fn reroute(&mut self, n: usize, now_ms: u64) {
+        let pd = &self.batch.items[n].pd;
+        let dst = addr_of(pd.af, pd.dst);
+        if self.local(dst).is_some() {
+            self.batch.items[n].verdict = Some(Verdict::Host);
+            return;
+        }
+        match self.way_to(n, now_ms) {
+            Some(hop) => self.batch.items[n].egress = Some(hop),
+            None => self.batch.items[n].drop_for(filter::Reason::NoRoute),
+        }
+    }
+}
