@@ -22,6 +22,7 @@ pub mod reason;
 pub mod reassemble;
 pub mod respond;
 pub mod rewrite;
+pub mod route;
 pub mod secret;
 pub mod seq;
 pub mod syncookies;

@@ -241,6 +241,10 @@ fn create(
     }
     let mut st = new_state(core, pd, passage, rule, found);
     translate::mark(core, pd, ends, &mut st);
+    if let Err(reason) = crate::route::choose(core, rule, &Ends::of(pd), &mut st) {
+        core.shared.states.give_back(1);
+        return Err(reason);
+    }
     let timeout = timeout_s(core.ruleset, core.counters, core.shared, &st);
     match insert(core, st, timeout) {
         Ok(idx) => {

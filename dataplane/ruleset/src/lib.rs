@@ -15,6 +15,7 @@ pub mod index;
 pub mod limits;
 pub mod linear;
 pub mod pool;
+pub mod route;
 pub mod rule;
 pub mod table;
 pub mod walk;
@@ -29,6 +30,7 @@ pub use limits::{Limits, SynCookies, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
 pub use pool::{Block, Draw, Pool, PoolKind};
+pub use route::{RouteKind, RouteOption};
 pub use rule::{
     Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp,
     PortRange, Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,

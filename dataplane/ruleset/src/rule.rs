@@ -9,6 +9,7 @@ use crate::actions::Actions;
 use crate::facts::{Af, Direction, Fragment};
 use crate::limits::Timeout;
 use crate::pool::Pool;
+use crate::route::RouteOption;
 use crate::table::TableId;
 
 /// Number of a rule in its ruleset, from 0, as `pfctl -vvsr` prints it.
@@ -314,6 +315,8 @@ pub struct Rule {
     pub nat: Option<Box<Pool>>,
     /// `rdr-to`
     pub rdr: Option<Box<Pool>>,
+    /// `route-to`, `reply-to`, `dup-to`
+    pub route: Option<Box<RouteOption>>,
     /// `allow-opts`
     pub allow_opts: bool,
     /// State clause.
@@ -351,6 +354,7 @@ impl Rule {
             log_to: 0,
             nat: None,
             rdr: None,
+            route: None,
             allow_opts: false,
             keep_state: KeepState::No,
             state: StateOptions::default(),

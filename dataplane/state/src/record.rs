@@ -1,7 +1,7 @@
 //! One state, laid out in cache lines: what every packet touches comes first.
 
 use bitflags::bitflags;
-use ruleset::{Actions, Direction, KifId, RuleSlot, TagId, Timeout};
+use ruleset::{Actions, Af, Direction, KifId, RouteKind, RuleSlot, TagId, Timeout};
 
 use crate::key::Key;
 
@@ -72,6 +72,8 @@ bitflags! {
         const LOADS_SOURCE = 256;
         /// The same of the destination.
         const LOADS_DESTINATION = 512;
+        /// A rule chose the next hop of its packets: [`State::next_hop`].
+        const ROUTED = 4096;
         /// Another worker has an alias for the key on the wire.
         const ALIASED_WIRE = 1024;
         /// The same of the key on the box's side.
@@ -137,6 +139,8 @@ pub struct State {
     pub actions: Actions,
     /// Segment size that the side which began has offered, while its handshake is proxied.
     pub mss: u16,
+    /// Where a rule sends its packets, if it is [`StateFlags::ROUTED`].
+    pub next_hop: NextHop,
 }
 
 /// Where the last packet of a state went; saves route and neighbor look-ups while nothing has changed.
@@ -149,6 +153,55 @@ pub struct EgressCache {
     pub interface: u16,
     /// Station address of the next hop.
     pub lladdr: [u8; 6],
+}
+
+/// The next hop that a rule chose with `route-to`, `reply-to` or `dup-to`. 20 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct NextHop {
+    /// Host order, IPv4 in the last word; in words so that it needs no alignment of its own.
+    addr: [u32; 4],
+    interface: u16,
+    kind: RouteKind,
+    af: Af,
+}
+
+impl NextHop {
+    /// In place of an interface: the one that routing to the next hop finds.
+    pub const BY_ROUTE: u16 = u16::MAX;
+
+    /// A next hop, reached through `interface`.
+    pub fn new(kind: RouteKind, af: Af, addr: u128, interface: u16) -> Self {
+        let word = |n: u32| (addr >> (96 - 32 * n)) as u32;
+        NextHop {
+            addr: [word(0), word(1), word(2), word(3)],
+            interface,
+            kind,
+            af,
+        }
+    }
+
+    /// Family and address, host order.
+    pub fn addr(&self) -> (Af, u128) {
+        let addr = self.addr.iter().fold(0, |a, w| a << 32 | u128::from(*w));
+        (self.af, addr)
+    }
+
+    /// Number of the interface that the rule named.
+    pub fn interface(&self) -> Option<u16> {
+        (self.interface != Self::BY_ROUTE).then_some(self.interface)
+    }
+
+    /// Which packets go there.
+    pub fn kind(&self) -> RouteKind {
+        self.kind
+    }
+}
+
+impl Default for NextHop {
+    fn default() -> Self {
+        NextHop::new(RouteKind::RouteTo, Af::Inet, 0, Self::BY_ROUTE)
+    }
 }
 
 const _: () = assert!(size_of::<State>() == 256);
@@ -204,6 +257,7 @@ impl Default for State {
             timer_slot: crate::wheel::NOWHERE,
             actions: Actions::default(),
             mss: 0,
+            next_hop: NextHop::default(),
             used: false,
         }
     }

@@ -106,19 +106,14 @@ impl<N: Nic> Worker<N> {
 
     /// The way is known; what is left is the time to live.
     #[inline]
-    fn go_on(&mut self, n: usize, interface: InterfaceId, hop: Hop, now_ms: u64) {
+    pub(crate) fn go_on(&mut self, n: usize, interface: InterfaceId, hop: Hop, now_ms: u64) {
         if self.batch.items[n].pd.ttl <= 1 {
             self.send_error(n, interface, ErrorKind::TimeExceeded, now_ms);
             return self.batch.items[n].drop_for(Reason::Ttl);
         }
         let pd = &self.batch.items[n].pd;
         let ip = &mut self.batch.bufs[n].bytes_mut()[usize::from(pd.ip_at)..];
-        // `describe` has checked the header, and the time to live is above 1.
-        let decremented = match pd.af {
-            Af::Inet => wire::ipv4::Packet::new_checked(ip).map(|mut p| ttl::decrement4(&mut p)),
-            Af::Inet6 => wire::ipv6::Packet::new_checked(ip).map(|mut p| ttl::decrement6(&mut p)),
-        };
-        debug_assert!(matches!(decremented, Ok(Ok(()))));
+        decrement_ttl(pd.af, ip);
         self.batch.items[n].egress = Some(hop);
     }
 
@@ -146,7 +141,7 @@ impl<N: Nic> Worker<N> {
         Some(self.resolve(out, next_hop, now_ms))
     }
 
-    fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
+    pub(crate) fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
         if let Some(lladdr) = group_station(next_hop) {
             return Hop::Known(Egress { interface, lladdr });
         }
@@ -184,8 +179,18 @@ impl<N: Nic> Worker<N> {
     }
 }
 
+/// Takes one off the time to live. `describe` has checked the header, and the time to live is above 1.
+#[inline]
+pub(crate) fn decrement_ttl(af: Af, ip: &mut [u8]) {
+    let decremented = match af {
+        Af::Inet => wire::ipv4::Packet::new_checked(ip).map(|mut p| ttl::decrement4(&mut p)),
+        Af::Inet6 => wire::ipv6::Packet::new_checked(ip).map(|mut p| ttl::decrement6(&mut p)),
+    };
+    debug_assert!(matches!(decremented, Ok(Ok(()))));
+}
+
 /// Interface and next hop for a destination.
-fn hop_to(
+pub(crate) fn hop_to(
     config: &Config,
     af: Af,
     bits: u128,

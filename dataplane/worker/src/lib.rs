@@ -14,6 +14,7 @@ mod alias;
 mod batch;
 pub mod config;
 pub mod counters;
+mod detour;
 mod forward;
 mod generate;
 mod list;

@@ -12,6 +12,7 @@ use state::{State, StateIdx};
 
 use crate::batch::{Item, Origin};
 use crate::config::Config;
+use crate::detour::DETOURS_MAX;
 use crate::turn::Worker;
 use crate::watch::Told;
 
@@ -34,7 +35,10 @@ impl<N: Nic> Worker<N> {
             let item = &self.batch.items[n];
             if let (true, Origin::Wire(interface)) = (item.is_open(), item.origin) {
                 let state = item.state;
-                self.screen(n, interface, Direction::In, state, now_ms);
+                let found = self.screen(n, interface, Direction::In, state, now_ms);
+                if let Some(idx) = found.filter(|_| self.batch.items[n].is_open()) {
+                    self.detour_in(n, interface, idx, now_ms);
+                }
             }
         }
         self.forget_lost_states();
@@ -57,16 +61,34 @@ impl<N: Nic> Worker<N> {
     /// Screens what is about to leave. The box's own packets come here first; answers of the filter pass unasked.
     pub(crate) fn filter_out(&mut self, now_ms: u64) {
         for n in 0..self.batch.len() {
+            if self.batch.items[n].origin != Origin::Answer {
+                self.let_out(n, now_ms);
+            }
+        }
+    }
+
+    /// Screens packet `n` on the interface that it is about to leave by, and again where a rule sends it on to another.
+    #[inline]
+    fn let_out(&mut self, n: usize, now_ms: u64) {
+        for _ in 0..=DETOURS_MAX {
             let item = &self.batch.items[n];
-            let Some(hop) = item
-                .egress
-                .filter(|_| item.is_open() && item.origin != Origin::Answer)
-            else {
-                continue;
+            let Some(hop) = item.egress.filter(|_| item.is_open()) else {
+                return;
             };
             let state = self.state_out(item);
-            self.screen(n, hop.interface(), Direction::Out, state, now_ms);
+            let found = self.screen(n, hop.interface(), Direction::Out, state, now_ms);
+            let Some(idx) = found.filter(|_| self.batch.items[n].is_open()) else {
+                return;
+            };
+            let Some(other) = self.detour_out(n, idx, now_ms) else {
+                return;
+            };
+            self.batch.items[n].egress = Some(other);
+            if other.interface() == hop.interface() {
+                return;
+            }
         }
+        self.batch.items[n].drop_for(Reason::NoRoute);
     }
 
     /// The state for the way out: the pair of the state of the way in, if it is that; otherwise by look-up.
@@ -88,6 +110,8 @@ impl<N: Nic> Worker<N> {
         self.states.find_way(Direction::Out, &key)
     }
 
+    /// Asks the filter about packet `n` and does what it says. Gives the state that the packet belongs to, or, of an
+    /// error, that of the packet which it quotes.
     fn screen(
         &mut self,
         n: usize,
@@ -95,10 +119,11 @@ impl<N: Nic> Worker<N> {
         direction: Direction,
         state: Option<StateIdx>,
         now_ms: u64,
-    ) {
+    ) -> Option<StateIdx> {
         let config = &*self.config;
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
-            return self.batch.items[n].drop_for(Reason::InterfaceDown);
+            self.batch.items[n].drop_for(Reason::InterfaceDown);
+            return None;
         };
         let watching = self.batch.items[n].watched != 0;
         if config.ruleset.skip.intersects(&on.kifs) {
@@ -110,7 +135,7 @@ impl<N: Nic> Worker<N> {
             if direction == Direction::In {
                 self.batch.items[n].state = None;
             }
-            return;
+            return None;
         }
         self.notes.begin(watching);
         let item = &self.batch.items[n];
@@ -168,6 +193,7 @@ impl<N: Nic> Worker<N> {
         }
         self.answer(n, screened.response, interface, now_ms);
         self.send_answers();
+        screened.state.or(screened.about.map(|about| about.state))
     }
 
     /// A state that was made is known to the workers that must know it. If one of them cannot be told it is taken back.

@@ -4,6 +4,7 @@
 mod actions;
 mod anchor;
 mod pool;
+mod route;
 
 use std::collections::{HashMap, HashSet};
 
@@ -220,6 +221,7 @@ impl<'a> Lowering<'a> {
             lowered.nat = rule.nat.as_ref().map(|p| self.pool(p, rule.af).into());
             lowered.rdr = rule.rdr.as_ref().map(|p| self.pool(p, rule.af).into());
         }
+        lowered.route = self.route(rule);
         lowered.allow_opts = rule.allow_opts;
         lowered.keep_state = match rule.keep {
             KeepKind::No => KeepState::No,
@@ -263,9 +265,6 @@ impl<'a> Lowering<'a> {
             pools(rule)
                 .any(|p| p.map_e.is_some())
                 .then_some("map-e-portset"),
-            rule.route
-                .is_some()
-                .then_some("route-to, reply-to and dup-to"),
             (rule.scrub != crate::ast::ScrubOpts::default()).then_some("scrub"),
             rule.state_limiter.is_some().then_some("state limiter"),
             rule.source_limiter.is_some().then_some("source limiter"),

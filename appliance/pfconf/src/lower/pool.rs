@@ -37,7 +37,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn blocks(&self, host: &Host, wanted: Option<Af>) -> Vec<Block> {
+    pub(super) fn blocks(&self, host: &Host, wanted: Option<Af>) -> Vec<Block> {
         let mut blocks = match &host.addr {
             Addr::Masked { af, addr, bits } => vec![Block::prefix(*af, *addr, *bits)],
             Addr::Range { af, low, high } => vec![Block {

@@ -15,6 +15,7 @@ mod neighbor;
 mod overload;
 mod pflog;
 mod reload;
+mod route_by_rule;
 mod state;
 mod synproxy;
 mod tcp;
