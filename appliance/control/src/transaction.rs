@@ -12,7 +12,7 @@ use netconf::environment::{self, PF_CONF};
 use pfconf::Bounds;
 use pfconf::diag::{Diagnostic, Severity, has_errors};
 use pfconf::lockout::{self, Door, LockedOut};
-use ruleset::{AddrSpec, Rule, RuleSlot, Timeouts};
+use ruleset::{Rule, RuleSlot, Timeouts};
 use worker::Config;
 
 use crate::fleet::Fleet;
@@ -236,7 +236,7 @@ fn assemble(
     ruleset.rule_timeouts.extend(gone);
     ruleset.rule_timeouts.sort_by_key(|(slot, _)| *slot);
     let api_port = conf.fugu.api_port.unwrap_or(cx.api_port);
-    let asks_routes = ruleset.rules.iter().any(asks_routes);
+    let asks_routes = filter::test_rule::needs_routes(&ruleset.rules);
     ruleset.build_index(&worker::config::indexed(&layout.interfaces));
     let config = Config {
         generation: cx.generation,
@@ -277,11 +277,6 @@ fn own_timeouts(rules: &[Rule], general: &Timeouts) -> Vec<(RuleSlot, Timeouts)>
     // An anchor that is called twice has its rules twice.
     all.dedup_by_key(|(slot, _)| *slot);
     all
-}
-
-fn asks_routes(rule: &Rule) -> bool {
-    let asks = |addr: &AddrSpec| matches!(addr, AddrSpec::NoRoute | AddrSpec::UrpfFailed);
-    asks(&rule.src.addr) || asks(&rule.dst.addr)
 }
 
 fn lockout(
@@ -333,6 +328,10 @@ impl ruleset::Routes for RoutesOf<'_> {
         self.0.lookup(addr).is_some()
     }
     fn reverse_path_ok(&self, _: ruleset::Af, _: u128) -> bool {
+        true
+    }
+    // The connection that is asked about is one to the box.
+    fn is_ours(&self, _: Af, _: u128) -> bool {
         true
     }
 }

@@ -50,6 +50,10 @@ impl Routes for AllRoutes {
     fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
         true
     }
+    // The connection that is asked about is one to the box.
+    fn is_ours(&self, _: Af, _: u128) -> bool {
+        true
+    }
 }
 
 /// The warning that nobody could reach the appliance any more. Without a word in `fugu.conf`, any interface will do; which one

@@ -4,7 +4,8 @@
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use ruleset::{Af, Direction, PortOp, PortRange, Timeout};
+pub(crate) use ruleset::IdRange;
+use ruleset::{Af, Direction, PortRange, Timeout};
 
 use crate::ast::{
     ActionKind, AnchorKind, IfItem, KeepKind, LimiterUse, LogSpec, Mac, PoolKind, RouteKind,
@@ -89,14 +90,6 @@ pub(crate) enum Reply {
     Return,
     Rst { ttl: u8 },
     Icmp { v4: (u8, u8), v6: (u8, u8) },
-}
-
-/// `user` and `group`; `unknown` is `u32::MAX`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct IdRange {
-    pub(crate) op: PortOp,
-    pub(crate) a: u32,
-    pub(crate) b: u32,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -263,13 +263,6 @@ pass in all
 #[test]
 fn what_the_dataplane_cannot_do_is_refused_and_named() {
     for (source, column, what) in [
-        ("match out on em0 nat-to (em0)", 18, "nat-to"),
-        ("pass in rdr-to 10.0.0.9", 9, "rdr-to"),
-        (
-            "pass in route-to 10.0.0.9",
-            9,
-            "route-to, reply-to and dup-to",
-        ),
         ("pass once", 6, "once"),
         (
             "nat on em0 from any to any -> (em0)",
@@ -277,6 +270,7 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
             "translation in the old syntax",
         ),
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
+        ("pass in rtable 3", 9, "rtable"),
         (
             "pass proto tcp keep state (max-src-conn 9)",
             28,

@@ -1,8 +1,8 @@
 //! A packet without a state: ask the rules, and create a state if the deciding rule says so.
 
 use ruleset::{
-    Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Routes, Rule, RuleMatch, RuleNr,
-    RuleSlot, TagId, Timeout, Walk,
+    Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Owner, Routes, Rule, RuleMatch,
+    RuleNr, RuleSlot, TagId, Timeout, Walk,
 };
 use state::track::tcp as tracker;
 use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
@@ -342,7 +342,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
     .fold(StateFlags::empty(), |all, (_, flag)| all | flag)
 }
 
-/// For rules without `no-route` and `urpf-failed`, and for tests: every address has a route.
+/// For rules that ask neither for routes nor for sockets, and for tests: every address has a route, none is ours.
 pub struct EveryRoute;
 
 impl Routes for EveryRoute {
@@ -354,8 +354,11 @@ impl Routes for EveryRoute {
     }
 }
 
-/// True if the ruleset asks for routes anywhere; otherwise [`EveryRoute`] will do.
+/// True if the ruleset asks for routes or sockets anywhere; otherwise [`EveryRoute`] will do.
 pub fn needs_routes(rules: &[Rule]) -> bool {
     let asks = |addr: AddrSpec| matches!(addr, AddrSpec::NoRoute | AddrSpec::UrpfFailed);
-    rules.iter().any(|r| asks(r.src.addr) || asks(r.dst.addr))
+    let asks_owner = |r: &Rule| r.owner != Owner::Anybody;
+    rules
+        .iter()
+        .any(|r| asks(r.src.addr) || asks(r.dst.addr) || asks_owner(r))
 }

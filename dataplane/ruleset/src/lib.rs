@@ -14,6 +14,7 @@ pub mod facts;
 pub mod index;
 pub mod limits;
 pub mod linear;
+pub mod owner;
 pub mod pool;
 pub mod route;
 pub mod rule;
@@ -29,6 +30,7 @@ pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
+pub use owner::{IdRange, Owner};
 pub use pool::{Block, Draw, Pool, PoolKind};
 pub use route::{RouteKind, RouteOption};
 pub use rule::{

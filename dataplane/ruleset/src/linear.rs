@@ -5,7 +5,7 @@
 
 use crate::Ruleset;
 use crate::actions::Actions;
-use crate::facts::{Af, Facts, Fragment};
+use crate::facts::{Af, Direction, Facts, Fragment};
 use crate::rule::{
     Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, KeepState, Log, Rule, RuleNr, TagId,
 };
@@ -45,6 +45,10 @@ pub trait Routes {
     fn has_route(&self, af: Af, addr: u128) -> bool;
     /// True if the route back to `src` leaves through the interface that the packet came in on.
     fn reverse_path_ok(&self, af: Af, src: u128) -> bool;
+    /// True if `addr` is one of the box's own. Where rules are only thought about there is no box.
+    fn is_ours(&self, _af: Af, _addr: u128) -> bool {
+        false
+    }
 }
 
 /// Walks the whole ruleset for a packet that no rule changes. `evaluated` hears of every rule that was looked at, for
@@ -119,11 +123,20 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
         && endpoint_matches(ruleset, &rule.dst, facts, facts.dst, facts.dst_port, routes)
         && flags_match(rule, facts)
         && rule.icmp.is_none_or(|icmp| icmp_matches(icmp, facts))
+        && rule.owner.matches(|| is_own(facts, routes))
         && rule.tos.is_none_or(|tos| tos == facts.tos & !3)
         && (rule.fragment == Fragment::No || facts.fragment == Fragment::Yes)
         && rule.probability.is_none_or(|p| facts.dice <= p)
         && rule.tagged.is_none_or(|t| (t.tag == facts.tag) != t.negate)
         && !(facts.unsolicited_reply && rule.keep_state != KeepState::No)
+}
+
+/// A socket of the box is at the near end: it sends what goes out and receives what comes in.
+fn is_own(facts: &Facts, routes: &impl Routes) -> bool {
+    match facts.direction {
+        Direction::In => routes.is_ours(facts.af, facts.dst),
+        Direction::Out => facts.received_on.is_none() && routes.is_ours(facts.af, facts.src),
+    }
 }
 
 fn on_matches(on: IfMatch, facts: &Facts) -> bool {

@@ -8,6 +8,7 @@ use net::KifId;
 use crate::actions::Actions;
 use crate::facts::{Af, Direction, Fragment};
 use crate::limits::Timeout;
+use crate::owner::Owner;
 use crate::pool::Pool;
 use crate::route::RouteOption;
 use crate::table::TableId;
@@ -297,6 +298,8 @@ pub struct Rule {
     pub flags: TcpFlagsMatch,
     /// `icmp-type` or `icmp6-type`.
     pub icmp: Option<IcmpMatch>,
+    /// `user`, `group`
+    pub owner: Owner,
     /// `tos`, compared with the DSCP bits.
     pub tos: Option<u8>,
     /// `fragment`: matches only pieces of datagrams.
@@ -345,6 +348,7 @@ impl Rule {
             dst: Endpoint::default(),
             flags: TcpFlagsMatch::default(),
             icmp: None,
+            owner: Owner::Anybody,
             tos: None,
             fragment: Fragment::No,
             probability: None,

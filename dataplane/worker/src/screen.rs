@@ -380,7 +380,7 @@ fn passage<'a>(
     }
 }
 
-/// What rules with `no-route` and `urpf-failed` ask.
+/// What rules with `no-route`, `urpf-failed`, `user` and `group` ask.
 struct RoutesFrom<'a> {
     config: &'a Config,
     on: InterfaceId,
@@ -393,5 +393,10 @@ impl Routes for RoutesFrom<'_> {
 
     fn reverse_path_ok(&self, af: Af, src: u128) -> bool {
         crate::forward::route(self.config, af, src).is_some_and(|r| r.interface == self.on)
+    }
+
+    fn is_ours(&self, af: Af, addr: u128) -> bool {
+        let addr = crate::forward::addr_of(af, addr);
+        self.config.interfaces.local(addr).is_some()
     }
 }

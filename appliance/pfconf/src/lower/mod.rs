@@ -201,6 +201,8 @@ impl<'a> Lowering<'a> {
         lowered.icmp = rule
             .icmp
             .map(|(icmp_type, code, _)| IcmpMatch { icmp_type, code });
+        let ids: Vec<ruleset::IdRange> = rule.user.into_iter().chain(rule.group).collect();
+        lowered.owner = ruleset::Owner::of(&ids);
         lowered.tos = rule.tos;
         lowered.fragment = if rule.fragment {
             Fragment::Yes
@@ -247,7 +249,6 @@ impl<'a> Lowering<'a> {
         let found = [
             kind,
             rule.os.is_some().then_some("os"),
-            (rule.user.is_some() || rule.group.is_some()).then_some("user and group"),
             rule.prio.is_some().then_some("prio"),
             rule.max_pkt_rate.is_some().then_some("max-pkt-rate"),
             rule.set_prio.is_some().then_some("set prio"),

@@ -282,3 +282,34 @@ fn a_state_of_a_chosen_way_follows_a_moved_neighbor() {
     rig.expect_nothing_more();
     rig.finish();
 }
+
+#[test]
+fn user_and_group_tell_the_boxs_own_traffic_from_what_it_forwards() {
+    for (policy, own, forwarded) in [
+        ("block\npass proto udp user 0", true, false),
+        ("block\npass proto udp user = 0 group = 0", true, false),
+        ("block\npass proto udp user unknown", false, true),
+        ("block\npass proto udp user 1000", false, false),
+        ("block\npass proto udp user != 1000", true, true),
+    ] {
+        let mut rig = Rig::new(policy, &Topology::usual());
+        let through = udp(&at(A, 1), "198.51.100.2:2");
+        rig.send("sim0", &through);
+        if forwarded {
+            rig.expect("sim1", &through.hop());
+        }
+        rig.expect_nothing_more();
+        let question = udp(&at(A, 1), "192.0.2.1:53");
+        rig.send("sim0", &question);
+        if own {
+            rig.expect_host(&question);
+        }
+        let ours = udp("192.0.2.1:99", &at(A, 7));
+        rig.host_sends(&ours);
+        if own {
+            rig.expect("sim0", &ours);
+        }
+        rig.expect_nothing_more();
+        rig.finish();
+    }
+}
