@@ -331,7 +331,7 @@ impl ruleset::Routes for RoutesOf<'_> {
         true
     }
     // The connection that is asked about is one to the box.
-    fn is_ours(&self, _: Af, _: u128) -> bool {
+    fn is_ours(&self, _: ruleset::Af, _: u128) -> bool {
         true
     }
 }

@@ -270,7 +270,7 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
             "translation in the old syntax",
         ),
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
-        ("pass in rtable 3", 9, "rtable"),
+        ("pass in rtable 3", 16, "rtable"),
         (
             "pass proto tcp keep state (max-src-conn 9)",
             28,
