@@ -12,13 +12,14 @@ use pfconf::Environment;
 use crate::{Failure, files, policy};
 
 /// Files that say something about names and interfaces, besides `hostname.*`.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "hosts",
     "services",
     "protocols",
     "mygate",
     "passwd",
     "group",
+    "rc.conf",
 ];
 
 /// Most interfaces of a directory.
@@ -39,7 +40,18 @@ pub(crate) fn environment(etc: Option<&Path>) -> Result<Environment, Failure> {
     let mut environment = policy::environment_of(&conf, &interfaces);
     environment.users = ids(files.get("passwd"));
     environment.groups = ids(files.get("group"));
+    environment.freebsd = is_freebsd(&files, &environment.users);
     Ok(environment)
+}
+
+/// Number of `nobody` in OpenBSD; all other systems have another.
+const NOBODY_OF_OPENBSD: u32 = 32767;
+
+/// The network of FreeBSD is in `rc.conf`, that of OpenBSD in `hostname.*`. A tree with neither, or with names for
+/// tests only, tells by the number of `nobody`.
+fn is_freebsd(files: &BTreeMap<String, Vec<u8>>, users: &[(String, u32)]) -> bool {
+    let nobody = users.iter().find(|user| user.0 == "nobody");
+    files.contains_key("rc.conf") || nobody.is_some_and(|user| user.1 != NOBODY_OF_OPENBSD)
 }
 
 fn read(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {

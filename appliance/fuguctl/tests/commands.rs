@@ -496,7 +496,7 @@ fn pfctl_loads_anchors_and_chooses_parts() {
     let file = dir.path("old");
     let whole = fuguctl(&["pfctl", "-nvf", &file]);
     let nat = "nat on em0 inet from 10.0.0.0/8 to any -> 192.0.2.1\n";
-    let pass = "pass all flags S/SA\npass in all flags S/SA\n";
+    let pass = "pass all flags S/SA keep state\npass in all flags S/SA keep state\n";
     assert_eq!(whole.out, format!("set limit states 5\n{nat}{pass}"));
     assert_eq!(whole.err, format!("\nLoading anchor x from {inner}\n"));
     assert_eq!(fuguctl(&["pfctl", "-nvNf", &file]).out, nat);

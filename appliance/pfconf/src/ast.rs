@@ -3,6 +3,7 @@
 
 use ruleset::{Af, Direction, PortOp};
 
+use crate::policy::Dummynet;
 use crate::source::Span;
 
 /// A piece of text with its place.
@@ -51,8 +52,13 @@ pub(crate) enum Node {
     /// `scrub` of the old dialect.
     Scrub(Box<ScrubStmt>),
     Ether(Box<EtherStmt>),
-    /// `altq on` and whatever else is recognized only to be refused well.
-    Refused(Text),
+    /// `altq on em0 … bandwidth 10Mb …`, recognized only to be refused well.
+    Altq {
+        on: Option<String>,
+        bandwidth: Option<String>,
+    },
+    /// A `queue` below an `altq`.
+    AltqQueue,
 }
 
 // ---- options ----------------------------------------------------------------------------------------------
@@ -72,7 +78,10 @@ pub(crate) enum SetOption {
         on: bool,
         no_df: bool,
     },
-    RequireOrder,
+    /// FreeBSD: the order of statements; there is none here.
+    RequireOrder {
+        on: bool,
+    },
     RulesetOptimization(Text),
     SkipOn(Vec<IfItem>),
     StateDefaults(Vec<StateOpt>),
@@ -81,7 +90,8 @@ pub(crate) enum SetOption {
     },
     Syncookies {
         mode: Text,
-        watermarks: Option<(Num, Num)>,
+        /// Percent of the limit of states at which they begin and end.
+        watermarks: Option<(u8, u8)>,
     },
     Timeouts(Vec<(Text, Num)>),
     /// FreeBSD only; printed as given, without effect here.
@@ -214,7 +224,7 @@ pub(crate) struct Side {
     pub(crate) ports: Vec<Port>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Host {
     pub(crate) kind: HostKind,
     pub(crate) not: bool,
@@ -223,7 +233,7 @@ pub(crate) struct Host {
     pub(crate) span: Span,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) enum HostKind {
     /// Address, interface with modifiers, `self` or host name, and the number after `/`.
     Name {
@@ -289,6 +299,10 @@ pub(crate) struct FilterOpts {
     pub(crate) fragment: Option<Span>,
     pub(crate) allow_opts: Option<Span>,
     pub(crate) label: Option<Text>,
+    /// FreeBSD allows more than one.
+    pub(crate) more_labels: Vec<Text>,
+    pub(crate) dummynet: Option<(Dummynet, Span)>,
+    pub(crate) max_pkt_size: Option<(u16, Span)>,
     pub(crate) queue: Option<QueueNames>,
     pub(crate) tag: Option<Text>,
     pub(crate) tagged: Option<(Text, bool)>,
@@ -322,9 +336,18 @@ pub(crate) struct QueueNames {
 
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Divert {
-    To { host: Text, port: String },
+    To {
+        host: Text,
+        port: String,
+    },
+    /// `divert-to port` of FreeBSD's print.
+    Socket {
+        port: String,
+    },
     Reply,
-    Packet { port: String },
+    Packet {
+        port: String,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -489,6 +512,8 @@ pub(crate) struct Antispoof {
     pub(crate) interfaces: Vec<IfItem>,
     pub(crate) af: Option<Af>,
     pub(crate) label: Option<Text>,
+    pub(crate) more_labels: Vec<Text>,
+    pub(crate) ridentifier: Option<(u32, Span)>,
     pub(crate) rtable: Option<Num>,
 }
 
@@ -560,6 +585,7 @@ pub(crate) struct ScrubStmt {
     pub(crate) head: Head,
     pub(crate) opts: ScrubOpts,
     pub(crate) set_tos: Option<u8>,
+    pub(crate) rtable: Option<Num>,
     /// Printed words after `fragment`: `reassemble`, `crop`, `drop-ovl`, `no reassemble`.
     pub(crate) fragment: Option<&'static str>,
     pub(crate) tag: Option<Text>,
@@ -571,12 +597,20 @@ pub(crate) struct ScrubStmt {
 #[derive(Debug)]
 pub(crate) struct EtherStmt {
     pub(crate) action: ActionKind,
+    /// `ether anchor`, with its name and its rules.
+    pub(crate) anchor: Option<EtherAnchor>,
     pub(crate) head: Head,
     pub(crate) bridge_to: Option<String>,
     pub(crate) protocols: Vec<u16>,
     pub(crate) from: Vec<Mac>,
     pub(crate) to: Vec<Mac>,
     pub(crate) opts: FilterOpts,
+}
+
+#[derive(Debug)]
+pub(crate) struct EtherAnchor {
+    pub(crate) name: Option<Text>,
+    pub(crate) body: Option<Vec<Stmt>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

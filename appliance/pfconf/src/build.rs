@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ast::{Node, StateOpt, Stmt};
+use crate::dialect;
 use crate::environment::Known;
 use crate::message::Messages;
 use crate::policy::{Rule, Table};
@@ -60,6 +61,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) failed: bool,
     /// A rule of the old dialect is being built: its lists of targets stay lists.
     pub(crate) old_translation: bool,
+    /// The tree is FreeBSD's, or a statement was that only FreeBSD has.
+    pub(crate) freebsd: bool,
     /// Key of `source-hash` where the file gives none.
     pub(crate) random_key: [u32; 4],
     pub(crate) bounds: crate::Bounds,
@@ -73,6 +76,7 @@ impl<'a> Builder<'a> {
         options: &Options,
     ) -> Self {
         Builder {
+            freebsd: known.env.freebsd,
             known,
             messages,
             files,
@@ -103,6 +107,7 @@ impl<'a> Builder<'a> {
     /// Takes in one statement. What is wrong has been said when this returns.
     pub(crate) fn statement(&mut self, stmt: &Stmt) {
         self.line = stmt.line;
+        self.freebsd |= dialect::is_freebsd(&stmt.node);
         // The error has been said; the statement is left out.
         let _said: Result<(), crate::resolve::Reported> = match &stmt.node {
             Node::Macro { name, value } => {
@@ -122,9 +127,14 @@ impl<'a> Builder<'a> {
             Node::StateLimiter(limiter) => self.state_limiter(limiter, stmt.span),
             Node::SourceLimiter(limiter) => self.source_limiter(limiter, stmt.span),
             Node::Translation(t) => self.translation(t, stmt.span),
-            Node::Ether(ether) => self.ether_rule(ether, stmt.span),
+            Node::Ether(ether) => self.ether_rule(ether, stmt),
             Node::Scrub(scrub) => self.scrub_rule(scrub, stmt.span),
-            Node::Refused(word) => Err(self.refused(&word.text, word.span)),
+            Node::Altq { on, bandwidth } => {
+                self.refused_altq(on.as_deref(), bandwidth.as_deref(), stmt.span);
+                Ok(())
+            }
+            // One cause, one message: its `altq` line has been refused.
+            Node::AltqQueue => Ok(()),
         };
     }
 
@@ -138,17 +148,15 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn refused(&mut self, word: &str, span: Span) -> crate::resolve::Reported {
-        self.altq |= word == "altq";
-        let hint = match word {
-            "altq" => {
-                Some("write 'queue root on IF bandwidth N' and queues with 'parent root'".into())
-            }
-            "queue of altq" => Some("write 'queue NAME parent PARENT bandwidth N' (HFSC)".into()),
-            _ => None,
-        };
-        let text = format!("{word} is not supported");
-        self.fail_hint(span, "unsupported", text, hint)
+    /// Names the queues of today that do the same.
+    fn refused_altq(&mut self, on: Option<&str>, bandwidth: Option<&str>, span: Span) {
+        self.altq = true;
+        let (on, bandwidth) = (on.unwrap_or("IF"), bandwidth.unwrap_or("N"));
+        let text = format!(
+            "altq is not supported: write 'queue root on {on} bandwidth {bandwidth}' and each of its queues as \
+             'queue NAME parent root bandwidth N' (HFSC)"
+        );
+        self.fail(span, "unsupported", text);
     }
 
     /// Appends rules to the ruleset that is being built.
@@ -156,6 +164,7 @@ impl<'a> Builder<'a> {
         self.rules_count += rules.len();
         for rule in &mut rules {
             rule.label.take_if(|label| label.is_empty());
+            rule.more_labels.retain(|label| !label.is_empty());
         }
         match self.rulesets.last_mut() {
             // A single list can make all the rules there are: they stay where they are.

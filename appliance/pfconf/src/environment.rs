@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use net::KifId;
 
+use crate::services;
+
 /// An address of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EnvAddress {
@@ -86,6 +88,8 @@ pub struct Environment {
     pub users: Vec<(String, u32)>,
     /// Groups of users: name and number.
     pub groups: Vec<(String, u32)>,
+    /// The tree is one of FreeBSD: rules are printed in its form, and where the systems differ its meaning counts.
+    pub freebsd: bool,
 }
 
 /// Protocols that a ruleset can name without any table.
@@ -191,15 +195,19 @@ impl<'a> Known<'a> {
 
     /// Port of a service: TCP first, then UDP.
     pub(crate) fn service(&self, name: &str) -> Option<u16> {
-        self.services.get(name).copied()
+        let listed = self.services.get(name).copied();
+        let more = || services::port(name).filter(|_| self.env.freebsd);
+        listed.or_else(more)
     }
 
-    /// The name of a port, of UDP for protocol 17 and else of TCP.
+    /// The name of a port, of TCP for protocol 6 and else of UDP, as pfctl asks.
     pub(crate) fn service_name(&self, port: u16, proto: Option<u8>) -> Option<&'a str> {
-        let wanted = if proto == Some(17) { 17 } else { 6 };
+        let wanted = if proto == Some(6) { 6 } else { 17 };
+        // What is printed in FreeBSD's form has FreeBSD's names, whoever wrote the list of the tree.
+        let freebsd = services::name(port, wanted).filter(|_| self.env.freebsd);
         let mut all = self.env.services.iter();
-        all.find(|s| s.1 == wanted && s.2 == port)
-            .map(|s| s.0.as_str())
+        let mut listed = || all.find(|s| s.1 == wanted && s.2 == port);
+        freebsd.or_else(|| listed().map(|s| s.0.as_str()))
     }
 
     pub(crate) fn service_names(&self) -> impl Iterator<Item = &str> {

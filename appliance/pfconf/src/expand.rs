@@ -266,6 +266,7 @@ impl Builder<'_> {
             }
         };
         rule.label.iter_mut().for_each(expand);
+        rule.more_labels.iter_mut().for_each(expand);
         rule.tag.iter_mut().for_each(expand);
         if let Some((tagged, _)) = &mut rule.tagged {
             expand(tagged);
@@ -278,6 +279,7 @@ fn has_dollar(rule: &Rule) -> bool {
     [rule.label.as_ref(), rule.tag.as_ref(), tagged]
         .into_iter()
         .flatten()
+        .chain(&rule.more_labels)
         .any(|text| text.contains('$'))
 }
 

@@ -14,6 +14,7 @@ mod ast;
 mod build;
 mod check;
 pub mod diag;
+mod dialect;
 pub mod diff;
 pub mod environment;
 mod expand;
@@ -36,6 +37,7 @@ mod queues;
 mod relate;
 mod resolve;
 mod rules;
+mod services;
 mod settings;
 mod source;
 mod tables;
@@ -231,7 +233,7 @@ pub fn compile(
     let (ruleset, numbers) = lowering.ruleset(&anchors, &built.tables, &built.settings, bounds);
     let kif_names = std::mem::take(&mut lowering.kif_names);
     refuse_what_has_no_rule(built, &mut front.messages);
-    let style = print::Style::plain(&known);
+    let style = print::Style::of(&known, built.freebsd);
     let printed = |rule: lower::PlacedRule<'_>| PrintedRule {
         text: print::print_rule(rule.rule, &style),
         label: rule.rule.label.clone(),
@@ -270,6 +272,10 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
         let text = "limiter is not supported yet";
         messages.add(Message::error("unsupported", *span, text));
     }
+    refuse_options(&built.rules, messages);
+    for (_, rules) in &built.loaded {
+        refuse_options(rules, messages);
+    }
 }
 
 fn calls(rule: &policy::Rule) -> Option<String> {
@@ -280,6 +286,23 @@ fn calls(rule: &policy::Rule) -> Option<String> {
         policy::RuleKind::Anchor { call, .. } if call.children => Some(format!("{}/*", call.path)),
         policy::RuleKind::Anchor { call, .. } => Some(call.path.clone()),
         _ => None,
+    }
+}
+
+/// Options of FreeBSD that the dataplane does not know.
+fn refuse_options(rules: &[policy::Rule], messages: &mut Messages) {
+    for rule in rules {
+        for (given, option) in [
+            (rule.dummynet.is_some(), "dnpipe and dnqueue"),
+            (rule.max_pkt_size.is_some(), "max-pkt-size"),
+        ] {
+            if given {
+                let text = format!("{option} is not supported yet");
+                let span = rule.places.of(option, rule.span);
+                messages.add(Message::error("unsupported", span, text));
+            }
+        }
+        refuse_options(rule.body.as_deref().unwrap_or_default(), messages);
     }
 }
 
@@ -303,6 +326,8 @@ struct Built {
     anchor_loads: Vec<build::AnchorLoad>,
     loaded: Vec<(String, Vec<policy::Rule>)>,
     output: String,
+    /// Printed in FreeBSD's form.
+    freebsd: bool,
 }
 
 /// The half of the compiler that looks at text.
@@ -328,7 +353,15 @@ impl Reading<'_> {
     /// Reads a text to its end, statement by statement.
     fn file(&mut self, file: source::FileId, macros: &mut Macros, builder: &mut Builder<'_>) {
         let lexer = Lexer::new(file, self.sources.text(file));
-        let mut parser = Parser::new(self.sources, self.messages, macros, self.files, lexer);
+        let freebsd = builder.known.env.freebsd;
+        let mut parser = Parser::new(
+            self.sources,
+            self.messages,
+            macros,
+            self.files,
+            lexer,
+            freebsd,
+        );
         while let Some(stmt) = parser.statement() {
             // One list of messages, in the order of the text.
             std::mem::swap(parser.messages, builder.messages);
@@ -518,6 +551,7 @@ impl Builder<'_> {
             anchor_loads: self.anchor_loads,
             loaded: self.loaded,
             output: self.output,
+            freebsd: self.freebsd,
         }
     }
 }

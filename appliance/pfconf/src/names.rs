@@ -173,11 +173,6 @@ pub(crate) fn icmp_code(af: Af, icmp_type: u8, name: &str) -> Option<u8> {
     all.find(|c| c.0 == name && c.1 == icmp_type).map(|c| c.2)
 }
 
-/// Type and code of a name, whatever its type.
-pub(crate) fn icmp_code_any_type(af: Af, name: &str) -> Option<(u8, u8)> {
-    codes(af).iter().find(|c| c.0 == name).map(|c| (c.1, c.2))
-}
-
 pub(crate) fn icmp_code_name(af: Af, icmp_type: u8, code: u8) -> Option<&'static str> {
     let mut all = codes(af).iter();
     all.find(|c| c.1 == icmp_type && c.2 == code).map(|c| c.0)

@@ -128,7 +128,9 @@ pub fn pfctl_nv(
 /// What `pfctl -n -f FILE` does: reads, checks, and prints with `-v`.
 pub fn load(source: Source<'_>, around: Surroundings<'_>, how: &Load) -> Output {
     let mut out = Output::default();
-    let mut pending = match load_one(source, around, how, &mut out) {
+    // Anchors are printed as the file is that loads them.
+    let mut freebsd = false;
+    let mut pending = match load_one(source, around, how, &mut freebsd, &mut out) {
         Some(pending) => pending,
         None => return out,
     };
@@ -151,7 +153,7 @@ pub fn load(source: Source<'_>, around: Surroundings<'_>, how: &Load) -> Output 
                 name: &file,
                 text: &text,
             };
-            load_one(source, around, &how, &mut out)
+            load_one(source, around, &how, &mut freebsd, &mut out)
         });
         match loaded {
             Some(more) if pending.len() + more.len() <= ANCHOR_LOADS_MAX => pending.extend(more),
@@ -176,6 +178,7 @@ fn load_one(
     source: Source<'_>,
     around: Surroundings<'_>,
     how: &Load,
+    freebsd: &mut bool,
     out: &mut Output,
 ) -> Option<Vec<(String, String)>> {
     let mut front = Front::of(source, around, Reach::Alone(&how.anchor));
@@ -202,9 +205,12 @@ fn load_one(
     if loud {
         front.built.rules.retain(|rule| how.parts.takes(rule));
         let known = Known::new(around.env);
+        *freebsd |= front.built.freebsd;
         let style = Style {
             known: &known,
-            port_names: how.port_names,
+            freebsd: *freebsd,
+            // FreeBSD names ports unless told not to.
+            port_names: how.port_names != *freebsd,
             counts: (how.verbose > 1).then(Counts::default),
         };
         out.stdout += &print_rules(&front.built.rules, &style);
@@ -374,9 +380,11 @@ impl Shown<'_> {
             tables: sizes,
             interfaces: true,
         });
+        let freebsd = self.built.freebsd;
         let style = Style {
             known: &self.known,
-            port_names: self.how.port_names,
+            freebsd,
+            port_names: self.how.port_names != freebsd,
             counts,
         };
         let rules: Vec<&Rule> = self.built.rules.iter().filter(|r| wanted(r)).collect();

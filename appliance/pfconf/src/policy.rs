@@ -127,9 +127,36 @@ pub(crate) struct Pool {
 
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Divert {
-    To { addr: u128, af: Af, port: u16 },
+    To {
+        addr: u128,
+        af: Af,
+        port: u16,
+    },
     Reply,
-    Packet { port: u16 },
+    Packet {
+        port: u16,
+    },
+    /// FreeBSD's `divert-to`: what `Packet` is, in its own words.
+    Socket {
+        port: u16,
+    },
+}
+
+/// FreeBSD's `dnpipe` and `dnqueue`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Dummynet {
+    /// A pipe; otherwise a queue.
+    pub(crate) pipe: bool,
+    /// Number for packets in the direction of the rule.
+    pub(crate) forward: u16,
+    /// Number for their answers; 0 is none.
+    pub(crate) backward: u16,
+}
+
+impl Dummynet {
+    pub(crate) fn word(self) -> &'static str {
+        if self.pipe { "dnpipe" } else { "dnqueue" }
+    }
 }
 
 /// What an anchor rule calls.
@@ -213,6 +240,8 @@ impl RuleKind {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Ether {
     pub(crate) action: ActionKind,
+    /// It is an anchor, with this name or none.
+    pub(crate) anchor: Option<Option<String>>,
     pub(crate) bridge_to: Option<String>,
     pub(crate) proto: Option<u16>,
     pub(crate) src: Option<Mac>,
@@ -244,6 +273,8 @@ pub(crate) struct Rule {
     pub(crate) tos: Option<u8>,
     pub(crate) prio: Option<u8>,
     pub(crate) max_pkt_rate: Option<(u32, u32)>,
+    /// Longest packet in bytes, IP header included (FreeBSD).
+    pub(crate) max_pkt_size: Option<u16>,
     pub(crate) set_prio: Option<(u8, u8)>,
     pub(crate) set_tos: Option<u8>,
     pub(crate) delay: Option<u16>,
@@ -255,6 +286,9 @@ pub(crate) struct Rule {
     pub(crate) scrub: ScrubOpts,
     pub(crate) allow_opts: bool,
     pub(crate) label: Option<String>,
+    /// FreeBSD allows more than one.
+    pub(crate) more_labels: Vec<String>,
+    pub(crate) dummynet: Option<Dummynet>,
     pub(crate) once: bool,
     pub(crate) tag: Option<String>,
     pub(crate) tagged: Option<(String, bool)>,
@@ -337,6 +371,7 @@ impl Rule {
             tos: None,
             prio: None,
             max_pkt_rate: None,
+            max_pkt_size: None,
             set_prio: None,
             set_tos: None,
             delay: None,
@@ -348,6 +383,8 @@ impl Rule {
             scrub: ScrubOpts::default(),
             allow_opts: false,
             label: None,
+            more_labels: Vec::new(),
+            dummynet: None,
             once: false,
             tag: None,
             tagged: None,

@@ -389,12 +389,16 @@ impl Builder<'_> {
                 Divert::Packet { port }
             }
             ast::Divert::To { host, port } => {
-                if base.direction == Some(Direction::Out) {
+                if base.direction == Some(Direction::Out) && !self.known.env.freebsd {
                     let text = "divert-to used with outgoing rule";
                     return Err(self.fail(*span, "divert", text));
                 }
                 let port = self.divert_port(port, *span)?;
                 self.divert_to(base, host, port)?
+            }
+            ast::Divert::Socket { port } => {
+                let port = self.divert_port(port, *span)?;
+                Divert::Socket { port }
             }
         });
         Ok(())
@@ -418,6 +422,10 @@ impl Builder<'_> {
             span: host.span,
         };
         let found = self.host(&item)?;
+        if self.known.env.freebsd {
+            // The address is looked up and then forgotten.
+            return Ok(Divert::Socket { port });
+        }
         let chosen = found.iter().find_map(|h| match h.addr {
             Addr::Masked { af, addr, .. } if base.af.is_none_or(|b| b == af) => Some((af, addr)),
             _ => None,

@@ -1,34 +1,39 @@
 //! Rules as `pfctl -s rules` prints them. What is printed here is parsed again to the same rules.
 
+mod ether;
+mod label;
+mod options;
+mod pool;
+
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ruleset::{Af, Direction, PortOp, PortRange, Timeout};
+use ruleset::{Af, Direction, PortOp, PortRange};
 
-use crate::ast::{
-    ActionKind, AnchorKind, KeepKind, LimiterRef, LimiterUse, LogSpec, Mac, PoolKind, RouteKind,
-    TranslationKind,
-};
+use crate::ast::{ActionKind, AnchorKind, LogSpec, TranslationKind};
 use crate::environment::Known;
 use crate::names;
-use crate::policy::{
-    Addr, Divert, Dynamic, End, Ether, Host, IdRange, IfItemKind, Pool, Reply, Rule, RuleKind,
-};
-use crate::pools::{NAT_PORTS, PoolUse};
-use crate::resolve::ID_UNKNOWN;
+use crate::policy::{Addr, Dynamic, End, Host, IfItemKind, Reply, Rule, RuleKind};
+
+use ether::print_ether;
+pub(crate) use label::label_macros;
+use options::{print_labels, print_old_scrub, print_options, print_tags};
+use pool::{print_route, print_translation};
 
 /// Appends; writing to a `String` cannot fail.
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => {{
-        let _infallible = write!($out, $($arg)*);
+        let _infallible = std::fmt::Write::write_fmt($out, format_args!($($arg)*));
     }};
 }
+use put;
 
 /// What `pfctl -sr` is told by its switches.
 pub(crate) struct Style<'a> {
     pub(crate) known: &'a Known<'a>,
-    /// `-P`: ports by their names.
+    /// The rules are FreeBSD's: options stand in its order, and nothing that is the default is left out.
+    pub(crate) freebsd: bool,
+    /// Ports by their names.
     pub(crate) port_names: bool,
     /// `-vv`: numbers of rules, and how many addresses there are behind a name.
     pub(crate) counts: Option<Counts>,
@@ -44,10 +49,17 @@ pub(crate) struct Counts {
 }
 
 impl<'a> Style<'a> {
+    /// In the form of the tree's system.
     pub(crate) fn plain(known: &'a Known<'a>) -> Self {
+        Style::of(known, known.env.freebsd)
+    }
+
+    /// As it is printed without switches: FreeBSD names ports, OpenBSD does not.
+    pub(crate) fn of(known: &'a Known<'a>, freebsd: bool) -> Self {
         Style {
             known,
-            port_names: false,
+            freebsd,
+            port_names: freebsd,
             counts: None,
         }
     }
@@ -148,57 +160,10 @@ fn print_action(out: &mut String, rule: &Rule) {
     }
 }
 
-/// A rule for Ethernet frames.
-fn print_ether(out: &mut String, rule: &Rule, ether: &Ether, style: &Style<'_>) {
-    *out += match ether.action {
-        ActionKind::Pass => "ether pass",
-        ActionKind::Block => "ether block",
-        ActionKind::Match => "ether match",
-    };
-    print_direction(out, rule);
-    if rule.quick {
-        *out += " quick";
-    }
-    print_on(out, rule);
-    if let Some(interface) = &ether.bridge_to {
-        put!(out, " bridge-to {interface}");
-    }
-    if let Some(proto) = ether.proto {
-        put!(out, " proto 0x{proto:04x}");
-    }
-    for (word, mac) in [("from", ether.src), ("to", ether.dst)] {
-        if let Some(mac) = mac {
-            put!(out, " {word} {}", mac_text(mac));
-        }
-    }
-    *out += " l3";
-    print_from_to(out, rule, style);
-    if let Some((queue, _)) = &rule.queue {
-        put!(out, " queue {queue}");
-    }
-    print_tags(out, rule);
-    if let Some(label) = &rule.label {
-        put!(out, " label \"{label}\"");
-    }
-    if let Some(id) = rule.ridentifier {
-        put!(out, " ridentifier {id}");
-    }
-}
-
-fn mac_text(mac: Mac) -> String {
-    let hex = |bytes: [u8; 6]| bytes.map(|b| format!("{b:02x}")).join(":");
-    let not = if mac.not { "! " } else { "" };
-    let mask = mac
-        .mask
-        .iter()
-        .fold(0u64, |bits, b| bits << 8 | u64::from(*b));
-    let ones = mask.count_ones();
-    let mask = match mask.leading_zeros() == 16 && mask.trailing_zeros() == 48 - ones {
-        _ if ones == 48 => String::new(),
-        true => format!("/{ones}"),
-        false => format!("&{}", hex(mac.mask)),
-    };
-    format!("{not}{}{mask}", hex(mac.bytes))
+/// True for `(if gw)`, which stands before the family; in FreeBSD every route does.
+fn has_early_route(rule: &Rule, style: &Style<'_>) -> bool {
+    let pool = rule.route.as_ref().map(|(_, pool)| pool);
+    pool.is_some_and(|p| style.freebsd || p.hosts.iter().any(|h| h.via.is_some()))
 }
 
 fn print_direction(out: &mut String, rule: &Rule) {
@@ -249,7 +214,7 @@ fn print_head(out: &mut String, rule: &Rule, style: &Style<'_>) {
         *out += " quick";
     }
     print_on(out, rule);
-    if has_early_route(rule) {
+    if has_early_route(rule, style) {
         print_route(out, rule, style);
     }
     if let Some(af) = rule.af {
@@ -406,12 +371,14 @@ pub(crate) fn print_table_entry(host: &Host) -> String {
     out
 }
 
+/// Only a port that is compared for equality has a name.
 fn port_text(port: PortRange, proto: Option<u8>, style: &Style<'_>) -> String {
-    let name = |port: u16| match style.known.service_name(port, proto) {
-        Some(name) if style.port_names => name.to_string(),
-        _ => port.to_string(),
+    let named = style.port_names && matches!(port.op, PortOp::Eq | PortOp::Ne);
+    let name = match named {
+        true => style.known.service_name(port.a, proto),
+        false => None,
     };
-    let a = name(port.a);
+    let a = name.map_or_else(|| port.a.to_string(), String::from);
     match port.op {
         PortOp::Eq => format!("= {a}"),
         PortOp::Ne => format!("!= {a}"),
@@ -419,473 +386,8 @@ fn port_text(port: PortRange, proto: Option<u8>, style: &Style<'_>) -> String {
         PortOp::Le => format!("<= {a}"),
         PortOp::Gt => format!("> {a}"),
         PortOp::Ge => format!(">= {a}"),
-        // Ranges stay numbers.
         PortOp::Range => format!("{}:{}", port.a, port.b),
         PortOp::Inside => format!("{} >< {}", port.a, port.b),
         PortOp::Outside => format!("{} <> {}", port.a, port.b),
-    }
-}
-
-fn print_options(out: &mut String, rule: &Rule, style: &Style<'_>) {
-    if let Some((kind, not)) = &rule.received_on {
-        let not = if *not { "! " } else { "" };
-        put!(out, " {not}received-on {}", if_text(kind));
-    }
-    print_id(out, "user", rule.user);
-    print_id(out, "group", rule.group);
-    print_flags(out, rule);
-    print_icmp(out, rule);
-    if let Some(tos) = rule.tos {
-        put!(out, " tos 0x{tos:02x}");
-    }
-    if let Some(prio) = rule.prio {
-        put!(out, " prio {prio}");
-    }
-    if let Some((limit, seconds)) = rule.max_pkt_rate {
-        put!(out, " max-pkt-rate {limit}/{seconds}");
-    }
-    print_set(out, rule);
-    print_state(out, rule);
-    if rule.fragment {
-        *out += " fragment";
-    }
-    print_scrub(out, rule);
-    if rule.allow_opts {
-        *out += " allow-opts";
-    }
-    if let Some(label) = &rule.label {
-        put!(out, " label \"{label}\"");
-    }
-    if let Some(id) = rule.ridentifier {
-        put!(out, " ridentifier {id}");
-    }
-    if rule.once {
-        *out += " once";
-    }
-    print_tags(out, rule);
-    if let Some(rtable) = rule.rtable {
-        put!(out, " rtable {rtable}");
-    }
-    print_divert(out, rule);
-    print_translations(out, rule, style);
-    if !has_early_route(rule) {
-        print_route(out, rule, style);
-    }
-}
-
-fn print_tags(out: &mut String, rule: &Rule) {
-    if let Some(tag) = &rule.tag {
-        put!(out, " tag {tag}");
-    }
-    if let Some((tag, not)) = &rule.tagged {
-        put!(out, "{} tagged {tag}", if *not { " !" } else { "" });
-    }
-}
-
-fn print_id(out: &mut String, word: &str, id: Option<IdRange>) {
-    let Some(id) = id else {
-        return;
-    };
-    let number = |n: u32| match n {
-        ID_UNKNOWN => "unknown".to_string(),
-        n => n.to_string(),
-    };
-    let (a, b) = (number(id.a), number(id.b));
-    match id.op {
-        PortOp::Eq => put!(out, " {word} = {a}"),
-        PortOp::Ne => put!(out, " {word} != {a}"),
-        PortOp::Lt => put!(out, " {word} < {a}"),
-        PortOp::Le => put!(out, " {word} <= {a}"),
-        PortOp::Gt => put!(out, " {word} > {a}"),
-        PortOp::Ge => put!(out, " {word} >= {a}"),
-        PortOp::Range => put!(out, " {word} {a}:{b}"),
-        PortOp::Inside => put!(out, " {word} {a} >< {b}"),
-        PortOp::Outside => put!(out, " {word} {a} <> {b}"),
-    }
-}
-
-/// A stateful rule that could match TCP and looks at no flags says so.
-fn print_flags(out: &mut String, rule: &Rule) {
-    match rule.flags {
-        Some((set, mask)) => {
-            let (set, mask) = (names::tcp_flags_text(set), names::tcp_flags_text(mask));
-            put!(out, " flags {set}/{mask}");
-        }
-        None if rule.proto.is_none_or(|p| p == 6) && !rule.fragment && rule.keeps_state() => {
-            *out += " flags any";
-        }
-        None => {}
-    }
-}
-
-fn print_icmp(out: &mut String, rule: &Rule) {
-    let Some((icmp_type, code, _)) = rule.icmp else {
-        return;
-    };
-    let (af, word) = match rule.af {
-        Some(Af::Inet6) => (Af::Inet6, "icmp6-type"),
-        _ => (Af::Inet, "icmp-type"),
-    };
-    match names::icmp_type_name(af, icmp_type) {
-        Some(name) => put!(out, " {word} {name}"),
-        None => put!(out, " {word} {icmp_type}"),
-    }
-    if let Some(code) = code {
-        put!(out, " code {}", code_text(af, (icmp_type, code)));
-    }
-}
-
-fn print_set(out: &mut String, rule: &Rule) {
-    let mut items = Vec::new();
-    match rule.set_prio {
-        Some((a, b)) if a == b => items.push(format!("prio {a}")),
-        Some((a, b)) => items.push(format!("prio({a}, {b})")),
-        None => {}
-    }
-    match &rule.queue {
-        Some((name, None)) => items.push(format!("queue {name}")),
-        Some((name, Some(priority))) => items.push(format!("queue({name}, {priority})")),
-        None => {}
-    }
-    items.extend(rule.set_tos.map(|tos| format!("tos 0x{tos:02x}")));
-    items.extend(rule.delay.map(|delay| format!("delay {delay}")));
-    if !items.is_empty() {
-        put!(out, " set ({})", items.join(", "));
-    }
-}
-
-fn print_state(out: &mut String, rule: &Rule) {
-    let opts = state_opts_text(rule);
-    match rule.keep {
-        KeepKind::No if rule.action() == Some(ActionKind::Pass) => *out += " no state",
-        KeepKind::Keep if !opts.is_empty() => *out += " keep state",
-        KeepKind::Modulate => *out += " modulate state",
-        KeepKind::Synproxy => *out += " synproxy state",
-        _ => {}
-    }
-    if let Some(share) = rule.probability {
-        put!(out, " probability {}%", percent_text(share));
-    }
-    if !opts.is_empty() {
-        put!(out, " ({})", opts.join(", "));
-    }
-    for (word, used) in [
-        ("state", &rule.state_limiter),
-        ("source", &rule.source_limiter),
-    ] {
-        if let Some(used) = used {
-            print_limiter(out, word, used);
-        }
-    }
-}
-
-fn print_limiter(out: &mut String, word: &str, used: &LimiterUse) {
-    let LimiterRef::Id(id) = used.name else {
-        return;
-    };
-    let action = match used.no_match {
-        Some(false) => "block",
-        _ => "no-match",
-    };
-    put!(out, " {word} limiter id {id} ({action})");
-}
-
-/// Six decimals without trailing zeros.
-fn percent_text(share: u32) -> String {
-    let text = format!("{:.6}", f64::from(share) * 100.0 / 4_294_967_296.0);
-    let text = text.trim_end_matches('0');
-    text.strip_suffix('.').unwrap_or(text).to_string()
-}
-
-fn state_opts_text(rule: &Rule) -> Vec<String> {
-    let state = &rule.state;
-    let mut opts = Vec::new();
-    let mut number = |word: &str, n: u32| opts.extend((n != 0).then(|| format!("{word} {n}")));
-    number("max", state.max);
-    opts.extend(state.no_sync.then(|| "no-sync".into()));
-    if let Some(rule) = state.source_track {
-        opts.push(format!(
-            "source-track {}",
-            if rule { "rule" } else { "global" }
-        ));
-    }
-    let mut number = |word: &str, n: u32| opts.extend((n != 0).then(|| format!("{word} {n}")));
-    number("max-src-states", state.max_src_states);
-    number("max-src-conn", state.max_src_conn);
-    if let Some((limit, seconds)) = state.max_src_conn_rate {
-        opts.push(format!("max-src-conn-rate {limit}/{seconds}"));
-    }
-    let mut number = |word: &str, n: u32| opts.extend((n != 0).then(|| format!("{word} {n}")));
-    number("max-src-nodes", state.max_src_nodes);
-    if let Some((table, flush, global)) = &state.overload {
-        let flush = if *flush { " flush" } else { "" };
-        let global = if *global { " global" } else { "" };
-        opts.push(format!("overload <{table}>{flush}{global}"));
-    }
-    for (set, word) in [
-        (state.if_bound, "if-bound"),
-        (state.sloppy, "sloppy"),
-        (state.pflow, "pflow"),
-    ] {
-        opts.extend(set.then(|| word.into()));
-    }
-    for class in Timeout::ALL {
-        let n = state.timeouts[class as usize];
-        opts.extend((n != 0).then(|| format!("{} {n}", class.name())));
-    }
-    opts
-}
-
-fn print_scrub(out: &mut String, rule: &Rule) {
-    let scrub = &rule.scrub;
-    let mut words: Vec<String> = Vec::new();
-    words.extend(scrub.no_df.then(|| "no-df".into()));
-    words.extend(scrub.random_id.then(|| "random-id".into()));
-    words.extend((scrub.min_ttl != 0).then(|| format!("min-ttl {}", scrub.min_ttl)));
-    words.extend((scrub.max_mss != 0).then(|| format!("max-mss {}", scrub.max_mss)));
-    words.extend(scrub.reassemble_tcp.then(|| "reassemble tcp".into()));
-    if !words.is_empty() {
-        put!(out, " scrub ({})", words.join(" "));
-    }
-}
-
-/// `scrub` of the old dialect puts its options one after the other.
-fn print_old_scrub(out: &mut String, rule: &Rule, fragment: &str) {
-    let scrub = &rule.scrub;
-    if scrub.no_df {
-        *out += " no-df";
-    }
-    if scrub.random_id {
-        *out += " random-id";
-    }
-    if scrub.min_ttl != 0 {
-        put!(out, " min-ttl {}", scrub.min_ttl);
-    }
-    if scrub.max_mss != 0 {
-        put!(out, " max-mss {}", scrub.max_mss);
-    }
-    if let Some(tos) = rule.set_tos {
-        put!(out, " set-tos 0x{tos:02x}");
-    }
-    if scrub.reassemble_tcp {
-        *out += " reassemble tcp";
-    }
-    if !matches!(rule.kind, RuleKind::Scrub { no: true, .. }) {
-        *out += match fragment {
-            "no reassemble" => " fragment no reassemble",
-            _ => " fragment reassemble",
-        };
-    }
-    print_tags(out, rule);
-}
-
-fn print_divert(out: &mut String, rule: &Rule) {
-    match &rule.divert {
-        Some(Divert::To { addr, af, port }) => {
-            put!(out, " divert-to {} port {port}", ip_text(*af, *addr));
-        }
-        Some(Divert::Reply) => *out += " divert-reply",
-        Some(Divert::Packet { port }) => put!(out, " divert-packet port {port}"),
-        None => {}
-    }
-}
-
-fn print_translations(out: &mut String, rule: &Rule, style: &Style<'_>) {
-    let af = rule.naf.or(rule.af);
-    if let (Some(naf), Some(nat)) = (rule.naf, &rule.nat) {
-        put!(out, " af-to {} from ", af_text(naf));
-        print_pool(out, nat, (af, PoolUse::Nat), style);
-        if let Some(rdr) = &rule.rdr {
-            *out += " to ";
-            print_pool(out, rdr, (af, PoolUse::Rdr), style);
-        }
-        return;
-    }
-    if let Some(nat) = &rule.nat {
-        *out += " nat-to ";
-        print_pool(out, nat, (af, PoolUse::Nat), style);
-    }
-    if let Some(rdr) = &rule.rdr {
-        *out += " rdr-to ";
-        print_pool(out, rdr, (af, PoolUse::Rdr), style);
-    }
-}
-
-/// The right side of `nat`, `rdr`, `binat` of the old dialect.
-fn print_translation(out: &mut String, rule: &Rule, style: &Style<'_>) {
-    print_tags(out, rule);
-    if let Some(rtable) = rule.rtable {
-        put!(out, " rtable {rtable}");
-    }
-    let pool = rule.nat.as_ref().map(|p| (p, PoolUse::Nat));
-    if let Some((pool, usage)) = pool.or(rule.rdr.as_ref().map(|p| (p, PoolUse::Rdr))) {
-        *out += " -> ";
-        let binat = matches!(
-            rule.kind,
-            RuleKind::Translation {
-                kind: TranslationKind::Binat,
-                ..
-            }
-        );
-        let usage = if binat { PoolUse::Route } else { usage };
-        print_pool(out, pool, (rule.af, usage), style);
-    }
-}
-
-/// True for `(if gw)`, which stands before the family.
-fn has_early_route(rule: &Rule) -> bool {
-    let pool = rule.route.as_ref().map(|(_, pool)| pool);
-    pool.is_some_and(|p| p.hosts.iter().any(|h| h.via.is_some()))
-}
-
-fn print_route(out: &mut String, rule: &Rule, style: &Style<'_>) {
-    let Some((kind, pool)) = &rule.route else {
-        return;
-    };
-    *out += match kind {
-        RouteKind::Route => " route-to ",
-        RouteKind::Reply => " reply-to ",
-        RouteKind::Dup => " dup-to ",
-    };
-    print_pool(out, pool, (rule.af, PoolUse::Route), style);
-    if rule.prefer_ipv6_nexthop {
-        *out += " prefer-ipv6-nexthop";
-    }
-}
-
-fn print_pool(
-    out: &mut String,
-    pool: &Pool,
-    (af, usage): (Option<Af>, PoolUse),
-    style: &Style<'_>,
-) {
-    match (&pool.table, pool.hosts.as_slice()) {
-        (Some(table), _) => print_addr_counted(out, &Addr::Table(table.clone()), af, style),
-        (None, [one]) => print_target(out, one, af, style),
-        (None, several) => {
-            *out += "{ ";
-            for (n, host) in several.iter().enumerate() {
-                *out += if n > 0 { ", " } else { "" };
-                print_target(out, host, af, style);
-            }
-            *out += " }";
-        }
-    }
-    let (low, high) = pool.ports;
-    match usage {
-        PoolUse::Nat if pool.ports != NAT_PORTS && pool.ports != (0, 0) => match low == high {
-            true => put!(out, " port {low}"),
-            false => put!(out, " port {low}:{high}"),
-        },
-        PoolUse::Rdr if low != 0 => {
-            put!(out, " port {low}");
-            if high != 0 && high != low {
-                put!(out, ":{high}");
-            }
-        }
-        _ => {}
-    }
-    print_pool_opts(out, pool, usage);
-}
-
-fn print_target(out: &mut String, host: &Host, af: Option<Af>, style: &Style<'_>) {
-    match &host.via {
-        Some(interface) => {
-            put!(out, "({interface}");
-            if host.addr != Addr::Any {
-                *out += " ";
-                print_addr_counted(out, &host.addr, af, style);
-            }
-            *out += ")";
-        }
-        None => print_addr_counted(out, &host.addr, af, style),
-    }
-}
-
-fn print_pool_opts(out: &mut String, pool: &Pool, usage: PoolUse) {
-    match pool.kind {
-        PoolKind::None => {}
-        PoolKind::Bitmask => *out += " bitmask",
-        PoolKind::Random => *out += " random",
-        PoolKind::SourceHash => {
-            let [a, b, c, d] = pool.key.unwrap_or_default();
-            put!(out, " source-hash 0x{a:08x}{b:08x}{c:08x}{d:08x}");
-        }
-        PoolKind::RoundRobin => *out += " round-robin",
-        PoolKind::LeastStates => *out += " least-states",
-    }
-    if pool.sticky {
-        *out += " sticky-address";
-    }
-    if pool.endpoint_independent {
-        *out += " endpoint-independent";
-    }
-    if usage == PoolUse::Nat && pool.ports == (0, 0) {
-        *out += " static-port";
-    }
-    if let Some((offset, length, id)) = pool.map_e {
-        put!(out, " map-e-portset {offset}/{length}/{id}");
-    }
-}
-
-/// The macros of labels and tags with their values; `$nr` is known later.
-pub(crate) fn label_macros(rule: &Rule, known: &Known<'_>) -> Vec<(&'static str, String)> {
-    let interface = match &rule.on {
-        Some((kind, _)) => if_text(kind),
-        None => "any".into(),
-    };
-    let number = rule.proto.unwrap_or(0);
-    let proto = match known.protocol_name(number) {
-        Some(name) => name.to_string(),
-        None => number.to_string(),
-    };
-    vec![
-        ("$if", interface),
-        ("$srcaddr", label_addr(&rule.src, rule.af)),
-        ("$dstaddr", label_addr(&rule.dst, rule.af)),
-        ("$srcport", label_port(rule.src.port)),
-        ("$dstport", label_port(rule.dst.port)),
-        ("$proto", proto),
-    ]
-}
-
-fn label_addr(end: &End, af: Option<Af>) -> String {
-    let mut out = String::from(if end.not { "! " } else { "" });
-    match (&end.addr, af) {
-        (Addr::Masked { .. }, None) => out += "any",
-        (Addr::Range { .. } | Addr::RouteLabel(_), _) => out += "?",
-        (Addr::Dynamic(dynamic), _) => put!(out, "({})", dynamic.name),
-        (addr, af) => print_addr(&mut out, addr, af),
-    }
-    out
-}
-
-/// A range `a:b` gives nothing, as in PF.
-fn label_port(port: Option<PortRange>) -> String {
-    let Some(port) = port else {
-        return String::new();
-    };
-    let (a, b) = (port.a, port.b);
-    match port.op {
-        PortOp::Eq => a.to_string(),
-        PortOp::Ne => format!("!={a}"),
-        PortOp::Lt => format!("<{a}"),
-        PortOp::Le => format!("<={a}"),
-        PortOp::Gt => format!(">{a}"),
-        PortOp::Ge => format!(">={a}"),
-        PortOp::Range => String::new(),
-        PortOp::Inside => format!("{a}><{b}"),
-        PortOp::Outside => format!("{a}<>{b}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probabilities_lose_their_trailing_zeros() {
-        assert_eq!(percent_text((0.2 * f64::from(u32::MAX) + 0.5) as u32), "20");
-        assert_eq!(percent_text(u32::MAX / 8), "12.5");
     }
 }

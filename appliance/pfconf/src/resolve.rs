@@ -9,6 +9,7 @@ use crate::ast::{self, HostKind, NameOrNumber};
 use crate::build::Builder;
 use crate::environment::{EnvAddress, EnvInterface, Known};
 use crate::message::{Audience, Message};
+use crate::parse::c_number;
 use crate::policy::{Addr, Dynamic, Host, IdRange, Modifiers};
 use crate::source::Span;
 
@@ -112,13 +113,16 @@ impl Builder<'_> {
 
     /// An interface, an address, or a host name, in this order.
     fn named_host(&mut self, text: &str, bits: Option<i64>, span: Span) -> Resolved<Vec<Host>> {
-        let bits = match bits {
-            Some(b) => match u8::try_from(b) {
-                Ok(b) => Some(b),
-                Err(_) => return Err(self.no_address(text, span)),
-            },
-            None => None,
+        let written = match bits {
+            Some(bits) => format!("{text}/{bits}"),
+            None => text.to_string(),
         };
+        if let Some(wrong) = bits.filter(|b| !(0..=128).contains(b)) {
+            let size = if wrong < 0 { "small" } else { "large" };
+            let bare = format!("netmask is too {size}: /{wrong}");
+            return Err(self.fail_host(span, bare, None));
+        }
+        let bits = bits.and_then(|b| u8::try_from(b).ok());
         if let Some(found) = self.interface_host(text, bits, span)? {
             return Ok(found);
         }
@@ -128,11 +132,11 @@ impl Builder<'_> {
         if let Some(found) = self.host_name(text, bits) {
             return Ok(found);
         }
-        Err(self.no_address(text, span))
+        Err(self.no_address(&written, span))
     }
 
     fn no_address(&mut self, text: &str, span: Span) -> Reported {
-        let base = text.split(':').next().unwrap_or(text);
+        let base = text.split(['/', ':']).next().unwrap_or(text);
         let hint = if self.known.interface(base).is_some() {
             Some(format!("interface {base} has no such address"))
         } else {
@@ -202,6 +206,10 @@ impl Builder<'_> {
     }
 
     fn dynamic(&mut self, text: &str, bits: Option<i64>, span: Span) -> Resolved<Addr> {
+        if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            let text = format!("invalid interface name '{text}'");
+            return Err(self.fail(span, "interface-name", text));
+        }
         let (name, mods) = split_modifiers(text);
         if name.contains(':') {
             let text = format!("interface {name} has bad modifier");
@@ -211,13 +219,8 @@ impl Builder<'_> {
             Ok(mods) => mods,
             Err(what) => return Err(self.fail(span, "interface-modifier", what)),
         };
-        if bits.is_some() && (mods.network || mods.broadcast) {
-            let text = "network or broadcast lookup, but extra netmask given";
-            return Err(self.fail(span, "interface-modifier", text));
-        }
         if name.is_empty() || name.len() > 15 {
-            let text = format!("interface name '{name}' too long");
-            return Err(self.fail(span, "interface-name", text));
+            return Err(self.fail(span, "interface-name", "interface name too long"));
         }
         self.mention_interface(name, span);
         Ok(Addr::Dynamic(Dynamic {
@@ -265,7 +268,7 @@ impl Builder<'_> {
             op => op,
         };
         let reversed = match op {
-            PortOp::Range => a > b,
+            PortOp::Range | PortOp::Outside => a > b,
             PortOp::Inside => a >= b,
             _ => false,
         };
@@ -279,9 +282,13 @@ impl Builder<'_> {
 
     /// A port number or the name of a service.
     pub(crate) fn service(&mut self, text: &str, span: Span) -> Resolved<u16> {
-        if text.parse::<i128>().is_ok() {
-            return text.parse().map_err(|_| {
-                let text = format!("illegal port value {text}");
+        let number = text.strip_prefix('-').map_or_else(
+            || c_number(text),
+            |digits| c_number(digits).map(u64::wrapping_neg),
+        );
+        if let Some(number) = number {
+            return u16::try_from(number).map_err(|_| {
+                let text = format!("illegal port value {number}");
                 let hint = Some("0 to 65535 are possible".into());
                 self.fail_hint(span, "port", text, hint)
             });

@@ -53,6 +53,8 @@ fn places(head: &Head, opts: &FilterOpts) -> Vec<(&'static str, Span)> {
         ("user and group", ids),
         ("prio", opts.prio.map(|o| o.1)),
         ("max-pkt-rate", opts.max_pkt_rate.map(|o| o.2)),
+        ("max-pkt-size", opts.max_pkt_size.map(|o| o.1)),
+        ("dnpipe and dnqueue", opts.dummynet.map(|o| o.1)),
         ("set prio", opts.set_prio.map(|o| o.2)),
         ("set tos", opts.set_tos.map(|o| o.1)),
         ("set delay", opts.delay.map(|o| o.1)),
@@ -181,7 +183,8 @@ impl Builder<'_> {
         lists.icmp.clone_from(&opts.icmp);
         lists.icmp_span = opts.icmp_span;
         base.flags = opts.flags.map(|f| (f.0, f.1)).filter(|f| *f != (0, 0));
-        base.tos = opts.tos.map(|t| t.0);
+        // 0 is what no test is.
+        base.tos = opts.tos.map(|t| t.0).filter(|tos| *tos != 0);
         base.prio = opts.prio.map(|p| p.0);
         base.fragment = opts.fragment.is_some();
         base.allow_opts = opts.allow_opts.is_some();
@@ -189,14 +192,16 @@ impl Builder<'_> {
         base.tag = opts.tag.as_ref().map(|t| t.text.clone());
         base.tagged = opts.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
         base.probability = opts.probability;
-        base.max_pkt_rate = opts.max_pkt_rate.map(|r| (r.0, r.1));
+        let rate = opts.max_pkt_rate.map(|r| (r.0, r.1));
+        base.max_pkt_rate = rate.filter(|r| r.0 != 0);
         base.set_prio = opts.set_prio.map(|p| (p.0, p.1));
         base.set_tos = opts.set_tos.map(|t| t.0);
         base.delay = opts.delay.map(|d| d.0);
         base.scrub = opts.scrub.as_ref().map(|s| s.0.clone()).unwrap_or_default();
         base.state_limiter.clone_from(&opts.state_limiter);
         base.source_limiter.clone_from(&opts.source_limiter);
-        base.ridentifier = opts.ridentifier.map(|r| r.0);
+        base.dummynet = opts.dummynet.map(|d| d.0);
+        base.max_pkt_size = opts.max_pkt_size.map(|s| s.0);
         base.prefer_ipv6_nexthop = head.prefer_ipv6_nexthop || opts.prefer_ipv6_nexthop.is_some();
         if let Some(received) = &opts.received_on {
             if let IfKind::Name(name) = &received.kind {
@@ -205,7 +210,7 @@ impl Builder<'_> {
             base.received_on = Some((IfItemKind::of(received), received.not));
         }
         base.places = Places(places(head, opts).into());
-        self.label(base, opts)?;
+        self.labels(base, opts)?;
         self.rtable(base, opts)?;
         self.queue_of_rule(base, opts)?;
         self.check_tcp_only(head, opts, &lists.proto)?;
@@ -213,15 +218,17 @@ impl Builder<'_> {
         self.divert(base, opts)
     }
 
-    fn label(&mut self, base: &mut Rule, opts: &FilterOpts) -> Resolved<()> {
-        let Some(label) = &opts.label else {
-            return Ok(());
-        };
-        if label.text.len() > LABEL_MAX {
-            let text = format!("rule label too long (max {LABEL_MAX} chars)");
-            return Err(self.fail(label.span, "label", text));
+    pub(crate) fn labels(&mut self, base: &mut Rule, opts: &FilterOpts) -> Resolved<()> {
+        for label in opts.label.iter().chain(&opts.more_labels) {
+            if label.text.len() > LABEL_MAX {
+                let text = format!("rule label too long (max {LABEL_MAX} chars)");
+                return Err(self.fail(label.span, "label", text));
+            }
         }
-        base.label = Some(label.text.clone()).filter(|text| !text.is_empty());
+        let text = |label: &crate::ast::Text| label.text.clone();
+        base.label = opts.label.as_ref().map(text).filter(|t| !t.is_empty());
+        base.more_labels = opts.more_labels.iter().map(text).collect();
+        base.ridentifier = opts.ridentifier.map(|r| r.0);
         Ok(())
     }
 
@@ -476,7 +483,7 @@ impl Builder<'_> {
     }
 
     /// Braces without a name are called `_1`, `_2` and so on: no name in a text may begin like that.
-    fn anchor_call(&mut self, name: Option<&str>) -> AnchorCall {
+    pub(crate) fn anchor_call(&mut self, name: Option<&str>) -> AnchorCall {
         let Some(name) = name else {
             self.brace_anchors += 1;
             return AnchorCall {
@@ -494,7 +501,7 @@ impl Builder<'_> {
         }
     }
 
-    fn anchor_body(&mut self, path: &str, body: &[Stmt]) -> Vec<Rule> {
+    pub(crate) fn anchor_body(&mut self, path: &str, body: &[Stmt]) -> Vec<Rule> {
         let outer = std::mem::replace(&mut self.anchor_path, path.into());
         self.rulesets.push(Vec::new());
         for stmt in body {
@@ -512,10 +519,12 @@ impl Builder<'_> {
         base.af = stmt.af;
         let opts = FilterOpts {
             label: stmt.label.clone(),
+            more_labels: stmt.more_labels.clone(),
+            ridentifier: stmt.ridentifier,
             rtable: stmt.rtable,
             ..FilterOpts::default()
         };
-        self.label(&mut base, &opts)?;
+        self.labels(&mut base, &opts)?;
         self.rtable(&mut base, &opts)?;
         for item in &stmt.interfaces {
             match &item.kind {

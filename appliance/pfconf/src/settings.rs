@@ -2,8 +2,9 @@
 
 use ruleset::{Limits, SynCookies, Timeout, Timeouts};
 
-use crate::ast::{IfKind, Num, SetOption, Text};
+use crate::ast::{IfItem, IfKind, Num, SetOption, Text};
 use crate::build::Builder;
+use crate::message::{Audience, Message};
 use crate::resolve::Resolved;
 use crate::source::Span;
 
@@ -106,10 +107,10 @@ impl Settings {
         !self.adaptive_set
     }
 
-    fn set_syncookies(&mut self, mode: &str, watermarks: Option<(Num, Num)>) {
+    fn set_syncookies(&mut self, mode: &str, watermarks: Option<(u8, u8)>) {
         /// pf.conf(5): 25 % and 12 %.
         const DEFAULT: (u32, u32) = (25, 12);
-        let percent = |(start, end): (Num, Num)| (start.n as u32, end.n as u32);
+        let percent = |(start, end): (u8, u8)| (u32::from(start), u32::from(end));
         self.syncookies = match mode {
             "always" => CookieMode::Always,
             "adaptive" => CookieMode::Adaptive(watermarks.map_or(DEFAULT, percent)),
@@ -154,7 +155,7 @@ fn names_of(option: &SetOption, span: Span) -> Vec<(String, Span)> {
         SetOption::SkipOn(_) => "skip on",
         SetOption::StatePolicy { .. } => "state-policy",
         SetOption::Syncookies { .. } => "syncookies",
-        SetOption::RequireOrder
+        SetOption::RequireOrder { .. }
         | SetOption::RulesetOptimization(_)
         | SetOption::StateDefaults(_) => return Vec::new(),
         SetOption::Optimization(_) => {
@@ -219,7 +220,7 @@ impl Builder<'_> {
                 let (on, no_df) = (yes_or_no(*on), if *no_df { "no-df" } else { "" });
                 format!("reassemble {on} {no_df}")
             }
-            SetOption::RequireOrder => return Ok(()),
+            SetOption::RequireOrder { on } => format!("require-order {}", yes_or_no(*on)),
             SetOption::RulesetOptimization(how) => {
                 // The first one counts.
                 let slot = &mut self.settings.ruleset_optimization;
@@ -227,10 +228,7 @@ impl Builder<'_> {
                 return Ok(());
             }
             SetOption::SkipOn(items) => {
-                for item in items {
-                    self.skip_on(&item.kind, item.span);
-                }
-                return Ok(());
+                return self.skip_on(items, span);
             }
             SetOption::StateDefaults(opts) => {
                 if self.state_defaults.is_some() {
@@ -273,12 +271,41 @@ impl Builder<'_> {
         Ok(format!("fingerprints \"{}\"", file.text))
     }
 
-    fn skip_on(&mut self, kind: &IfKind, span: Span) {
-        if let IfKind::Name(name) = kind {
-            self.mention_interface(name, span);
-            self.settings.skip.push((name.clone(), span));
-            self.output += &format!("set skip on {name}\n");
+    /// `set skip on { a b }`; `none` alone, and nothing at all, take every name off the list.
+    fn skip_on(&mut self, items: &[IfItem], span: Span) -> Resolved<()> {
+        let none = |item: &IfItem| !item.not && item.kind == IfKind::Name("none".into());
+        if items.is_empty() || matches!(items, [one] if none(one)) {
+            self.output += "set skip on none\n";
+            self.settings.skip.clear();
+            return Ok(());
         }
+        self.output += "set skip on {";
+        let mut wrong = Ok(());
+        for item in items {
+            let name = match &item.kind {
+                IfKind::Name(name) => name.as_str(),
+                IfKind::Any => "any",
+                _ => "",
+            };
+            self.output += &format!(" {name}");
+            if item.not {
+                let text = "skip on ! <interface> is not supported";
+                wrong = Err(self.fail(item.span, "skip", text));
+            } else if name.is_empty() {
+                let text = "skip on rdomain <num> is not supported";
+                wrong = Err(self.fail(item.span, "skip", text));
+            } else {
+                self.mention_interface(name, item.span);
+                self.settings.skip.push((name.into(), item.span));
+            }
+        }
+        self.output += " }\n";
+        if wrong.is_err() {
+            let text = "error setting skip interface(s)";
+            let echo = Message::error("skip", span, text).to(Audience::Pfctl);
+            self.messages.add(echo.pfctl_line(self.line));
+        }
+        wrong
     }
 }
 
@@ -290,12 +317,9 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-fn syncookies_text(mode: &Text, watermarks: Option<(Num, Num)>) -> String {
+fn syncookies_text(mode: &Text, watermarks: Option<(u8, u8)>) -> String {
     match watermarks {
-        Some((start, end)) => format!(
-            "syncookies {} (start {}%, end {}%)",
-            mode.text, start.n, end.n
-        ),
+        Some((start, end)) => format!("syncookies {} (start {start}%, end {end}%)", mode.text),
         None => format!("syncookies {}", mode.text),
     }
 }

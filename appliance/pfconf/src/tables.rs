@@ -23,19 +23,32 @@ impl Builder<'_> {
             span: def.name.span,
         };
         let mut text = String::new();
+        // Lists next to each other are one list; an empty one shows only if there is nothing else.
+        let mut open = false;
         for source in &def.sources {
             match source {
                 TableSource::File(file) => {
                     table.entries.extend(self.table_file(file)?);
+                    text += if std::mem::take(&mut open) { " }" } else { "" };
                     text += &format!(" file \"{}\"", file.text);
                 }
+                TableSource::List(hosts) if hosts.is_empty() => {}
                 TableSource::List(hosts) => {
                     self.check_table_hosts(hosts)?;
                     let hosts = self.hosts(hosts)?;
-                    text += &list_text(&hosts);
+                    text += if std::mem::replace(&mut open, true) {
+                        ""
+                    } else {
+                        " {"
+                    };
+                    text.extend(hosts.iter().map(print_table_entry));
                     table.entries.extend(hosts);
                 }
             }
+        }
+        text += if open { " }" } else { "" };
+        if text.is_empty() && !def.sources.is_empty() {
+            text += " { }";
         }
         self.output += &format!("table <{}>{}{text}\n", table.name, flags_text(&table));
         self.put_table(table);

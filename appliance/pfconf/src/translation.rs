@@ -1,6 +1,6 @@
 //! Rules of the old dialect: `nat`, `rdr`, `binat`, `scrub`.
 
-use crate::ast::{EtherStmt, ScrubStmt, Translation, TranslationKind};
+use crate::ast::{EtherStmt, ScrubStmt, Stmt, Translation, TranslationKind};
 use crate::build::Builder;
 use crate::expand::{Lists, Targets, each};
 use crate::policy::{Ether, Rule, RuleKind};
@@ -70,9 +70,21 @@ impl Builder<'_> {
     }
 
     /// FreeBSD's rules for Ethernet frames: lists in the order interface, protocol, source, destination.
-    pub(crate) fn ether_rule(&mut self, stmt: &EtherStmt, span: Span) -> Resolved<()> {
+    pub(crate) fn ether_rule(&mut self, stmt: &EtherStmt, whole: &Stmt) -> Resolved<()> {
+        let (span, line) = (whole.span, whole.line);
+        let anchor = stmt.anchor.as_ref();
+        let body = anchor.and_then(|a| a.body.as_ref());
+        let body = match (anchor, body) {
+            (Some(anchor), Some(body)) => {
+                let call = self.anchor_call(anchor.name.as_ref().map(|n| n.text.as_str()));
+                Some(self.anchor_body(&call.path, body))
+            }
+            _ => None,
+        };
+        self.line = line;
         let ether = Ether {
             action: stmt.action,
+            anchor: anchor.map(|a| a.name.as_ref().map(|n| n.text.clone())),
             bridge_to: stmt.bridge_to.clone(),
             proto: None,
             src: None,
@@ -80,8 +92,9 @@ impl Builder<'_> {
         };
         let mut base = Rule::new(RuleKind::Ether(ether.clone()), span);
         let lists = self.head(&mut base, &stmt.head)?;
-        base.label = stmt.opts.label.as_ref().map(|l| l.text.clone());
-        base.ridentifier = stmt.opts.ridentifier.map(|r| r.0);
+        base.body = body;
+        self.labels(&mut base, &stmt.opts)?;
+        base.dummynet = stmt.opts.dummynet.map(|d| d.0);
         base.tag = stmt.opts.tag.as_ref().map(|t| t.text.clone());
         base.tagged = stmt.opts.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
         base.queue = stmt
@@ -120,6 +133,7 @@ impl Builder<'_> {
         let lists = self.head(&mut base, &stmt.head)?;
         base.scrub = stmt.opts.clone();
         base.set_tos = stmt.set_tos;
+        base.rtable = stmt.rtable.map(|r| r.n as u32);
         base.tag = stmt.tag.as_ref().map(|t| t.text.clone());
         base.tagged = stmt.tagged.as_ref().map(|t| (t.0.text.clone(), t.1));
         self.choose_family(&mut base, &lists);

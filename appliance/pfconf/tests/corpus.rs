@@ -18,7 +18,7 @@ const FLOOR: &[(&str, usize)] = &[
     ("pfail", 26),
     ("pfopt", 2),
     ("pfsimple", 1),
-    ("freebsd", 63),
+    ("freebsd", 70),
     ("freebsd-fail", 4),
 ];
 
@@ -298,7 +298,10 @@ fn openbsd(data: &Path, cases: &mut Vec<Case>) {
 }
 
 fn freebsd(data: &Path, cases: &mut Vec<Case>) {
-    let env = environment(&data.join("etc-freebsd"));
+    let env = Environment {
+        freebsd: true,
+        ..environment(&data.join("etc-freebsd"))
+    };
     let dir = data.join("freebsd");
     let openbsd = environment(&data.join("etc"));
     let ports: HashMap<String, u16> = openbsd

@@ -288,6 +288,7 @@ const CLASSES: &[(&str, &[&str])] = &[
     ("milliseconds", &["100ms"]),
     ("ether-type", &["0x0806", "2054"]),
     ("mac-address", &["00:11:22:33:44:55"]),
+    ("mac-bits", &["24", "48"]),
     ("newline", &["\n"]),
 ];
 

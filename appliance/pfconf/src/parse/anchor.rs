@@ -2,7 +2,7 @@
 
 use super::statement::Scope;
 use super::{Parsed, Parser};
-use crate::ast::{AnchorKind, AnchorStmt, FilterOpts, Head, Node, Stmt, Text};
+use crate::ast::{AnchorKind, AnchorStmt, FilterOpts, Head, KeepKind, Node, Stmt, Text};
 use crate::lex::Tok;
 
 /// Longest path of an anchor.
@@ -36,19 +36,31 @@ impl Parser<'_> {
         })))
     }
 
-    fn check_anchor(&mut self, name: Option<&Text>, opts: &FilterOpts, inline: bool) -> Parsed<()> {
-        if let Some(keep) = &opts.keep {
-            let text = "cannot specify state handling on anchors";
-            return Err(self.fail(keep.span, "anchor-option", text));
-        }
+    pub(super) fn check_anchor(
+        &mut self,
+        name: Option<&Text>,
+        opts: &FilterOpts,
+        inline: bool,
+    ) -> Parsed<()> {
         if name.is_none() && !inline {
             let text = "anchors without explicit rules must specify a name";
             return Err(self.fail(self.last, "anchor-name", text));
         }
         match name {
             Some(name) if inline && name.text.contains('/') => {
-                let text = "anchor names containing a '/' cannot be used for inline anchors";
-                Err(self.fail(name.span, "anchor-name", text))
+                let text = "anchor paths containing '/' cannot be used for inline anchors.";
+                return Err(self.fail(name.span, "anchor-name", text));
+            }
+            Some(name) if name.text.ends_with('/') => {
+                let text = format!("anchorrule: bad anchor name {}", name.text);
+                return Err(self.fail(name.span, "anchor-name", text));
+            }
+            _ => {}
+        }
+        match &opts.keep {
+            Some(keep) if keep.kind != KeepKind::No => {
+                let text = "cannot specify state handling on anchors";
+                Err(self.fail(keep.span, "anchor-option", text))
             }
             _ => Ok(()),
         }
@@ -66,13 +78,14 @@ impl Parser<'_> {
     fn check_anchor_name(&mut self, name: &Text) -> Parsed<()> {
         let text = if name.text.is_empty() {
             "anchor name must not be empty".into()
+        } else if name.text.len() > ANCHOR_PATH_MAX {
+            format!("anchor name is longer than {ANCHOR_PATH_MAX}")
         } else if name.text.starts_with('_') || name.text.contains("/_") {
             "anchor names beginning with '_' are reserved for internal use".into()
-        } else if name.text.len() > ANCHOR_PATH_MAX
-            || name
-                .text
-                .split('/')
-                .any(|part| part.len() > ANCHOR_NAME_MAX)
+        } else if name
+            .text
+            .split('/')
+            .any(|part| part.len() > ANCHOR_NAME_MAX)
         {
             "anchor name is too long".to_string()
         } else {
@@ -123,12 +136,14 @@ impl Parser<'_> {
     pub(super) fn load_anchor(&mut self) -> Parsed<Node> {
         self.expect("load")?;
         self.expect("anchor")?;
-        let name = self.name("the name of an anchor")?;
-        if name.text.is_empty() || name.text.len() > ANCHOR_PATH_MAX {
-            return Err(self.fail(name.span, "anchor-name", "anchorname too long"));
-        }
+        let Some(name) = self.opt_anchor_name()? else {
+            if !self.at("from") {
+                return Err(self.unexpected("the name of an anchor"));
+            }
+            return Err(self.fail(self.tok.span, "anchor-name", "anchor name is missing"));
+        };
         self.expect("from")?;
-        let file = self.name("a file name in quotes")?;
+        let file = self.names("a file name in quotes")?;
         Ok(Node::LoadAnchor { name, file })
     }
 }

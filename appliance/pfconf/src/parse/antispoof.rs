@@ -10,12 +10,17 @@ impl Parser<'_> {
         self.expect("for")?;
         let interfaces = self.one_or_list(Self::antispoof_interface)?;
         let af = self.opt_af();
-        let (mut label, mut rtable) = (None, None);
+        let (mut label, mut more_labels) = (None, Vec::new());
+        let (mut rtable, mut ridentifier) = (None, None);
         while !self.at_end() {
             if self.take("label") {
-                label = Some(self.label(label.is_some())?);
+                self.label_opt(&mut label, &mut more_labels)?;
+            } else if self.take("ridentifier") {
+                let start = self.last;
+                let n = self.number_u32("a rule identifier")?;
+                ridentifier = Some((n, start.to(self.last)));
             } else if self.take("rtable") {
-                rtable = Some(self.number("a routing table")?);
+                rtable = Some(self.rtable()?);
             } else {
                 return Err(self.unexpected_word(&["label", "rtable"]));
             }
@@ -26,6 +31,8 @@ impl Parser<'_> {
             interfaces,
             af,
             label,
+            more_labels,
+            ridentifier,
             rtable,
         }))
     }

@@ -1,13 +1,22 @@
 //! FreeBSD's rules for Ethernet frames: `ether block in on em0 proto arp from MAC to MAC l3 from … to … label "x"`.
 
 use super::{Parsed, Parser};
-use crate::ast::{ActionKind, EtherStmt, FilterOpts, Head, Mac, NameOrNumber, Node, Proto};
+use crate::ast::{
+    ActionKind, EtherAnchor, EtherStmt, FilterOpts, Head, Mac, NameOrNumber, Node, Proto,
+};
 use crate::lex::Tok;
 
 impl Parser<'_> {
     /// After the word `ether`.
     pub(super) fn ether(&mut self) -> Parsed<Node> {
-        let action = self.ether_action()?;
+        let anchored = self.take("anchor");
+        let (action, mut anchor) = match anchored {
+            false => (self.ether_action()?, None),
+            true => {
+                let name = self.opt_anchor_name()?;
+                (ActionKind::Pass, Some(EtherAnchor { name, body: None }))
+            }
+        };
         let mut head = Head {
             direction: self.opt_direction(),
             ..Head::default()
@@ -35,8 +44,15 @@ impl Parser<'_> {
             self.addresses(&mut head)?;
         }
         let opts = self.filter_opts(FilterOpts::default())?;
+        if let Some(anchor) = &mut anchor {
+            if self.at_char(b'{') {
+                anchor.body = Some(self.anchor_body()?);
+            }
+            self.check_anchor(anchor.name.as_ref(), &opts, anchor.body.is_some())?;
+        }
         Ok(Node::Ether(Box::new(EtherStmt {
             action,
+            anchor,
             head,
             bridge_to,
             protocols,

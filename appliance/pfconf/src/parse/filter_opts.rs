@@ -3,9 +3,13 @@
 use ruleset::Af;
 
 use super::{Parsed, Parser};
-use crate::ast::{Divert, FilterOpts, IfItem, IfKind, QueueNames, Text};
+use crate::ast::{Divert, FilterOpts, IfItem, IfKind, Num, QueueNames, Text};
 use crate::lex::Tok;
+use crate::policy::Dummynet;
 use crate::source::Span;
+
+/// Most labels of a rule of FreeBSD.
+const LABELS_MAX: usize = 5;
 
 /// Longest label and longest tag.
 pub(crate) const LABEL_MAX: usize = 63;
@@ -27,6 +31,10 @@ const OPTION_WORDS: &[&str] = &[
     "allow-opts",
     "label",
     "queue",
+    "dnpipe",
+    "dnqueue",
+    "max-pkt-size",
+    "ridentifier",
     "tag",
     "tagged",
     "probability",
@@ -132,7 +140,16 @@ impl Parser<'_> {
             "fragment" => opts.fragment = Some(start),
             "allow-opts" => opts.allow_opts = Some(start),
             "once" => opts.once = Some(start),
-            "label" => opts.label = Some(self.label(opts.label.is_some())?),
+            "label" => self.label_opt(&mut opts.label, &mut opts.more_labels)?,
+            "dnpipe" | "dnqueue" => {
+                let dummynet = self.dummynet(word == "dnpipe")?;
+                opts.dummynet = Some((dummynet, start.to(self.last)));
+            }
+            "max-pkt-size" => {
+                let text = "invalid max-pkt-size value";
+                let bytes = self.number_in("a number of bytes", 0..=65535, text)?;
+                opts.max_pkt_size = Some((bytes, start.to(self.last)));
+            }
             "queue" => {
                 self.first("queue", opts.queue.is_some(), start)?;
                 opts.queue = Some(self.queue_names()?);
@@ -140,12 +157,14 @@ impl Parser<'_> {
             "tag" => opts.tag = Some(self.tag()?),
             "tagged" => opts.tagged = Some((self.tag()?, false)),
             "probability" => opts.probability = Some(self.probability()?),
-            "rtable" => opts.rtable = Some(self.number("a routing table")?),
+            "rtable" => opts.rtable = Some(self.rtable()?),
             "received-on" => self.received_on(opts, false, start)?,
             "max-pkt-rate" => self.max_pkt_rate(opts, start)?,
             "scrub" => {
-                let scrub = self.scrub_list()?;
-                self.first("scrub", opts.scrub.is_some(), start)?;
+                // A second list takes the place of the first, all but the reassembly.
+                let mut scrub = self.scrub_list()?;
+                let before = opts.scrub.as_ref();
+                scrub.reassemble_tcp |= before.is_some_and(|(s, _)| s.reassemble_tcp);
                 opts.scrub = Some((scrub, start.to(self.last)));
             }
             "ridentifier" => {
@@ -200,10 +219,47 @@ impl Parser<'_> {
         Err(self.unexpected_word(&["tagged", "received-on"]))
     }
 
-    pub(super) fn label(&mut self, again: bool) -> Parsed<Text> {
+    /// After `label`: the first goes to one place, what FreeBSD allows beyond it to another.
+    pub(super) fn label_opt(
+        &mut self,
+        first: &mut Option<Text>,
+        more: &mut Vec<Text>,
+    ) -> Parsed<()> {
         let label = self.name("a label")?;
-        self.first("label", again, label.span)?;
-        Ok(label)
+        if first.is_none() {
+            *first = Some(label);
+            return Ok(());
+        }
+        if !self.freebsd {
+            return self.first("label", true, label.span);
+        }
+        if more.len() + 1 >= LABELS_MAX {
+            let text = format!("label can only be used {LABELS_MAX} times");
+            return Err(self.fail(label.span, "respecified", text));
+        }
+        more.push(label);
+        Ok(())
+    }
+
+    /// `1`, `(1)` or `(1, 2)` after `dnpipe` and `dnqueue`.
+    fn dummynet(&mut self, pipe: bool) -> Parsed<Dummynet> {
+        let number = |p: &mut Self| {
+            let text = "number out of range";
+            p.number_in("the number of a pipe", 0..=65535, text)
+        };
+        let numbers: Vec<u16> = match self.at_char(b'(') {
+            true => self.list(b'(', b')', number)?,
+            false => vec![number(self)?],
+        };
+        if numbers.len() > 2 {
+            let text = "a rule has at most two pipes";
+            return Err(self.fail(self.last, "dummynet", text));
+        }
+        Ok(Dummynet {
+            pipe,
+            forward: numbers[0],
+            backward: numbers.get(1).copied().unwrap_or(0),
+        })
     }
 
     pub(super) fn tag(&mut self) -> Parsed<Text> {
@@ -215,14 +271,23 @@ impl Parser<'_> {
         Ok(tag)
     }
 
-    fn received_on(&mut self, opts: &mut FilterOpts, not: bool, start: Span) -> Parsed<()> {
-        if opts.received_on.is_some() {
-            return Err(self.fail(start, "respecified", "cannot respecify received-on"));
+    /// The number of a routing table.
+    pub(super) fn rtable(&mut self) -> Parsed<Num> {
+        let number = self.number("a routing table")?;
+        match (0..=255).contains(&number.n) {
+            true => Ok(number),
+            false => Err(self.fail(number.span, "rtable", "invalid rtable id")),
         }
+    }
+
+    fn received_on(&mut self, opts: &mut FilterOpts, not: bool, start: Span) -> Parsed<()> {
         let kind = match self.take("any") {
             true => IfKind::Any,
             false => IfKind::Name(self.interface_name()?),
         };
+        if opts.received_on.is_some() {
+            return Err(self.fail(start, "respecified", "cannot respecify received-on"));
+        }
         let span = start.to(self.last);
         opts.received_on = Some(IfItem { kind, not, span });
         Ok(())
@@ -233,7 +298,7 @@ impl Parser<'_> {
         let limit = self.number_in("a number of packets", 0..=i64::from(u32::MAX), text)?;
         self.expect_char(b'/')?;
         let seconds = self.number_in("a number of seconds", 0..=i64::from(u32::MAX), text)?;
-        if opts.max_pkt_rate.is_some() {
+        if opts.max_pkt_rate.is_some_and(|r| r.0 != 0) {
             return Err(self.fail(start, "respecified", "cannot respecify max-pkt-rate"));
         }
         opts.max_pkt_rate = Some((limit, seconds, start.to(self.last)));
@@ -287,9 +352,8 @@ impl Parser<'_> {
         };
         if word == "af-to" {
             let af_to = self.af_to(start)?;
-            if again {
-                let text = "cannot respecify nat-to/binat-to/af-to";
-                return Err(self.fail(start, "respecified", text));
+            if opts.nat.is_some() || opts.binat.is_some() || opts.af_to.is_some() {
+                return Err(self.fail(start, "respecified", "cannot respecify af-to"));
             }
             opts.af_to = Some(af_to);
             return Ok(());
@@ -334,10 +398,17 @@ impl Parser<'_> {
             Divert::Packet { port }
         } else {
             self.expect("divert-to")?;
-            let host = self.divert_host()?;
-            self.expect("port")?;
-            let port = self.word("a port")?.text;
-            Divert::To { host, port }
+            match self.tok.tok {
+                Tok::Number(_) => Divert::Socket {
+                    port: self.word("a port")?.text,
+                },
+                _ => {
+                    let host = self.divert_host()?;
+                    self.expect("port")?;
+                    let port = self.word("a port")?.text;
+                    Divert::To { host, port }
+                }
+            }
         };
         if opts.divert.is_some() {
             return Err(self.fail(start, "respecified", "more than one divert option"));
@@ -371,15 +442,15 @@ impl Parser<'_> {
             opts.queue = Some(self.queue_names()?);
         } else if self.take("tos") {
             let tos = self.tos()?;
-            self.first("tos", opts.set_tos.is_some(), start)?;
+            self.again("tos", opts.set_tos.is_some(), start)?;
             opts.set_tos = Some((tos, start.to(self.last)));
         } else if self.take("delay") {
             let number = self.number("a delay in milliseconds")?;
+            self.again("delay", opts.delay.is_some_and(|d| d.0 != 0), start)?;
             let Ok(delay) = u16::try_from(number.n) else {
                 let text = format!("illegal delay value {} (0-65535)", number.n);
                 return Err(self.fail(number.span, "delay", text));
             };
-            self.first("delay", opts.delay.is_some(), start)?;
             opts.delay = Some((delay, start.to(self.last)));
         } else {
             return Err(self.unexpected_word(&["prio", "queue", "tos", "delay"]));

@@ -3,7 +3,7 @@
 use ruleset::{Af, Direction};
 
 use super::{Parsed, Parser};
-use crate::ast::{Head, IfItem, IfKind, LogSpec, NameOrNumber, Proto};
+use crate::ast::{Head, HostKind, IfItem, IfKind, LogSpec, NameOrNumber, Proto};
 use crate::lex::Tok;
 
 impl Parser<'_> {
@@ -88,7 +88,9 @@ impl Parser<'_> {
         match number.parse() {
             Ok(n) => Ok(LogItem::To(n)),
             Err(_) => {
-                let text = format!("{}: should be a pflog interface", name.text);
+                let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+                let why = if digits { "too large" } else { "invalid" };
+                let text = format!("{}: {why}", name.text);
                 let hint = Some("pflog0 to pflog255 are possible".into());
                 Err(self.fail_hint(name.span, "log-interface", text, hint))
             }
@@ -113,8 +115,13 @@ impl Parser<'_> {
         let kind = if self.take("any") {
             IfKind::Any
         } else if self.take("rdomain") {
-            let text = "invalid routing domain id";
-            IfKind::Rdomain(self.number_in("a routing domain", 0..=255, text)?)
+            let number = self.number("a routing domain")?;
+            let id = u32::try_from(number.n).ok().filter(|id| *id <= 255);
+            let Some(id) = id else {
+                let text = format!("rdomain {} outside range", number.n);
+                return Err(self.fail(number.span, "rdomain", text));
+            };
+            IfKind::Rdomain(id)
         } else {
             IfKind::Name(self.interface_name()?)
         };
@@ -126,8 +133,7 @@ impl Parser<'_> {
     pub(super) fn interface_name(&mut self) -> Parsed<String> {
         let name = self.name("the name of an interface or group")?;
         if name.text.is_empty() || name.text.len() > 15 {
-            let text = format!("interface name '{}' too long", name.text);
-            return Err(self.fail(name.span, "interface-name", text));
+            return Err(self.fail(name.span, "interface-name", "interface name too long"));
         }
         Ok(name.text)
     }
@@ -177,6 +183,11 @@ impl Parser<'_> {
         }
         if self.take("to") {
             head.to = self.side()?;
+            let mut hosts = head.to.hosts.iter();
+            if let Some(host) = hosts.find(|h| h.kind == HostKind::UrpfFailed) {
+                let text = "\"urpf-failed\" is not permitted in a destination address";
+                return Err(self.fail(host.span, "urpf-failed", text));
+            }
         }
         Ok(())
     }

@@ -74,7 +74,8 @@ impl Parser<'_> {
         if self.take("route") {
             let label = self.name("a route label in quotes")?;
             if label.text.len() > 31 {
-                return Err(self.fail(label.span, "route-label", "route label name too long"));
+                let text = "route label too long, max 31 chars";
+                return Err(self.fail(label.span, "route-label", text));
             }
             return Ok(HostKind::RouteLabel(label.text));
         }
@@ -89,14 +90,20 @@ impl Parser<'_> {
 
     /// `<name>`
     pub(super) fn table_name(&mut self) -> Parsed<(String, Span)> {
+        let (name, span) = self.bracketed()?;
+        if name.len() > TABLE_NAME_MAX {
+            let text = format!("table name '{name}' too long");
+            let hint = Some(format!("at most {TABLE_NAME_MAX} characters"));
+            return Err(self.fail_hint(span, "table-name", text, hint));
+        }
+        Ok((name, span))
+    }
+
+    /// `<name>` of any length.
+    pub(super) fn bracketed(&mut self) -> Parsed<(String, Span)> {
         let start = self.tok.span;
         self.expect_char(b'<')?;
         let name = self.word("the name of a table")?;
-        if name.text.len() > TABLE_NAME_MAX {
-            let text = format!("table name '{}' too long", name.text);
-            let hint = Some(format!("at most {TABLE_NAME_MAX} characters"));
-            return Err(self.fail_hint(name.span, "table-name", text, hint));
-        }
         self.expect_char(b'>')?;
         Ok((name.text, start.to(self.last)))
     }
@@ -115,18 +122,17 @@ impl Parser<'_> {
         }
         self.expect_char(b')')?;
         let bits = self.opt_bits()?;
+        if bits.is_some_and(|bits| !(0..=128).contains(&bits)) {
+            return Err(self.fail(self.last, "prefix", "bit number too big"));
+        }
         Ok(HostKind::Dynamic { text, bits })
     }
 
     fn opt_bits(&mut self) -> Parsed<Option<i64>> {
-        if !self.take_char(b'/') {
-            return Ok(None);
+        match self.take_char(b'/') {
+            true => Ok(Some(self.number("a number of bits")?.n)),
+            false => Ok(None),
         }
-        let bits = self.number("a number of bits")?;
-        if !(0..=128).contains(&bits.n) {
-            return Err(self.fail(bits.span, "prefix", "bit number too big"));
-        }
-        Ok(Some(bits.n))
     }
 
     /// Address, name, interface, `10/8`, or `low - high`.

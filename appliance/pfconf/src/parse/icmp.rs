@@ -29,7 +29,10 @@ impl Parser<'_> {
     fn icmp_type(&mut self, af: Af) -> Parsed<u8> {
         let word = self.icmp_word("an ICMP type")?;
         let (number, text) = match word.text.parse::<i64>() {
-            Ok(n) => (u8::try_from(n).ok(), format!("illegal icmp-type {n}")),
+            Ok(n) => (
+                u8::try_from(n).ok(),
+                format!("illegal icmp{}-type {n}", six(af)),
+            ),
             Err(_) => (
                 names::icmp_type(af, &word.text),
                 format!("unknown icmp{}-type {}", six(af), word.text),
@@ -45,7 +48,7 @@ impl Parser<'_> {
             Ok(n) => (u8::try_from(n).ok(), format!("illegal icmp-code {n}")),
             Err(_) => (
                 names::icmp_code(af, icmp_type, &word.text),
-                format!("unknown icmp-code {}", word.text),
+                format!("unknown icmp{}-code {}", six(af), word.text),
             ),
         };
         let hint = names::near_icmp_code(af, &word.text);
@@ -109,11 +112,8 @@ impl Parser<'_> {
                 None => names::tos(&word.text),
             },
         };
-        // 0 means "not set" in PF, except by the name cs0.
-        match value {
-            Some(0) if number.is_some() => {}
-            Some(tos) => return Ok(tos),
-            None => {}
+        if let Some(tos) = value {
+            return Ok(tos);
         }
         let text = format!("illegal tos value {}", word.text);
         let hint = names::near_tos(&word.text);

@@ -23,6 +23,7 @@ mod statement;
 mod table;
 
 pub(crate) use filter_opts::LABEL_MAX;
+pub(crate) use option::c_number;
 
 use crate::Files;
 use crate::ast::{Num, Text};
@@ -37,6 +38,16 @@ pub(crate) const INCLUDE_DEPTH_MAX: usize = 16;
 
 /// Most braces in braces of one list, and anchors in anchors.
 pub(crate) const NESTING_MAX: usize = 64;
+
+/// Words that begin an option and are not reserved; a tag of several words ends before them.
+const FOREIGN_WORDS: &[&str] = &[
+    "ridentifier",
+    "source",
+    "set-tos",
+    "dnpipe",
+    "dnqueue",
+    "max-pkt-size",
+];
 
 /// Tokens after an error that yacc must accept before it speaks of the next syntax error.
 const QUIET_TOKENS: u8 = 3;
@@ -66,6 +77,8 @@ pub(crate) struct Parser<'a> {
     quiet: u8,
     /// An `altq` line was there: `queue` lines are altq's, too.
     altq: bool,
+    /// The tree is FreeBSD's: a rule may have several labels.
+    freebsd: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -76,6 +89,7 @@ impl<'a> Parser<'a> {
         macros: &'a mut Macros,
         files: &'a dyn Files,
         lexer: Lexer,
+        freebsd: bool,
     ) -> Self {
         let mut parser = Parser {
             sources,
@@ -95,6 +109,7 @@ impl<'a> Parser<'a> {
             nesting: 0,
             quiet: 0,
             altq: false,
+            freebsd,
         };
         parser.fetch();
         parser
@@ -178,7 +193,7 @@ impl<'a> Parser<'a> {
     /// One or more names, joined by blanks, up to an option whose word is not reserved.
     fn names(&mut self, what: &str) -> Parsed<Text> {
         let mut all = self.name(what)?;
-        while self.tok.name().is_some() && !self.at_any(&["ridentifier", "source", "set-tos"]) {
+        while self.tok.name().is_some() && !self.at_any(FOREIGN_WORDS) {
             let next = self.name(what)?;
             all.text.push(' ');
             all.text.push_str(&next.text);
@@ -322,6 +337,12 @@ impl<'a> Parser<'a> {
         let message = Message::error(code, span, text).hint(hint);
         self.messages.add(message.pfctl_line(self.last_line));
         Reported
+    }
+
+    /// What pfctl says first, without a place; the message with the place follows.
+    fn bare(&mut self, text: String) {
+        let message = Message::error("detail", self.last, text).bare();
+        self.messages.add(message.to(Audience::Pfctl));
     }
 
     /// Enters a brace in a brace; the caller decrements.

@@ -57,7 +57,7 @@ impl Parser<'_> {
             let (text, span) = (word, first.span);
             return self.macro_value(Text { text, span });
         }
-        self.old_statement(&word, first.span)
+        self.old_statement(&word)
     }
 
     /// True if the word that comes next is followed by `=`: then it is a macro, whatever it is.
@@ -65,7 +65,7 @@ impl Parser<'_> {
         self.lexer.peek_is_equals()
     }
 
-    fn old_statement(&mut self, word: &str, span: crate::source::Span) -> Parsed<Node> {
+    fn old_statement(&mut self, word: &str) -> Parsed<Node> {
         match word {
             "nat" => self.translation(TranslationKind::Nat, false),
             "ether" => self.ether(),
@@ -79,18 +79,43 @@ impl Parser<'_> {
                 self.expect("limiter")?;
                 self.source_limiter()
             }
-            _ => Ok(self.refused(word, span)),
+            _ => Ok(self.altq_line()),
         }
     }
 
-    /// Recognized, read over to the end of the line, and refused later.
-    pub(super) fn refused(&mut self, word: &str, span: crate::source::Span) -> Node {
-        self.altq |= word == "altq";
+    /// After `altq`: what its equivalent is made of; the rest is read over.
+    fn altq_line(&mut self) -> Node {
+        self.altq = true;
+        let (mut on, mut bandwidth) = (None, None);
         while !self.at_end() {
+            if self.take("on") {
+                on = self.tok.name().map(String::from);
+            } else if self.take("bandwidth") {
+                bandwidth = match self.tok.tok {
+                    Tok::Number(n) => Some(n.to_string()),
+                    _ => self.tok.name().map(String::from),
+                };
+            } else {
+                self.skip_token();
+            }
+        }
+        Node::Altq { on, bandwidth }
+    }
+
+    /// To the end of the line, over lists in braces.
+    pub(super) fn skip_line(&mut self) {
+        while !self.at_end() {
+            self.skip_token();
+        }
+    }
+
+    /// One token; with `{` everything to its `}`.
+    fn skip_token(&mut self) {
+        let before = self.braces;
+        self.advance();
+        while self.braces > before && self.tok.tok != Tok::End {
             self.advance();
         }
-        let text = word.into();
-        Node::Refused(Text { text, span })
     }
 
     /// After `no`.
@@ -112,6 +137,10 @@ impl Parser<'_> {
 
     fn translation(&mut self, kind: TranslationKind, no: bool) -> Parsed<Node> {
         let pass = self.take("pass");
+        if no && pass {
+            let text = "\"pass\" not valid with \"no\"";
+            return Err(self.fail(self.last, "translation", text));
+        }
         let log = match pass && self.at("log") {
             true => Some(self.log()?),
             false => None,
@@ -131,7 +160,7 @@ impl Parser<'_> {
                 self.expect("tagged")?;
                 tagged = Some((self.tag()?, true));
             } else if self.take("rtable") {
-                rtable = Some(self.number("a routing table")?);
+                rtable = Some(self.rtable()?);
             } else {
                 break;
             }
@@ -176,25 +205,42 @@ impl Parser<'_> {
             head,
             opts: ScrubOpts::default(),
             set_tos: None,
+            rtable: None,
             fragment: None,
             tag: None,
             tagged: None,
         };
         while !self.at_end() {
             self.old_scrub_opt(&mut stmt)?;
+            self.take_char(b',');
+        }
+        if stmt.head.quick {
+            let text = "scrub rules do not support 'quick'";
+            return Err(self.fail(self.last, "scrub", text));
+        }
+        if stmt.opts.reassemble_tcp && stmt.head.direction.is_some() {
+            let text = "reassemble tcp rules can not specify direction";
+            return Err(self.fail(self.last, "scrub", text));
         }
         Ok(Node::Scrub(Box::new(stmt)))
     }
 
     fn old_scrub_opt(&mut self, stmt: &mut ScrubStmt) -> Parsed<()> {
         if self.take("set-tos") {
+            let again = stmt.set_tos.is_some();
             stmt.set_tos = Some(self.tos()?);
+            self.again("set-tos", again, self.last)?;
         } else if self.take("fragment") {
             stmt.fragment = Some(self.fragment_kind()?);
         } else if self.take("tag") {
             stmt.tag = Some(self.tag()?);
         } else if self.take("tagged") {
             stmt.tagged = Some((self.tag()?, false));
+        } else if self.take_char(b'!') {
+            self.expect("tagged")?;
+            stmt.tagged = Some((self.tag()?, true));
+        } else if self.take("rtable") {
+            stmt.rtable = Some(self.rtable()?);
         } else {
             self.scrub_opt(&mut stmt.opts)?;
         }

@@ -2,7 +2,7 @@
 
 use super::state::{near_timeout, timeout_named};
 use super::{Parsed, Parser};
-use crate::ast::{IfItem, IfKind, Node, Num, SetOption, Text};
+use crate::ast::{Node, Num, SetOption, Text};
 use crate::lex::Tok;
 
 const OPTIONS: &[&str] = &[
@@ -52,18 +52,14 @@ impl Parser<'_> {
             "hostid" => SetOption::HostId(self.hostid()?),
             "keepcounters" => SetOption::KeepCounters,
             "limit" => SetOption::Limits(self.settings(Self::limit)?),
-            "loginterface" => SetOption::LogInterface(self.name("an interface, a group or none")?),
+            "loginterface" => SetOption::LogInterface(self.name_or_all()?),
             "optimization" => SetOption::Optimization(self.optimization()?),
             "reassemble" => self.reassemble()?,
-            "require-order" => {
-                self.yes_or_no()?;
-                SetOption::RequireOrder
-            }
+            "require-order" => SetOption::RequireOrder {
+                on: self.yes_or_no()?,
+            },
             "ruleset-optimization" => SetOption::RulesetOptimization(self.ruleset_optimization()?),
-            "skip" => {
-                self.expect("on")?;
-                SetOption::SkipOn(self.one_or_list(Self::skip_interface)?)
-            }
+            "skip" => SetOption::SkipOn(self.opt_on()?),
             "state-defaults" => SetOption::StateDefaults(self.state_defaults()?),
             "state-policy" => SetOption::StatePolicy {
                 if_bound: self.state_policy()?,
@@ -94,24 +90,23 @@ impl Parser<'_> {
         }
         let level = self.name("a level")?;
         if !LEVELS.contains(&level.text.as_str()) {
-            let text = format!("unknown debug level '{}'", level.text);
+            self.bare(format!("pfctl: unknown debug level \"{}\"", level.text));
+            let text = format!("error setting debuglevel {}", level.text);
             let hint = format!("known here: {}", LEVELS.join(" "));
-            let text_span = level.span;
-            return Err(self.fail_hint(text_span, "debug-level", text, Some(hint)));
+            return Err(self.fail_hint(level.span, "debug-level", text, Some(hint)));
         }
         Ok(level)
     }
 
     fn hostid(&mut self) -> Parsed<u32> {
         let word = self.word("a number")?;
-        let number = match word.text.strip_prefix("0x") {
-            Some(hex) => u32::from_str_radix(hex, 16).ok(),
-            None => word.text.parse().ok(),
+        let Some(number) = c_number(&word.text) else {
+            let text = format!("{} is not a number", word.text);
+            return Err(self.fail(word.span, "hostid", text));
         };
-        match number {
-            Some(0) => Err(self.fail(word.span, "hostid", "hostid must be non-zero")),
-            Some(id) => Ok(id),
-            None => Err(self.fail(word.span, "hostid", "illegal hostid")),
+        match u32::try_from(number) {
+            Ok(id) if id != 0 => Ok(id),
+            _ => Err(self.fail(word.span, "hostid", "hostid must be non-zero")),
         }
     }
 
@@ -132,27 +127,29 @@ impl Parser<'_> {
             "eth-anchors",
         ];
         let name = self.name("the name of a limit")?;
+        let number = self.non_negative()?;
         if !LIMITS.iter().any(|l| l.eq_ignore_ascii_case(&name.text)) {
             let near = crate::words::nearest(&name.text, LIMITS.iter().copied());
             let hint = match near {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => format!("known here: {}", LIMITS.join(" ")),
             };
-            let text = format!("unable to set limit {}", name.text);
+            self.bare("pfctl: Bad pool name.".into());
+            let text = format!("unable to set limit {} {}", name.text, number.n);
             return Err(self.fail_hint(name.span, "limit", text, Some(hint)));
         }
-        let number = self.non_negative()?;
         Ok((name, number))
     }
 
     fn timeout(&mut self) -> Parsed<(Text, Num)> {
         let name = self.name("the name of a timeout")?;
+        let number = self.non_negative()?;
         if timeout_named(&name.text).is_none() && !name.text.starts_with("sctp.") {
+            self.bare("pfctl: illegal timeout name".into());
             let text = format!("unknown timeout {}", name.text);
             let hint = near_timeout(&name.text);
             return Err(self.fail_hint(name.span, "timeout", text, hint));
         }
-        let number = self.non_negative()?;
         Ok((name, number))
     }
 
@@ -175,6 +172,7 @@ impl Parser<'_> {
         ];
         let name = self.name("the name of an optimization")?;
         if !NAMES.iter().any(|n| n.eq_ignore_ascii_case(&name.text)) {
+            self.bare("pfctl: unknown state timeouts hint".into());
             let text = format!("unknown optimization {}", name.text);
             let hint = format!("known here: {}", NAMES.join(" "));
             return Err(self.fail_hint(name.span, "optimization", text, Some(hint)));
@@ -183,7 +181,7 @@ impl Parser<'_> {
     }
 
     fn ruleset_optimization(&mut self) -> Parsed<Text> {
-        let name = self.word("none, basic or profile")?;
+        let name = self.names("none, basic or profile")?;
         if !["none", "basic", "profile", "yes", "no"].contains(&name.text.as_str()) {
             let text = format!("unknown ruleset-optimization {}", name.text);
             let hint = Some("known here: none basic profile".into());
@@ -202,22 +200,21 @@ impl Parser<'_> {
         if self.take("no") {
             return Ok(false);
         }
-        if self.take("yes") {
+        let word = self.name("yes or no")?;
+        if word.text == "yes" {
             return Ok(true);
         }
-        Err(self.unexpected_word(&["yes", "no"]))
+        let text = format!("invalid value '{}', expected 'yes' or 'no'", word.text);
+        Err(self.fail(word.span, "yes-no", text))
     }
 
-    fn skip_interface(&mut self) -> Parsed<IfItem> {
-        if self.at_char(b'!') {
-            return Err(self.unexpected("'set skip on' cannot be negated"));
+    /// A name, also the reserved word `all`.
+    fn name_or_all(&mut self) -> Parsed<Text> {
+        if self.take("all") {
+            let (text, span) = ("all".into(), self.last);
+            return Ok(Text { text, span });
         }
-        let kind = IfKind::Name(self.interface_name()?);
-        Ok(IfItem {
-            kind,
-            not: false,
-            span: self.last,
-        })
+        self.name("an interface, a group or none")
     }
 
     fn state_policy(&mut self) -> Parsed<bool> {
@@ -237,33 +234,63 @@ impl Parser<'_> {
             let text = "illegal value for syncookies";
             return Err(self.fail_hint(mode.span, "syncookies", text, hint));
         }
-        let watermarks = match mode.text == "adaptive" && self.at_char(b'(') {
+        let watermarks = match self.at_char(b'(') {
             true => Some(self.watermarks()?),
             false => None,
         };
-        Ok(SetOption::Syncookies { mode, watermarks })
+        let wrong = match watermarks {
+            Some(_) if mode.text != "adaptive" => "syncookies start/end only apply to adaptive",
+            Some((start, end)) if end >= start => "start must be higher than end",
+            _ => return Ok(SetOption::Syncookies { mode, watermarks }),
+        };
+        self.bare(format!("pfctl: {wrong}"));
+        let hint = Some(wrong.to_string());
+        let text = "error setting syncookies";
+        Err(self.fail_hint(mode.span, "syncookies", text, hint))
     }
 
-    /// `(start 25%, end 12%)`
-    fn watermarks(&mut self) -> Parsed<(Num, Num)> {
-        self.expect_char(b'(')?;
-        let start = self.watermark("start")?;
-        self.take_char(b',');
-        let end = self.watermark("end")?;
-        self.expect_char(b')')?;
+    /// `(start 25%, end 12%)`: both in percent, either may be left out.
+    fn watermarks(&mut self) -> Parsed<(u8, u8)> {
+        let (mut start, mut end) = (0, 0);
+        for (is_start, share) in self.list(b'(', b')', Self::watermark)? {
+            match is_start {
+                true => start = share,
+                false => end = share,
+            }
+        }
+        let start = if start == 0 { WATERMARK_START } else { start };
+        let end = if end == 0 { start / 2 } else { end };
         Ok((start, end))
     }
 
-    fn watermark(&mut self, word: &str) -> Parsed<Num> {
-        self.expect(word)?;
-        let share = self.word("a percentage")?;
-        let number = share.text.strip_suffix('%').and_then(|n| n.parse().ok());
-        match number {
-            Some(n) if (0..=100).contains(&n) => Ok(Num {
-                n,
-                span: share.span,
-            }),
-            _ => Err(self.fail(share.span, "syncookies", "illegal percentage")),
+    fn watermark(&mut self) -> Parsed<(bool, u8)> {
+        let word = self.name("start or end")?;
+        let share = self.name("a percentage")?;
+        let digits = share.text.strip_suffix('%').map(str::parse::<f64>);
+        let Some(Ok(value)) = digits else {
+            return Err(self.unexpected_hint("a percentage is written as in 25%".into()));
+        };
+        if !(value > 0.0 && value <= 100.0) {
+            return Err(self.fail(share.span, "syncookies", "illegal percentage value"));
         }
+        match word.text.as_str() {
+            "start" => Ok((true, value as u8)),
+            "end" => Ok((false, value as u8)),
+            _ => Err(self.fail(word.span, "syncookies", "illegal syncookie option")),
+        }
+    }
+}
+
+/// Share of the limit of states at which adaptive syncookies begin unless told otherwise, in percent.
+const WATERMARK_START: u8 = 25;
+
+/// A number as strtoul(3) reads it: decimal, `0x10`, `010`.
+pub(crate) fn c_number(text: &str) -> Option<u64> {
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok();
+    }
+    match text.strip_prefix('0') {
+        Some(octal) if !octal.is_empty() => u64::from_str_radix(octal, 8).ok(),
+        _ => text.parse().ok(),
     }
 }

@@ -1,6 +1,6 @@
 //! Targets of translation and routing with their pool options.
 
-use super::{Parsed, Parser};
+use super::{FOREIGN_WORDS, Parsed, Parser};
 use crate::ast::{
     AfTo, Host, PoolKind, PoolOpts, Redirect, RouteKind, RouteSpec, TargetPort, Text,
 };
@@ -48,11 +48,16 @@ impl Parser<'_> {
             true => return Err(self.unexpected("'any' is no target")),
             false => self.host(false)?,
         };
-        if self.take("weight") {
-            let text = "weight out of range";
-            host.weight = self.number_in("a weight", 1..=65535, text)?;
-        }
+        host.weight = self.opt_weight()?;
         Ok(host)
+    }
+
+    /// `weight n`; 0 without.
+    pub(super) fn opt_weight(&mut self) -> Parsed<u16> {
+        match self.take("weight") {
+            true => self.number_in("a weight", 1..=65535, "weight out of range"),
+            false => Ok(0),
+        }
     }
 
     pub(super) fn pool_opts(&mut self) -> Parsed<PoolOpts> {
@@ -115,10 +120,8 @@ impl Parser<'_> {
             "endpoint-independent",
             "l3",
             "prefer-ipv6-nexthop",
-            "ridentifier",
-            "source",
         ];
-        if self.tok.name().is_none() || self.at_any(&foreign) {
+        if self.tok.name().is_none() || self.at_any(&foreign) || self.at_any(FOREIGN_WORDS) {
             return Ok(None);
         }
         let key = self.name("a key")?;

@@ -2,6 +2,7 @@
 
 use super::{Parsed, Parser};
 use crate::ast::{Curve, Node, QueueDef};
+use crate::lex::Tok;
 
 const OPTIONS: &[&str] = &[
     "bandwidth",
@@ -12,6 +13,18 @@ const OPTIONS: &[&str] = &[
     "quantum",
 ];
 
+/// Bits per second that no link comes near.
+const BANDWIDTH_MAX: f64 = 1e18;
+
+/// `Kbit`, `KB` and so on are `K`.
+fn without_bits(unit: &str) -> &str {
+    let rest = unit.get(1..).unwrap_or_default();
+    match ["Bit", "B", "bit", "b"].contains(&rest) {
+        true => &unit[..1],
+        false => unit,
+    }
+}
+
 /// Longest name of a queue.
 const QUEUE_NAME_MAX: usize = 63;
 
@@ -19,12 +32,12 @@ impl Parser<'_> {
     pub(super) fn queue(&mut self) -> Parsed<Node> {
         self.expect("queue")?;
         if self.altq {
-            return Ok(self.refused("queue of altq", self.last));
+            self.skip_line();
+            return Ok(Node::AltqQueue);
         }
         let name = self.name("the name of a queue")?;
         if name.text.len() > QUEUE_NAME_MAX {
-            let text = format!("queue name too long (max {QUEUE_NAME_MAX} chars)");
-            return Err(self.fail(name.span, "queue-name", text));
+            return Err(self.fail(name.span, "queue-name", "queuename too long"));
         }
         let interfaces = self.opt_on()?;
         let mut queue = QueueDef {
@@ -62,7 +75,7 @@ impl Parser<'_> {
             let text = "qlimit out of range: max 65535";
             queue.qlimit = Some(self.number_in("a number of packets", 0..=65535, text)?);
         } else if self.take("flows") {
-            self.queue_once("flows", queue.flows.is_some(), start)?;
+            self.queue_once("number of flows", queue.flows.is_some(), start)?;
             let text = "number of flows out of range: max 32767";
             queue.flows = Some(self.number_in("a number of flows", 1..=32767, text)?);
         } else if self.take("quantum") {
@@ -116,36 +129,42 @@ impl Parser<'_> {
                 rate,
                 burst: Some((burst, ms)),
             }),
-            None => {
-                let text = format!("time {} has no valid unit", time.text);
-                Err(self.fail(time.span, "burst", text))
-            }
+            None => Err(self.fail(time.span, "burst", "time in scspec must be in ms")),
         }
     }
 
     /// Bits per second: a number, or one with K, M or G (powers of 1000).
     fn bandwidth(&mut self) -> Parsed<u64> {
-        let word = self.word("a bandwidth")?;
+        if let Tok::Number(n) = self.tok.tok {
+            self.advance();
+            let too_big = "bandwidth number too big";
+            return u64::try_from(n).map_err(|_| self.fail(self.last, "bandwidth", too_big));
+        }
+        let word = self.name("a bandwidth")?;
         let digits = word.text.find(|c: char| !c.is_ascii_digit() && c != '.');
         let (digits, unit) = word.text.split_at(digits.unwrap_or(word.text.len()));
-        let unit = ["Bit", "bit", "B", "b"]
-            .iter()
-            .find_map(|bits| unit.strip_suffix(bits).filter(|u| !u.is_empty()))
-            .unwrap_or(unit);
-        let factor = match unit {
-            "" | "b" => 1.0,
+        let value = digits.parse::<f64>().unwrap_or(0.0);
+        if unit == "%" {
+            let text = match value <= 100.0 {
+                true => "no bandwidth in % yet",
+                false => "bandwidth spec out of range",
+            };
+            return Err(self.fail(word.span, "bandwidth", text));
+        }
+        let factor = match without_bits(unit) {
+            "b" => 1.0,
             "K" => 1e3,
             "M" => 1e6,
             "G" => 1e9,
-            _ => {
-                let text = format!("unknown unit {unit}");
+            other => {
+                let text = format!("unknown unit \"{other}\"");
                 let hint = Some("the units are b K M G, in bits per second".into());
                 return Err(self.fail_hint(word.span, "bandwidth", text, hint));
             }
         };
-        match digits.parse::<f64>() {
-            Ok(n) if n * factor < 1e18 => Ok((n * factor) as u64),
-            _ => Err(self.fail(word.span, "bandwidth", "bandwidth number too big")),
+        match value * factor < BANDWIDTH_MAX {
+            true => Ok((value * factor) as u64),
+            false => Err(self.fail(word.span, "bandwidth", "bandwidth number too big")),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `pass`, `block`, `match`.
 
-use super::{Parsed, Parser};
+use super::{Parsed, Parser, c_number};
 use crate::ast::{ActionKind, ActionSpec, FilterOpts, Node, ReplySpec, RuleStmt};
 use crate::names;
 use ruleset::Af;
@@ -53,8 +53,12 @@ impl Parser<'_> {
         let mut ttl = 0;
         if self.take_char(b'(') {
             self.expect("ttl")?;
-            ttl = self.number_in("a TTL", 0..=255, "illegal ttl value")?;
+            let number = self.number("a TTL")?;
             self.expect_char(b')')?;
+            ttl = u8::try_from(number.n).map_err(|_| {
+                let text = format!("illegal ttl value {}", number.n);
+                self.fail(number.span, "ttl", text)
+            })?;
         }
         Ok(ReplySpec::Rst { ttl })
     }
@@ -81,21 +85,21 @@ impl Parser<'_> {
         Ok(Some(code))
     }
 
-    /// A code of the unreachable message; a name may choose another type.
+    /// A code of the unreachable message, by name or number.
     fn unreachable_code(&mut self, af: Af) -> Parsed<(u8, u8)> {
         let unreachable = names::unreachable_type(af);
         let word = self.word("an ICMP code")?;
-        if let Ok(n) = word.text.parse::<i64>() {
+        if let Some(n) = c_number(&word.text) {
             return match u8::try_from(n) {
                 Ok(code) => Ok((unreachable, code)),
                 Err(_) => {
-                    let text = format!("illegal icmp code {n}");
+                    let text = format!("invalid icmp code {n}");
                     Err(self.fail(word.span, "icmp-code", text))
                 }
             };
         }
-        match names::icmp_code_any_type(af, &word.text) {
-            Some(found) => Ok(found),
+        match names::icmp_code(af, unreachable, &word.text) {
+            Some(code) => Ok((unreachable, code)),
             None => {
                 let text = format!("unknown icmp code {}", word.text);
                 let hint = names::near_icmp_code(af, &word.text);

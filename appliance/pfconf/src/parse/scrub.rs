@@ -1,18 +1,19 @@
 //! `scrub (…)` of a rule.
 
 use super::{Parsed, Parser};
-use crate::ast::ScrubOpts;
+use crate::ast::{Num, ScrubOpts};
+use crate::source::Span;
 
 impl Parser<'_> {
     /// After the word `scrub`.
     pub(super) fn scrub_list(&mut self) -> Parsed<ScrubOpts> {
         self.expect_char(b'(')?;
         let mut opts = ScrubOpts::default();
-        while !self.at_char(b')') {
-            self.scrub_opt(&mut opts)?;
+        self.scrub_opt(&mut opts)?;
+        while !self.take_char(b')') {
             self.take_char(b',');
+            self.scrub_opt(&mut opts)?;
         }
-        self.expect_char(b')')?;
         Ok(opts)
     }
 
@@ -25,22 +26,24 @@ impl Parser<'_> {
             return self.once(&mut opts.random_id, "random-id");
         }
         if self.take("min-ttl") {
-            if opts.min_ttl != 0 {
-                return Err(self.fail(self.last, "respecified", "cannot respecify min-ttl"));
-            }
-            opts.min_ttl = self.number_in("a TTL", 0..=255, "illegal min-ttl value")?;
+            let number = self.number("a TTL")?;
+            self.again("min-ttl", opts.min_ttl != 0, number.span)?;
+            let value = u8::try_from(number.n).ok();
+            opts.min_ttl = self.in_range("min-ttl", value, number)?;
             return Ok(());
         }
         if self.take("max-mss") {
-            if opts.max_mss != 0 {
-                return Err(self.fail(self.last, "respecified", "cannot respecify max-mss"));
-            }
-            opts.max_mss = self.number_in("a segment size", 0..=65535, "illegal max-mss value")?;
+            let number = self.number("a segment size")?;
+            self.again("max-mss", opts.max_mss != 0, number.span)?;
+            let value = u16::try_from(number.n).ok();
+            opts.max_mss = self.in_range("max-mss", value, number)?;
             return Ok(());
         }
         if self.take("reassemble") {
-            if !self.take("tcp") {
-                return Err(self.unexpected_word(&["tcp"]));
+            let word = self.name("tcp")?;
+            if !word.text.eq_ignore_ascii_case("tcp") {
+                let text = format!("scrub reassemble supports only tcp, not '{}'", word.text);
+                return Err(self.fail(word.span, "scrub", text));
             }
             return self.once(&mut opts.reassemble_tcp, "reassemble tcp");
         }
@@ -49,10 +52,23 @@ impl Parser<'_> {
     }
 
     fn once(&mut self, there: &mut bool, option: &str) -> Parsed<()> {
-        if std::mem::replace(there, true) {
-            let text = format!("cannot respecify {option}");
-            return Err(self.fail(self.last, "respecified", text));
+        let again = std::mem::replace(there, true);
+        self.again(option, again, self.last)
+    }
+
+    /// Reports an option that stands twice, in the words that pfctl has for options of scrub and `set`.
+    pub(super) fn again(&mut self, option: &str, again: bool, span: Span) -> Parsed<()> {
+        if !again {
+            return Ok(());
         }
-        Ok(())
+        let text = format!("{option} cannot be respecified");
+        Err(self.fail(span, "respecified", text))
+    }
+
+    fn in_range<T>(&mut self, option: &str, value: Option<T>, number: Num) -> Parsed<T> {
+        value.ok_or_else(|| {
+            let text = format!("illegal {option} value {}", number.n);
+            self.fail(number.span, "number-range", text)
+        })
     }
 }

@@ -6,6 +6,9 @@ use super::{Parsed, Parser};
 use crate::ast::{Keep, KeepKind, StateOpt, StateOptKind, Text};
 use crate::words::nearest;
 
+/// Most connections in `max-src-conn-rate`: PF counts in thousandths.
+const CONN_RATE_MAX: u32 = u32::MAX / 1000;
+
 impl Parser<'_> {
     /// The first word is one of the four.
     pub(super) fn keep(&mut self) -> Parsed<Keep> {
@@ -111,7 +114,11 @@ impl Parser<'_> {
         }
         let seconds = self.positive("a number of seconds")?;
         if limit == 0 || seconds == 0 {
-            let text = "'max-src-conn-rate' must be > 0";
+            let text = "'max-src-conn-rate' values must be > 0";
+            return Err(self.fail(self.last, "state-option", text));
+        }
+        if limit > CONN_RATE_MAX {
+            let text = format!("'max-src-conn-rate' maximum rate must be < {CONN_RATE_MAX}");
             return Err(self.fail(self.last, "state-option", text));
         }
         Ok(StateOptKind::MaxSrcConnRate { limit, seconds })
@@ -139,8 +146,9 @@ impl Parser<'_> {
 
     fn state_timeout(&mut self) -> Parsed<StateOptKind> {
         let name = self.name("an option of the state")?;
+        let n = self.positive("a number of seconds")?;
         let Some(class) = timeout_named(&name.text) else {
-            let text = format!("illegal state timeout {}", name.text);
+            let text = format!("illegal timeout name {}", name.text);
             let hint = near_timeout(&name.text);
             return Err(self.fail_hint(name.span, "timeout", text, hint));
         };
@@ -149,7 +157,6 @@ impl Parser<'_> {
             let hint = Some("this timeout can only be set for all".into());
             return Err(self.fail_hint(name.span, "timeout", text, hint));
         }
-        let n = self.positive("a number of seconds")?;
         Ok(StateOptKind::Timeout(class, n))
     }
 }

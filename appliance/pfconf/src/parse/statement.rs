@@ -63,7 +63,13 @@ impl Parser<'_> {
     /// One statement up to its line end, which stays; nothing if it was wrong or an `include`.
     pub(super) fn one(&mut self, scope: Scope) -> Option<Stmt> {
         let start = self.tok.span;
-        let anchor = self.at_any(&["anchor", "nat-anchor", "rdr-anchor", "binat-anchor"]);
+        let anchor = self.at_any(&[
+            "anchor",
+            "nat-anchor",
+            "rdr-anchor",
+            "binat-anchor",
+            "ether",
+        ]);
         self.braces = 0;
         if self.at("include") {
             if self.include().is_err() {
@@ -206,6 +212,10 @@ impl Parser<'_> {
             return Err(self.fail(file.span, "include-depth", text));
         }
         let Some(text) = self.files.read(&file.text) else {
+            self.bare(format!(
+                "pfctl: pushfile: {}: No such file or directory",
+                file.text
+            ));
             let text = format!("failed to include file {}", file.text);
             return Err(self.fail(file.span, "include-file", text));
         };
