@@ -14,7 +14,7 @@ use crate::ast::{
 use crate::source::Span;
 
 /// An address as a rule or a table holds it.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) enum Addr {
     #[default]
     Any,
@@ -37,7 +37,7 @@ pub(crate) enum Addr {
 }
 
 /// `(em0:network)/24`
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Dynamic {
     pub(crate) name: String,
     pub(crate) mods: Modifiers,
@@ -46,7 +46,7 @@ pub(crate) struct Dynamic {
 }
 
 /// What stands after an interface's name: `:network`, `:broadcast`, `:peer`, `:0`.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Modifiers {
     pub(crate) network: bool,
     pub(crate) broadcast: bool,
@@ -328,7 +328,7 @@ impl Places {
 }
 
 /// Name after `on`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum IfItemKind {
     Name(String),
     Any,

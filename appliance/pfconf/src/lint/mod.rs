@@ -119,9 +119,10 @@ impl Lint<'_, '_> {
         let mut used = Vec::new();
         let mut filled = HashSet::new();
         collect(rules, &mut used, &mut filled);
+        let by_name: HashMap<&str, &Table> = tables.iter().map(|t| (t.name.as_str(), t)).collect();
         let mut said = HashSet::new();
         for (name, span) in used {
-            let Some(table) = tables.iter().find(|t| t.name == name) else {
+            let Some(table) = by_name.get(name.as_str()) else {
                 continue;
             };
             let by_hand = table.persist && !table.constant;
@@ -129,7 +130,7 @@ impl Lint<'_, '_> {
             if empty && said.insert(name.clone()) {
                 let text = format!("nothing ever fills table <{name}>");
                 let others = tables.iter().filter(|t| !t.entries.is_empty() || t.persist);
-                let near = crate::words::nearest(&name, others.map(|t| t.name.as_str()));
+                let near = self.messages.near(&name, others.map(|t| t.name.as_str()));
                 let hint = match near {
                     Some(near) => format!("did you mean <{near}>?"),
                     None => format!("if it is filled by hand, say so: table <{name}> persist"),
