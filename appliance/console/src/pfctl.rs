@@ -366,10 +366,18 @@ fn label(r: &RuleView) -> Option<String> {
 fn state(s: &StateView, verbose: u8) -> String {
     let incoming = s.direction == "in";
     // pfctl puts our side first: what an incoming connection was sent to, where an outgoing one comes from.
-    let (first, arrow, second) = if incoming {
-        (&s.dst, "<-", &s.src)
+    let (far_src, far_dst) = (s.translated_src.as_ref(), s.translated_dst.as_ref());
+    let changes_family = far_src.is_some_and(|e| e.addr.is_ipv4() != s.src.addr.is_ipv4());
+    let (first, arrow, second) = if changes_family {
+        (ends(&s.dst, far_dst), "->", ends(&s.src, far_src))
+    } else if incoming {
+        (
+            ends(far_dst.unwrap_or(&s.dst), far_dst.map(|_| &s.dst)),
+            "<-",
+            ends(far_src.unwrap_or(&s.src), far_src.map(|_| &s.src)),
+        )
     } else {
-        (&s.src, "->", &s.dst)
+        (ends(&s.src, far_src), "->", ends(&s.dst, far_dst))
     };
     let (a, b) = if incoming {
         (&s.peers.1, &s.peers.0)
@@ -380,8 +388,8 @@ fn state(s: &StateView, verbose: u8) -> String {
         "{} {} {} {arrow} {}       {a}:{b}\n",
         s.interface,
         protocol(s.proto),
-        end(first),
-        end(second)
+        first,
+        second
     );
     if verbose > 0 {
         out += &state_details(s, incoming);
@@ -431,6 +439,14 @@ fn state_details(s: &StateView, incoming: bool) -> String {
     }
     out.push('\n');
     out
+}
+
+/// An end, and in parentheses what it is on the other side.
+fn ends(e: &StateEnd, other: Option<&StateEnd>) -> String {
+    match other {
+        Some(other) => format!("{} ({})", end(e), end(other)),
+        None => end(e),
+    }
 }
 
 fn end(e: &StateEnd) -> String {
@@ -611,6 +627,30 @@ mod tests {
              all udp 2001:db8::1[5353] -> 2001:db8::2[53]       SINGLE:MULTIPLE\n\
              \x20  age 01:02:05, expires in 23:59:50, 10:8 pkts, 1000:800 bytes, rule 1\n\
              \x20  id: 000000005f000001 creatorid: 00000000 worker: 0\n",
+        );
+    }
+
+    #[test]
+    fn translations_stand_in_parentheses() {
+        let mut api = Fake::default();
+        let end = |addr: &str, port| StateEnd {
+            addr: addr.parse().unwrap(),
+            port,
+        };
+        api.states[0].translated_dst = Some(end("10.0.0.5", 8080));
+        api.states[1].translated_src = Some(end("2001:db8:5::1", 5353));
+        assert_eq!(
+            pfctl_on(&mut api, "-ss").unwrap(),
+            "all tcp 10.0.0.5:8080 (192.0.2.1:80) <- 198.51.100.7:51000       ESTABLISHED:ESTABLISHED\n\
+             all udp 2001:db8::1[5353] (2001:db8:5::1[5353]) -> 2001:db8::2[53]       SINGLE:MULTIPLE\n"
+        );
+        api.states.truncate(1);
+        api.states[0].translated_src = Some(end("2001:db8::9", 51000));
+        api.states[0].translated_dst = Some(end("2001:db8::5", 80));
+        assert_eq!(
+            pfctl_on(&mut api, "-ss").unwrap(),
+            "all tcp 192.0.2.1:80 (2001:db8::5[80]) -> 198.51.100.7:51000 (2001:db8::9[51000])       \
+             ESTABLISHED:ESTABLISHED\n"
         );
     }
 

@@ -167,6 +167,12 @@ pub struct StateView {
     pub src: StateEnd,
     /// Who was addressed, as seen on the wire.
     pub dst: StateEnd,
+    /// `src` as the other side of the firewall knows it, if it is translated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translated_src: Option<StateEnd>,
+    /// The same of `dst`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translated_dst: Option<StateEnd>,
     /// Both sides' states in pfctl's words, the originator's first: `ESTABLISHED:ESTABLISHED`, `MULTIPLE:SINGLE`.
     pub peers: (String, String),
     /// `(seq_lo, seq_hi - seq_lo, wscale)` of both sides, for TCP: pfctl's `[lo + len](+diff) wscale n`.

@@ -107,6 +107,8 @@ fn state(
             addr: ip(dst.0),
             port: dst.1,
         },
+        translated_src: None,
+        translated_dst: None,
         peers: (peers.0.into(), peers.1.into()),
         windows: (proto == 6).then_some([(1000, 65535, 7), (2000, 32768, 0)]),
         age_s: 3725,

@@ -122,10 +122,12 @@ struct StateContext<'a> {
 
 impl StateContext<'_> {
     fn view(&self, worker: u16, st: &State, timeout_s: u32) -> StateView {
-        let (src, dst) = match st.direction {
-            Direction::In => (end(&st.wire, 0), end(&st.wire, 1)),
-            Direction::Out => (end(&st.wire, 1), end(&st.wire, 0)),
+        let from = match st.direction {
+            Direction::In => 0,
+            Direction::Out => 1,
         };
+        let (src, dst) = (end(&st.wire, from), end(&st.wire, 1 - from));
+        let translated = translated_ends(st, from);
         let ticks = u64::from(state::table::TICKS_PER_S);
         let idle_s = u64::from(self.now.wrapping_sub(st.last_seen)) / ticks;
         let bound = st.flags.contains(StateFlags::IF_BOUND);
@@ -141,6 +143,8 @@ impl StateContext<'_> {
                 Direction::In => "in",
                 Direction::Out => "out",
             },
+            translated_src: Some(translated.0).filter(|e| *e != src),
+            translated_dst: Some(translated.1).filter(|e| *e != dst),
             src,
             dst,
             peers: (
@@ -160,6 +164,15 @@ impl StateContext<'_> {
             worker,
         }
     }
+}
+
+/// Both ends on the far side. Where the family changes, answers come in as well, so that the far key is turned round.
+fn translated_ends(st: &State, from: usize) -> (StateEnd, StateEnd) {
+    let from = match st.wire.af() == st.stack.af() {
+        true => from,
+        false => 1 - from,
+    };
+    (end(&st.stack, from), end(&st.stack, 1 - from))
 }
 
 fn end(key: &Key, n: usize) -> StateEnd {

@@ -264,11 +264,6 @@ pass in all
 fn what_the_dataplane_cannot_do_is_refused_and_named() {
     for (source, column, what) in [
         ("pass once", 6, "once"),
-        (
-            "nat on em0 from any to any -> (em0)",
-            1,
-            "translation in the old syntax",
-        ),
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
         ("pass in rtable 3", 16, "rtable"),
         (

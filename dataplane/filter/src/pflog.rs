@@ -83,7 +83,7 @@ fn action(rule: Option<&Rule>, logged: &Logged) -> u8 {
     match rule.map(|rule| rule.action) {
         _ if logged.reason as u8 != 0 => ACTIONS[1],
         Some(Action::Block(_)) => ACTIONS[1],
-        Some(Action::Match) => ACTIONS[2],
+        Some(Action::Match | Action::Translate { .. }) => ACTIONS[2],
         _ => ACTIONS[0],
     }
 }

@@ -56,7 +56,14 @@ pub fn test_rule(
         note_match(core.notes, nr, rule, &found, &facts);
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
-        if rule.action == Action::Match && rule.translates() {
+        let at_once = matches!(
+            rule.action,
+            Action::Match | Action::Translate { pass: false, .. }
+        );
+        if at_once && rule.translates() {
+            if rule.action != Action::Match {
+                ends.by_old_rule = Some(nr);
+            }
             if let Err(reason) = translate::by_rule(core, pd, passage, rule, &mut ends) {
                 return RuleTest::Drop(reason);
             }
@@ -68,7 +75,14 @@ pub fn test_rule(
     let decided = found.settle(ruleset);
     note_decision(core.notes, decided, &found, &facts);
     let Some(rule) = decided else {
-        return default_rule(core, pd, passage, &found);
+        let old = ends
+            .by_old_rule
+            .and_then(|nr| ruleset.rules.get(nr.0 as usize));
+        return match old {
+            // Translation in the old syntax makes a state, whatever lets the packet through.
+            Some(rule) => pass(core, frame, pd, passage, rule, &found, &ends),
+            None => default_rule(core, pd, passage, &found),
+        };
     };
     let bytes = u64::from(pd.ip_len);
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
@@ -191,7 +205,8 @@ fn pass(
         pd.kind,
         Kind::Fragment | Kind::IcmpError | Kind::NeighborAdvert
     );
-    if rule.keep_state == KeepState::No || stateless {
+    let keeps = rule.keep_state != KeepState::No || ends.by_old_rule.is_some();
+    if !keeps || stateless {
         return passed(None, found);
     }
     match create(core, pd, passage, rule, found, ends) {

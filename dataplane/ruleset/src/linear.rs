@@ -89,12 +89,12 @@ impl RuleMatch {
         }
         self.log_matches |= rule.actions.log.contains(Log::MATCHES);
         match rule.action {
-            Action::Match => {
+            Action::Match | Action::Translate { pass: false, .. } => {
                 self.actions.add(&rule.actions);
                 // Full: the rule still applies, only its counters miss the packet.
                 let _counted = self.matched.push(nr);
             }
-            Action::Pass | Action::Block(_) => {
+            Action::Pass | Action::Block(_) | Action::Translate { .. } => {
                 self.rule = Some(nr);
                 self.anchor = walk.anchor();
             }

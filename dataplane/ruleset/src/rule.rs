@@ -49,6 +49,13 @@ pub enum Action {
     Block(BlockReply),
     /// `match`: applies parameters, decides nothing.
     Match,
+    /// `nat`, `rdr`, `binat` and their `no` forms in the old syntax: the first that matches ends translation.
+    Translate {
+        /// Number of the first filter rule.
+        end: u32,
+        /// `rdr pass`: filter rules are not asked.
+        pass: bool,
+    },
     /// `anchor`: the rules after this one up to `end` are tested only if it matches.
     Anchor {
         /// Number of the first rule after the anchor's own.

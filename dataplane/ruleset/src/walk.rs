@@ -75,6 +75,11 @@ impl<'r> Walk<'r> {
                     self.finished = rule.quick;
                     return Some((RuleNr(nr), rule));
                 }
+                Action::Translate { end, pass } => {
+                    self.cursor = end;
+                    self.finished = pass;
+                    return Some((RuleNr(nr), rule));
+                }
             }
         }
     }

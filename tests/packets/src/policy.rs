@@ -99,6 +99,7 @@ fn text_of(rule: &Rule) -> String {
     let action = match rule.action {
         // How long an anchor is changes with the rules in it.
         Action::Anchor { .. } => Action::Anchor { end: 0 },
+        Action::Translate { pass, .. } => Action::Translate { end: 0, pass },
         other => other,
     };
     let rule = Rule {

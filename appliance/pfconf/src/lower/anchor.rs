@@ -9,7 +9,7 @@ use ruleset::{ANCHOR_DEPTH_MAX, Action, AnchorId, BlockReply, RuleNr};
 
 use super::Lowering;
 use crate::Built;
-use crate::ast::AnchorKind;
+use crate::ast::{AnchorKind, TranslationKind};
 use crate::policy::{AnchorCall, Rule, RuleKind};
 use crate::source::Span;
 
@@ -87,12 +87,14 @@ impl<'r> Anchors<'r> {
         let mut flat = Flat {
             anchors: self,
             lowered: Vec::new(),
+            inward: BTreeMap::new(),
             rules: Vec::new(),
             numbers: Vec::new(),
             rules_max,
             full: None,
         };
         flat.lower(lowering);
+        flat.put_translations();
         flat.put("", 0, None);
         if let Some(span) = flat.full {
             let text = format!("the anchors called here have more than {rules_max} rules together");
@@ -177,18 +179,20 @@ impl<'r> Gathered<'r, '_, '_> {
 }
 
 /// The list under construction.
-struct Flat<'f, 'r> {
+pub(super) struct Flat<'f, 'r> {
     anchors: &'f Anchors<'r>,
     /// Each rule once, in the order of [`Anchors::rules`].
     lowered: Vec<ruleset::Rule>,
-    rules: Vec<ruleset::Rule>,
+    /// The way in of each `binat`, by the same number.
+    inward: BTreeMap<usize, ruleset::Rule>,
+    pub(super) rules: Vec<ruleset::Rule>,
     numbers: Vec<u32>,
     rules_max: usize,
     /// The call for which there was no room.
     full: Option<Span>,
 }
 
-impl Flat<'_, '_> {
+impl<'r> Flat<'_, 'r> {
     fn lower(&mut self, lowering: &mut Lowering<'_>) {
         let paths = self.anchors.paths();
         for placed in self.anchors.rules() {
@@ -197,6 +201,14 @@ impl Flat<'_, '_> {
             let mut rule = lowering.rule(placed.rule);
             rule.anchor = AnchorId(placed.anchor);
             rule.nr = placed.nr;
+            if let RuleKind::Translation {
+                kind: TranslationKind::Binat,
+                ..
+            } = placed.rule.kind
+            {
+                let inward = lowering.binat_inward(placed.rule, &rule);
+                self.inward.insert(self.lowered.len(), inward);
+            }
             self.lowered.push(rule);
         }
         lowering.anchor.clear();
@@ -209,25 +221,71 @@ impl Flat<'_, '_> {
             return;
         };
         for (n, rule) in body.rules.iter().enumerate() {
-            // An anchor calls only what is of its own kind; inside of filter anchors that is filter rules.
-            if depth > 0 && !is_filter(rule) {
+            // An anchor calls only what is of its own kind; inside of filter anchors that is filter rules. Translations
+            // stand in front of all this.
+            if is_translation(rule) || (depth > 0 && !is_filter(rule)) {
                 continue;
             }
-            if self.rules.len() >= self.rules_max {
-                self.full.get_or_insert(rule.span);
+            let Some(at) = self.place(body.first + n, rule, caller) else {
                 return;
-            }
-            let at = self.rules.len();
-            let rule_there = self.lowered[body.first + n].clone();
-            self.rules.push(ruleset::Rule {
-                caller,
-                ..rule_there
-            });
-            self.numbers.push((body.first + n) as u32);
+            };
             if let RuleKind::Anchor { call, .. } = &rule.kind {
-                self.call(call, at, depth);
+                self.call(call, at.0 as usize, depth);
             }
         }
+    }
+
+    /// Puts rule `n` of all here, if there is room.
+    pub(super) fn place(
+        &mut self,
+        n: usize,
+        rule: &Rule,
+        caller: Option<RuleNr>,
+    ) -> Option<RuleNr> {
+        self.push(n, rule, self.lowered[n].clone(), caller)
+    }
+
+    /// The same for the other way of a `binat`.
+    pub(super) fn place_inward(&mut self, n: usize, rule: &Rule, caller: Option<RuleNr>) {
+        if let Some(inward) = self.inward.get(&n).cloned() {
+            self.push(n, rule, inward, caller);
+        }
+    }
+
+    fn push(
+        &mut self,
+        n: usize,
+        rule: &Rule,
+        lowered: ruleset::Rule,
+        caller: Option<RuleNr>,
+    ) -> Option<RuleNr> {
+        if self.rules.len() >= self.rules_max {
+            self.full.get_or_insert(rule.span);
+            return None;
+        }
+        let at = RuleNr(self.rules.len() as u32);
+        self.rules.push(ruleset::Rule { caller, ..lowered });
+        self.numbers.push(n as u32);
+        Some(at)
+    }
+
+    /// Rules of an anchor with their places among all.
+    pub(super) fn body(&self, path: &str) -> Vec<(usize, &'r Rule)> {
+        let body = self.anchors.bodies.get(path);
+        let rules = body.map(|b| (b.first..).zip(b.rules.iter().copied()));
+        rules.into_iter().flatten().collect()
+    }
+
+    /// Paths that a call runs the rules of.
+    pub(super) fn called(&self, call: &AnchorCall) -> Vec<String> {
+        let called = self.anchors.called(call);
+        called.into_iter().map(String::from).collect()
+    }
+
+    /// The rules of the anchor that is called at `at` end here.
+    pub(super) fn close_anchor(&mut self, at: RuleNr) {
+        let end = self.rules.len() as u32;
+        self.rules[at.0 as usize].action = Action::Anchor { end };
     }
 
     fn call(&mut self, call: &AnchorCall, at: usize, depth: usize) {
@@ -243,6 +301,16 @@ impl Flat<'_, '_> {
         self.rules[at].action = Action::Anchor {
             end: self.rules.len() as u32,
         };
+    }
+}
+
+fn is_translation(rule: &Rule) -> bool {
+    match &rule.kind {
+        RuleKind::Translation { .. } => true,
+        RuleKind::Anchor { kind, .. } => {
+            matches!(kind, AnchorKind::Nat | AnchorKind::Rdr | AnchorKind::Binat)
+        }
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ mod actions;
 mod anchor;
 mod pool;
 mod route;
+mod translation;
 
 use std::collections::{HashMap, HashSet};
 
@@ -182,6 +183,8 @@ impl<'a> Lowering<'a> {
             RuleKind::Filter(ActionKind::Block) => Action::Block(reply(rule.reply)),
             // The end is known when its rules have been placed.
             RuleKind::Anchor { .. } => Action::Anchor { end: 0 },
+            // The end is known when all of them have been placed.
+            RuleKind::Translation { pass, .. } => Action::Translate { end: 0, pass },
             // The other kinds have been refused.
             _ => Action::Match,
         };
@@ -232,6 +235,9 @@ impl<'a> Lowering<'a> {
             KeepKind::Synproxy => KeepState::Synproxy,
         };
         lowered.state = state_options(&rule.state);
+        if let RuleKind::Translation { kind, .. } = rule.kind {
+            self.old_translation(rule, kind, &mut lowered);
+        }
         lowered
     }
 
@@ -239,9 +245,9 @@ impl<'a> Lowering<'a> {
     fn refuse_unsupported(&mut self, rule: &Rule) {
         let kind = match &rule.kind {
             RuleKind::Filter(_) => None,
-            RuleKind::Anchor { kind, .. } if *kind == AnchorKind::Filter => None,
-            RuleKind::Anchor { .. } => Some("translation in the old syntax"),
-            RuleKind::Translation { .. } => Some("translation in the old syntax"),
+            RuleKind::Anchor { kind, .. } if *kind != AnchorKind::Scrub => None,
+            RuleKind::Anchor { .. } => Some("scrub in the old syntax"),
+            RuleKind::Translation { .. } => None,
             RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
             RuleKind::Ether(_) => Some("ether"),
         };

@@ -97,7 +97,7 @@ mod tests {
         for (given, expect) in [
             ([1, 1, 1], [1, 1, 1]),
             ([10, 20, 30], [1, 2, 3]),
-            ([1, 512, 65535], [1, 1, 255]),
+            ([1, 512, 65535], [1, 2, 255]),
         ] {
             let mut blocks = given.map(|weight| Block {
                 weight,

@@ -6,7 +6,7 @@
 mod agreement;
 mod ports;
 
-use ruleset::{Af, Direction, Draw, Facts, Pool, PoolKind, Rule};
+use ruleset::{Af, Direction, Draw, Facts, Pool, PoolKind, Rule, RuleNr};
 use state::{Key, State, StateFlags};
 
 use crate::describe::{Kind, PROTO_ICMP, PROTO_ICMP6, PacketDesc};
@@ -36,6 +36,8 @@ pub struct Ends {
     pub dst: (u128, u16),
     /// Source, destination: it was chosen for having the fewest states.
     pub by_load: [bool; 2],
+    /// A rule of the old syntax has changed them: there must be a state.
+    pub by_old_rule: Option<RuleNr>,
 }
 
 impl Ends {
@@ -47,6 +49,7 @@ impl Ends {
             src: pd.key_in.end(0),
             dst: pd.key_in.end(1),
             by_load: [false; 2],
+            by_old_rule: None,
         }
     }
 
@@ -102,7 +105,8 @@ pub fn by_rule(
 
 /// Writes into a new state what the rules made of its ends, and whether other cores must know of it.
 pub fn mark(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
-    if *ends != Ends::of(pd) {
+    let before = Ends::of(pd);
+    if (ends.af, ends.src, ends.dst) != (before.af, before.src, before.dst) {
         let changed = ends.key(st.direction);
         match st.direction {
             Direction::In => st.stack = changed,

@@ -8,6 +8,7 @@ mod fragment;
 mod fragment_join;
 mod local;
 mod nat_errors;
+mod nat_old;
 mod nat_pool;
 mod nat_rdr;
 mod nat_to;
