@@ -21,7 +21,7 @@ use crate::builtin;
 use crate::fleet::{Fleet, WorkerLink};
 use crate::log_ring::LogRing;
 use crate::machine::{Clock, PortFacts, Ports};
-use crate::numbers::{Kifs, Tags};
+use crate::numbers::{Kifs, TableSlots, Tags};
 use crate::policy::RuleText;
 use crate::settings::{self, Management, Settings};
 use crate::slots::RuleSlots;
@@ -127,6 +127,7 @@ pub struct Control {
     pub(crate) slots: RuleSlots,
     pub(crate) kifs: Kifs,
     tags: Tags,
+    pub(crate) table_slots: TableSlots,
     random_key: [u32; 4],
     pub(crate) running: Option<Running>,
     pub(crate) shown: Shown,
@@ -166,6 +167,7 @@ impl Control {
             slots: RuleSlots::new(setup.rule_slots),
             kifs: Kifs::default(),
             tags: Tags::default(),
+            table_slots: TableSlots::default(),
             random_key: random_key(setup.clock.as_ref()),
             clock: setup.clock,
             running: None,
@@ -339,6 +341,8 @@ impl Control {
             ports: &self.facts,
             kifs: &self.kifs,
             tags: &self.tags,
+            table_slots: &self.table_slots,
+            shared: &self.shared,
             slots: &self.slots,
             fleet: &self.fleet,
             states_capacity: self.states_capacity,
@@ -364,6 +368,7 @@ impl Control {
         );
         self.kifs = candidate.kifs;
         self.tags = candidate.tags;
+        self.table_slots = candidate.table_slots;
         for (port, mtu) in candidate.mtus {
             let known = self
                 .facts

@@ -225,7 +225,10 @@ impl Asked<'_> {
         loop {
             match self.worker.reports.pop() {
                 Some(report) => {
-                    let is_end = matches!(report, Report::StatesEnd { .. } | Report::NeighborsEnd);
+                    let is_end = matches!(
+                        report,
+                        Report::StatesEnd { .. } | Report::NeighborsEnd | Report::Killed(_)
+                    );
                     let is_ours = *self.owed == 1;
                     *self.owed -= u32::from(is_end);
                     if is_ours {
@@ -253,7 +256,7 @@ impl Asked<'_> {
                     portion.next = next;
                     break;
                 }
-                Report::Neighbor(_) | Report::NeighborsEnd => {}
+                _ => {}
             }
         }
         portion
@@ -268,7 +271,7 @@ impl Asked<'_> {
             match report {
                 Report::Neighbor(entry) => found.push(entry),
                 Report::NeighborsEnd => break,
-                Report::State(_) | Report::StatesEnd { .. } => {}
+                _ => {}
             }
         }
         found

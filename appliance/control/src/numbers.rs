@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use ruleset::{KifId, Ruleset, TagId};
+use ruleset::{KifId, Ruleset, Table, TableFlags, TableSlot, TagId};
 
 /// Numbers of interface and group names.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,31 @@ impl Kifs {
     /// The name of a number.
     pub(crate) fn name(&self, kif: KifId) -> Option<&str> {
         self.names.get(usize::from(kif.0)).map(String::as_str)
+    }
+}
+
+/// Slots of tables: where their edits and counters live. Only tables that something may change have one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableSlots {
+    names: Vec<String>,
+}
+
+impl TableSlots {
+    /// Gives every table that may change a slot; false if there are no more.
+    pub(crate) fn number(&mut self, tables: &[Table]) -> bool {
+        let changing = |t: &&Table| !t.flags.contains(TableFlags::CONST);
+        for table in tables.iter().filter(changing) {
+            if !self.names.contains(&table.name) {
+                self.names.push(table.name.clone());
+            }
+        }
+        self.names.len() <= filter::limit::TABLE_SLOTS
+    }
+
+    /// The slot of a table.
+    pub(crate) fn of(&self, name: &str) -> TableSlot {
+        let at = self.names.iter().position(|known| known == name);
+        at.map_or(TableSlot::NONE, |n| TableSlot(n as u16))
     }
 }
 

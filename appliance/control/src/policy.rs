@@ -6,7 +6,7 @@ use netconf::NetConfig;
 use netconf::environment::{self, PF_CONF, Tree};
 use pfconf::diag::Diagnostic;
 use pfconf::{Bounds, EnvAddress, EnvInterface, Environment, Options, PrintedRule};
-use ruleset::{Ruleset, Table};
+use ruleset::Ruleset;
 
 use crate::layout::{ALL, Layout};
 use crate::numbers::{Full, Kifs};
@@ -89,7 +89,7 @@ pub(crate) fn compile(
     for (table, info) in ruleset.tables.iter_mut().zip(&compiled.tables) {
         let kept = before.tables.iter().find(|t| t.name == info.name);
         if let Some(kept) = kept.filter(|_| info.keeps_contents) {
-            *table = Table::new(&info.name, kept.entries().iter().copied());
+            *table = table.clone().with_contents_of(kept);
         }
     }
     Some(Policy {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use filter::Shared;
 use net::KifId;
 use netconf::NetConfig;
 use netconf::environment::{self, PF_CONF};
@@ -18,7 +19,7 @@ use worker::Config;
 use crate::fleet::Fleet;
 use crate::layout::{Layout, lay_out};
 use crate::machine::PortFacts;
-use crate::numbers::{Kifs, Tags};
+use crate::numbers::{Kifs, TableSlots, Tags};
 use crate::policy::{self, RuleText};
 use crate::settings::Settings;
 use crate::slots::{Plan, RuleSlots};
@@ -31,6 +32,10 @@ pub(crate) struct Context<'a> {
     pub(crate) kifs: &'a Kifs,
     /// Tags and their numbers so far.
     pub(crate) tags: &'a Tags,
+    /// Slots of tables so far.
+    pub(crate) table_slots: &'a TableSlots,
+    /// What workers share: edits of tables.
+    pub(crate) shared: &'a Shared,
     /// Rule slots as they are.
     pub(crate) slots: &'a RuleSlots,
     /// For counters and adopted generations.
@@ -69,6 +74,8 @@ pub(crate) struct Candidate {
     pub(crate) kifs: Kifs,
     /// Tags as they will be.
     pub(crate) tags: Tags,
+    /// Slots of tables as they will be.
+    pub(crate) table_slots: TableSlots,
     /// Slots as they will be.
     pub(crate) plan: Plan,
     /// Timeouts of rules that have their own.
@@ -113,6 +120,12 @@ pub(crate) fn check(
     fits(&policy, cx, &mut diagnostics);
     diagnostics.extend(workers(&conf, cx));
     let plan = plan(&policy.texts, cx, &mut diagnostics);
+    let mut table_slots = cx.table_slots.clone();
+    if !table_slots.number(&policy.ruleset.tables) {
+        let most = filter::limit::TABLE_SLOTS;
+        let text = format!("more than {most} names of tables since start");
+        diagnostics.push(refusal("too-many-tables", text));
+    }
     if has_errors(&diagnostics) {
         return Err(diagnostics);
     }
@@ -124,6 +137,7 @@ pub(crate) fn check(
         plan,
         kifs,
         tags,
+        table_slots,
         diagnostics,
         cx,
     ))
@@ -213,6 +227,7 @@ fn assemble(
     plan: Plan,
     kifs: Kifs,
     tags: Tags,
+    table_slots: TableSlots,
     mut warnings: Vec<Diagnostic>,
     cx: &Context<'_>,
 ) -> Candidate {
@@ -226,6 +241,7 @@ fn assemble(
     for (rule, n) in ruleset.rules.iter_mut().zip(&numbers) {
         rule.slot = plan.slots.get(*n as usize).copied().unwrap_or_default();
     }
+    ruleset.settle_in(cx.generation, &cx.shared.edits, |name| table_slots.of(name));
     let capacity = u32::try_from(cx.states_capacity).unwrap_or(u32::MAX);
     ruleset.limits.states = ruleset.limits.states.min(capacity);
     let rule_timeouts = own_timeouts(&ruleset.rules, &ruleset.timeouts);
@@ -258,6 +274,7 @@ fn assemble(
         mtus: layout.mtus,
         kifs,
         tags,
+        table_slots,
         plan,
         rule_timeouts,
         loginterface,

@@ -229,8 +229,12 @@ pub fn compile(
     }
     let mut lowering = Lowering::new(&known, &mut front.messages, &front.sources);
     let anchors = Anchors::gather(built, &mut lowering);
-    let bounds = options.bounds;
-    let (ruleset, numbers) = lowering.ruleset(&anchors, &built.tables, &built.settings, bounds);
+    let definitions = lower::Definitions {
+        tables: &built.tables,
+        settings: &built.settings,
+        limiters: &built.limiters,
+    };
+    let (ruleset, numbers) = lowering.ruleset(&anchors, &definitions, options.bounds);
     let kif_names = std::mem::take(&mut lowering.kif_names);
     refuse_what_has_no_rule(built, &mut front.messages);
     let style = print::Style::of(&known, built.freebsd);
@@ -267,10 +271,6 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
     if let Some(queue) = built.queues.list.first() {
         let text = "queue is not supported yet";
         messages.add(Message::error("unsupported", queue.span, text));
-    }
-    if let Some(span) = built.limiters.spans.first() {
-        let text = "limiter is not supported yet";
-        messages.add(Message::error("unsupported", *span, text));
     }
     refuse_options(&built.rules, messages);
     for (_, rules) in &built.loaded {

@@ -263,14 +263,8 @@ pass in all
 #[test]
 fn what_the_dataplane_cannot_do_is_refused_and_named() {
     for (source, column, what) in [
-        ("pass once", 6, "once"),
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
         ("pass in rtable 3", 16, "rtable"),
-        (
-            "pass proto tcp keep state (max-src-conn 9)",
-            28,
-            "source tracking",
-        ),
         ("match in on em0 set (tos ef, prio 3)", 22, "set tos"),
     ] {
         let messages = said(source);

@@ -45,6 +45,48 @@ pub struct RuleCounters {
 /// What `pfctl -vvsI` shows of an interface: \[inet, inet6\] × \[in, out\] × \[pass, block\].
 pub type InterfaceCounters = [[[Count; 2]; 2]; 2];
 
+/// What a limit did: PF's limit counters, with their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum LimitCounter {
+    /// A rule had `max` states.
+    States,
+    /// A source had `max-src-states` states.
+    SrcStates,
+    /// A rule had `max-src-nodes` sources, or there were as many as `set limit src-nodes` says.
+    SrcNodes,
+    /// A source had more than `max-src-conn` connections.
+    SrcConn,
+    /// A source's connections came more often than `max-src-conn-rate`.
+    SrcConnRate,
+    /// A source was put into an overload table.
+    OverloadTable,
+    /// The states of a source were flushed.
+    OverloadFlush,
+    /// Syncookies were turned on.
+    SynFloods,
+    /// Syncookies sent.
+    SyncookiesSent,
+    /// Syncookies that came back valid.
+    SyncookiesValid,
+}
+
+impl LimitCounter {
+    /// Names as `pfctl -vsi` prints them, in the order of their numbers.
+    pub const NAMES: [&'static str; 10] = [
+        "max states per rule",
+        "max-src-states",
+        "max-src-nodes",
+        "max-src-conn",
+        "max-src-conn-rate",
+        "overload table insertion",
+        "overload flush states",
+        "synfloods detected",
+        "syncookies sent",
+        "syncookies validated",
+    ];
+}
+
 /// Everything the filter of one worker counts.
 #[derive(Debug)]
 pub struct Counters {
@@ -54,6 +96,8 @@ pub struct Counters {
     pub interfaces: Box<[InterfaceCounters]>,
     /// Drops by reason.
     pub reasons: [Counter; Reason::COUNT],
+    /// What limits did, by [`LimitCounter`].
+    pub limits: [Counter; LimitCounter::NAMES.len()],
     /// State table look-ups.
     pub searches: Counter,
     /// States made.
@@ -79,6 +123,7 @@ impl Counters {
                 .map(|_| InterfaceCounters::default())
                 .collect(),
             reasons: [const { Counter::new() }; Reason::COUNT],
+            limits: [const { Counter::new() }; LimitCounter::NAMES.len()],
             searches: Counter::new(),
             inserts: Counter::new(),
             removals: Counter::new(),
@@ -106,6 +151,11 @@ impl Counters {
     ) {
         let n = usize::from(id.0).min(INTERFACES_MAX - 1);
         self.interfaces[n][af.index()][direction.index()][usize::from(!passed)].one(bytes);
+    }
+
+    /// Counts what a limit did.
+    pub fn limit(&self, counter: LimitCounter, n: u64) {
+        self.limits[counter as usize].add(n);
     }
 
     /// Counts a drop.

@@ -14,7 +14,9 @@ pub mod answer;
 pub mod beside;
 pub mod counters;
 pub mod describe;
+pub mod kill;
 pub mod lifetime;
+pub mod limit;
 pub mod notes;
 pub mod owner;
 pub mod pflog;
@@ -34,8 +36,10 @@ pub mod translate;
 
 pub use answer::{Answer, Answers};
 pub use beside::Beside;
-pub use counters::{Counters, INTERFACES_MAX};
+pub use counters::{Counters, INTERFACES_MAX, LimitCounter};
 pub use describe::{Kind, PacketDesc};
+pub use kill::{Kill, Kills};
+pub use limit::Shared;
 pub use notes::{Logged, Notes, Step};
 pub use reason::Reason;
 pub use reassemble::Reassembler;
@@ -44,10 +48,7 @@ pub use secret::Secrets;
 pub use syncookies::Cookies;
 
 use ruleset::{Direction, KifId, KifSet, Ruleset};
-use state::{State, StateTable};
-use sync::Gauge;
-
-use translate::Agreement;
+use state::{Removed, State, StateTable};
 
 /// What the filter of one core works on.
 pub struct Core<'a> {
@@ -61,6 +62,8 @@ pub struct Core<'a> {
     pub states: &'a mut StateTable,
     /// What all cores count together.
     pub shared: &'a Shared,
+    /// States that are to be killed because of this packet, on all cores.
+    pub kills: &'a mut Kills,
     /// Milliseconds since start.
     pub now_ms: u64,
     /// State of the generator behind `probability`; never 0.
@@ -81,19 +84,6 @@ pub struct Core<'a> {
     pub workers: u16,
 }
 
-/// Counts over all cores. Only creation, removal and the handshakes of states touch them.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// States.
-    pub states: Gauge,
-    /// TCP states whose first side has had no answer to its SYN.
-    pub half_open: Gauge,
-    /// Pieces of datagrams that wait for others.
-    pub fragments: Gauge,
-    /// What the cores agree on to translate.
-    pub agreement: Agreement,
-}
-
 /// Where and which way a packet passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
@@ -109,16 +99,6 @@ pub struct Passage<'a> {
     pub received_on: Option<&'a KifSet>,
 }
 
-impl Shared {
-    /// For `cores` cores with rule counters in `rule_slots` places and `states` states in all. `seed` is secret.
-    pub fn new(rule_slots: usize, states: usize, cores: usize, seed: u64) -> Self {
-        Shared {
-            agreement: Agreement::new(rule_slots, states, cores, seed),
-            ..Shared::default()
-        }
-    }
-}
-
 impl Core<'_> {
     /// A number for `probability`: xorshift, which needs no secrecy here.
     fn roll(&mut self) -> u32 {
@@ -126,6 +106,11 @@ impl Core<'_> {
         *self.dice ^= *self.dice >> 7;
         *self.dice ^= *self.dice << 17;
         (*self.dice >> 32) as u32
+    }
+
+    /// Counts a removed state off.
+    pub fn removed(&self, gone: &Removed) {
+        count_removal(self.counters, self.shared, self.ruleset, self.now_ms, gone);
     }
 }
 
@@ -136,11 +121,18 @@ pub fn timeout_s(ruleset: &Ruleset, counters: &Counters, shared: &Shared, st: &S
 }
 
 /// Counts a removed state off.
-pub fn count_removal(counters: &Counters, shared: &Shared, st: &State) {
+pub fn count_removal(
+    counters: &Counters,
+    shared: &Shared,
+    ruleset: &Ruleset,
+    now_ms: u64,
+    gone: &Removed,
+) {
     counters.removals.add(1);
-    counters.rule(st.rule).states.sub(1);
+    counters.rule(gone.rule).states.sub(1);
     shared.states.give_back(1);
-    if tcp::is_half_open(st) {
+    if tcp::is_half_open(gone) {
         shared.half_open.give_back(1);
     }
+    limit::release(shared, ruleset, now_ms, gone);
 }

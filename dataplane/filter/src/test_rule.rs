@@ -9,10 +9,11 @@ use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
 use state::{InsertError, Peer, State, StateFlags, StateIdx};
 
 use crate::describe::{Kind, PacketDesc};
+use crate::limit::{self, Admission, NoState};
 use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
 use crate::translate::{self, Ends};
-use crate::{Core, Passage, count_removal, tcp, timeout_s};
+use crate::{Core, Passage, tcp, timeout_s};
 
 /// What the rules say of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +35,9 @@ pub enum RuleTest {
     Proxied(StateIdx),
 }
 
+/// Times that the rules are asked for one packet when other cores take what limits had promised.
+const ATTEMPTS: usize = 4;
+
 /// Walks the rules for a packet, counts, and creates a state.
 ///
 /// Each rule that matches takes effect before the next one is looked at, as in pf_match_rule() of OpenBSD: later
@@ -45,14 +49,34 @@ pub fn test_rule(
     passage: &Passage<'_>,
     routes: &impl Routes,
 ) -> RuleTest {
+    for _ in 0..ATTEMPTS {
+        if let Some(tested) = ask_rules(core, frame, pd, passage, routes) {
+            return tested;
+        }
+    }
+    RuleTest::Drop(Reason::StateLimit)
+}
+
+/// One walk; none if another core took the last of something that a rule's limits had promised.
+fn ask_rules(
+    core: &mut Core<'_>,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
+    passage: &Passage<'_>,
+    routes: &impl Routes,
+) -> Option<RuleTest> {
     let mut facts = facts(pd, passage, core.roll());
+    let asked = Admission::new(core, routes);
     let (ruleset, counters) = (core.ruleset, core.counters);
     let mut found = RuleMatch::new(facts.tag);
     let mut ends = Ends::of(pd);
     let mut walk = Walk::new(ruleset);
-    while let Some((nr, rule)) = walk.next(&facts, routes, |rule| {
+    while let Some((nr, rule)) = walk.next(&facts, &asked, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
     }) {
+        if let Some(reason) = asked.refused() {
+            return Some(RuleTest::Drop(reason));
+        }
         note_match(core.notes, nr, rule, &found, &facts);
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
@@ -65,7 +89,7 @@ pub fn test_rule(
                 ends.by_old_rule = Some(nr);
             }
             if let Err(reason) = translate::by_rule(core, pd, passage, rule, &mut ends) {
-                return RuleTest::Drop(reason);
+                return Some(RuleTest::Drop(reason));
             }
             ends.show(&mut facts);
         }
@@ -81,16 +105,19 @@ pub fn test_rule(
         return match old {
             // Translation in the old syntax makes a state, whatever lets the packet through.
             Some(rule) => pass(core, frame, pd, passage, rule, &found, &ends),
-            None => default_rule(core, pd, passage, &found),
+            None => Some(default_rule(core, pd, passage, &found)),
         };
     };
+    if !limit::claim_once(core, rule) {
+        return None;
+    }
     let bytes = u64::from(pd.ip_len);
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
     match rule.action {
-        Action::Block(reply) => RuleTest::Block(reply),
+        Action::Block(reply) => Some(RuleTest::Block(reply)),
         _ => match translate::by_rule(core, pd, passage, rule, &mut ends) {
             Ok(()) => pass(core, frame, pd, passage, rule, &found, &ends),
-            Err(reason) => RuleTest::Drop(reason),
+            Err(reason) => Some(RuleTest::Drop(reason)),
         },
     }
 }
@@ -196,10 +223,10 @@ fn pass(
     rule: &Rule,
     found: &RuleMatch,
     ends: &Ends,
-) -> RuleTest {
+) -> Option<RuleTest> {
     if pd.options && !rule.allow_opts {
         note_forced(core, found.rule, pd, passage);
-        return RuleTest::Drop(Reason::IpOption);
+        return Some(RuleTest::Drop(Reason::IpOption));
     }
     let stateless = matches!(
         pd.kind,
@@ -207,12 +234,12 @@ fn pass(
     );
     let keeps = rule.keep_state != KeepState::No || ends.by_old_rule.is_some();
     if !keeps || stateless {
-        return passed(None, found);
+        return Some(passed(None, found));
     }
     match create(core, pd, passage, rule, found, ends) {
         Ok(idx) => {
             if pd.kind == Kind::Tcp && tcp::begin(core, idx, frame, pd, passage, rule) {
-                return RuleTest::Proxied(idx);
+                return Some(RuleTest::Proxied(idx));
             }
             core.notes.step(Step::MadeState);
             if core.beside.set(idx, core.ruleset, found)
@@ -220,9 +247,10 @@ fn pass(
             {
                 st.flags |= StateFlags::BESIDE;
             }
-            passed(Some(idx), found)
+            Some(passed(Some(idx), found))
         }
-        Err(reason) => RuleTest::Drop(reason),
+        Err(NoState::Drop(reason)) => Some(RuleTest::Drop(reason)),
+        Err(NoState::Again) => None,
     }
 }
 
@@ -242,27 +270,30 @@ fn create(
     rule: &Rule,
     found: &RuleMatch,
     ends: &Ends,
-) -> Result<StateIdx, Reason> {
+) -> Result<StateIdx, NoState> {
     let counters = core.counters.rule(rule.slot);
-    if rule.state.max > 0 && counters.states.get() >= u64::from(rule.state.max) {
-        return Err(Reason::StateLimit);
-    }
+    let hold = limit::take(core, rule, pd)?;
     if !core
         .shared
         .states
         .try_take(1, u64::from(core.ruleset.limits.states))
     {
-        return Err(Reason::Memory);
+        limit::give_back(core, rule.slot, &hold);
+        return Err(NoState::Drop(Reason::Memory));
     }
     let mut st = new_state(core, pd, passage, rule, found);
     translate::mark(core, pd, ends, &mut st);
     if let Err(reason) = crate::route::choose(core, rule, &Ends::of(pd), &mut st) {
         core.shared.states.give_back(1);
-        return Err(reason);
+        limit::give_back(core, rule.slot, &hold);
+        return Err(NoState::Drop(reason));
     }
     let timeout = timeout_s(core.ruleset, core.counters, core.shared, &st);
     match insert(core, st, timeout) {
         Ok(idx) => {
+            if !hold.is_empty() {
+                core.states.set_hold(idx, &hold);
+            }
             core.counters.inserts.add(1);
             counters.states.add(1);
             counters.states_total.add(1);
@@ -270,10 +301,11 @@ fn create(
         }
         Err(error) => {
             core.shared.states.give_back(1);
-            Err(match error {
+            limit::give_back(core, rule.slot, &hold);
+            Err(NoState::Drop(match error {
                 InsertError::Exists => Reason::StateInsert,
                 InsertError::Full | InsertError::NoPlace => Reason::Memory,
-            })
+            }))
         }
     }
 }
@@ -286,7 +318,7 @@ fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, In
             return Err(InsertError::Exists);
         }
         if let Some(gone) = core.states.remove(idx) {
-            count_removal(core.counters, core.shared, &gone);
+            core.removed(&gone);
         }
     }
     if !translate::publish(core, &st) {
@@ -351,6 +383,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
         (rule.allow_opts, StateFlags::ALLOW_OPTS),
         (actions.log.contains(Log::ALL), StateFlags::LOG_ALL),
         (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
+        (rule.limits.max_pkt_rate.is_some(), StateFlags::PKT_RATE),
     ]
     .into_iter()
     .filter(|(set, _)| *set)

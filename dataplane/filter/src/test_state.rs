@@ -5,8 +5,9 @@ use state::track;
 use state::{Peer, State, StateFlags, StateIdx, TcpVerdict};
 
 use crate::describe::{Kind, PacketDesc};
+use crate::limit;
 use crate::reason::Reason;
-use crate::{Core, Passage, count_removal, seq, synproxy, tcp, timeout_s};
+use crate::{Core, Passage, seq, synproxy, tcp, timeout_s};
 
 /// What the state says of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +43,13 @@ pub fn test_state(
         synproxy::test(st, forward, &pd.segment, core.secrets, core.answers);
         return StateTest::Drop(Reason::SynProxy);
     }
+    let (tracked, slot) = (st.flags.contains(StateFlags::HOLDS), st.rule);
+    if forward
+        && st.flags.contains(StateFlags::PKT_RATE)
+        && limit::over_pkt_rate(core.ruleset, core.shared, core.now_ms, slot)
+    {
+        return StateTest::Miss;
+    }
     let (verdict, timeout) = match pd.kind {
         Kind::Tcp => tcp::track(core.secrets, core.shared, st, forward, &pd.segment),
         _ => {
@@ -75,6 +83,12 @@ pub fn test_state(
         if st.timeout != timeout {
             change_timeout(core, idx, timeout);
         }
+    }
+    if tracked && limit::too_many_connections(core, idx, pd.kind) {
+        if let Some(gone) = core.states.remove(idx) {
+            core.removed(&gone);
+        }
+        return StateTest::Drop(Reason::SrcLimit);
     }
     StateTest::Pass
 }
@@ -119,7 +133,7 @@ fn remove_with_pair(core: &mut Core<'_>, idx: StateIdx) {
     let pair = core.states.get(idx).map_or(StateIdx::NONE, |st| st.pair);
     for idx in [idx, pair] {
         if let Some(gone) = idx.some().and_then(|idx| core.states.remove(idx)) {
-            count_removal(core.counters, core.shared, &gone);
+            core.removed(&gone);
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod prefix;
 pub mod reset;
 pub mod route;
 pub mod segment;
-mod trie;
+pub mod trie;
 pub mod ttl;
 
 pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTable, Name};

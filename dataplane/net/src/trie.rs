@@ -21,7 +21,7 @@ const STRIDE: u32 = 6;
 const SLOTS: usize = 1 << STRIDE;
 
 /// An address as a number, its first bit on top.
-pub(crate) trait Key: Copy + Ord {
+pub trait Key: Copy + Ord {
     /// Number of bits.
     #[cfg(test)]
     const BITS: u32;
@@ -65,10 +65,13 @@ struct Node {
 
 /// A prefix to build from: address with host bits zero, length, and a value that is not [`NONE`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Item<K> {
-    pub(crate) key: K,
-    pub(crate) len: u8,
-    pub(crate) value: u32,
+pub struct Item<K> {
+    /// Address, host bits zero.
+    pub key: K,
+    /// Bits that count.
+    pub len: u8,
+    /// What a look-up gives; not `u32::MAX`.
+    pub value: u32,
 }
 
 /// No prefix matches.
@@ -76,7 +79,7 @@ const NONE: u32 = u32::MAX;
 
 /// The trie.
 #[derive(Debug, Clone)]
-pub(crate) struct Trie {
+pub struct Trie {
     nodes: Vec<Node>,
     values: Vec<u32>,
 }
@@ -89,7 +92,7 @@ impl Default for Trie {
 
 impl Trie {
     /// Builds from prefixes in any order. Of equal prefixes the last one counts.
-    pub(crate) fn build<K: Key>(mut items: Vec<Item<K>>) -> Trie {
+    pub fn build<K: Key>(mut items: Vec<Item<K>>) -> Trie {
         // Stable: equal prefixes keep their order. Within a slot, shorter prefixes come first only if
         // they begin at the same address, so the fill below sorts by length once more.
         items.sort_by_key(|item| (item.key, item.len));
@@ -141,7 +144,7 @@ impl Trie {
 
     /// The value of the longest prefix that contains `key`.
     #[inline]
-    pub(crate) fn lookup<K: Key>(&self, key: K) -> Option<u32> {
+    pub fn lookup<K: Key>(&self, key: K) -> Option<u32> {
         let mut node = &self.nodes[0];
         let mut depth = 0;
         loop {

@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod actions;
 pub mod facts;
 pub mod index;
+pub mod limiter;
 pub mod limits;
 pub mod linear;
 pub mod owner;
@@ -22,11 +23,18 @@ pub mod table;
 pub mod walk;
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use sync::Overlay;
 
 pub use actions::{ActionFlags, Actions};
 pub use facts::{Af, Direction, Facts, Fragment};
 pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
+pub use limiter::{
+    Flush, LimiterTable, LimiterUse, Overload, PerSeconds, RuleLimits, SourceLimiter, SourceTrack,
+    StateLimiter,
+};
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
@@ -37,7 +45,7 @@ pub use rule::{
     Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp,
     PortRange, Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
 };
-pub use table::{Table, TableEntry, TableId};
+pub use table::{Table, TableEntry, TableFlags, TableId, TableSlot};
 pub use walk::{ANCHOR_DEPTH_MAX, Walk};
 
 /// One immutable policy. Rules are in evaluation order, lists expanded, `antispoof` and friends already rules.
@@ -67,6 +75,10 @@ pub struct Ruleset {
     pub limits: Limits,
     /// `set syncookies`.
     pub syncookies: SynCookies,
+    /// `state limiter`
+    pub state_limiters: Vec<StateLimiter>,
+    /// `source limiter`
+    pub source_limiters: Vec<SourceLimiter>,
     /// `set reassemble`: join IPv4 and IPv6 fragments before filtering.
     pub reassemble: bool,
     /// `set reassemble yes no-df`, which may also follow `no`: IPv4 fragments with "don't fragment" lose that bit instead
@@ -109,6 +121,38 @@ impl Ruleset {
         self.anchors
             .get(usize::from(id.0))
             .map_or("", String::as_str)
+    }
+
+    /// Puts the ruleset into the world of those that ran before: the edits of its tables, and the
+    /// number of this load for rules with `once`. `table_slot` gives a name its slot.
+    pub fn settle_in(
+        &mut self,
+        load: u32,
+        edits: &Arc<Overlay>,
+        mut table_slot: impl FnMut(&str) -> TableSlot,
+    ) {
+        for rule in self.rules.iter_mut().filter(|r| r.limits.once != 0) {
+            rule.limits.once = load;
+        }
+        let changing = |t: &&mut Table| !t.flags.contains(TableFlags::CONST);
+        for table in self.tables.iter_mut().filter(changing) {
+            table.attach(table_slot(&table.name), edits.clone());
+        }
+    }
+
+    /// What the rule in this slot says; none if it is gone.
+    pub fn rule_of(&self, slot: RuleSlot) -> Option<&Rule> {
+        self.rules.get(self.rule_in(slot)?.0 as usize)
+    }
+
+    /// The state limiter with this id.
+    pub fn state_limiter(&self, id: u8) -> Option<&StateLimiter> {
+        self.state_limiters.iter().find(|l| l.id == id)
+    }
+
+    /// The source limiter with this id.
+    pub fn source_limiter(&self, id: u8) -> Option<&SourceLimiter> {
+        self.source_limiters.iter().find(|l| l.id == id)
     }
 
     /// The table with this id, if the id belongs to this ruleset.

@@ -49,6 +49,10 @@ pub trait Routes {
     fn is_ours(&self, _af: Af, _addr: u128) -> bool {
         false
     }
+    /// The last question, and only of rules with [`crate::RuleLimits`]: false if their limits keep the rule from matching.
+    fn admits(&self, _rule: &Rule, _facts: &Facts) -> bool {
+        true
+    }
 }
 
 /// Walks the whole ruleset for a packet that no rule changes. `evaluated` hears of every rule that was looked at, for
@@ -129,6 +133,7 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
         && rule.probability.is_none_or(|p| facts.dice <= p)
         && rule.tagged.is_none_or(|t| (t.tag == facts.tag) != t.negate)
         && !(facts.unsolicited_reply && rule.keep_state != KeepState::No)
+        && (rule.limits.is_empty() || routes.admits(rule, facts))
 }
 
 /// A socket of the box is at the near end: it sends what goes out and receives what comes in.

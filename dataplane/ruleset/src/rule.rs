@@ -7,6 +7,7 @@ use net::KifId;
 
 use crate::actions::Actions;
 use crate::facts::{Af, Direction, Fragment};
+use crate::limiter::{RuleLimits, SourceTrack};
 use crate::limits::Timeout;
 use crate::owner::Owner;
 use crate::pool::Pool;
@@ -256,6 +257,8 @@ pub struct StateOptions {
     pub pflow: bool,
     /// `max n`; 0 is no limit.
     pub max: u32,
+    /// `source-track` and what implies it.
+    pub source: Option<SourceTrack>,
     /// Timeouts that this rule overrides.
     pub timeouts: alloc::vec::Vec<(Timeout, u32)>,
 }
@@ -333,6 +336,8 @@ pub struct Rule {
     pub keep_state: KeepState,
     /// Options of the state clause.
     pub state: StateOptions,
+    /// What ends its matching for a while, or for ever.
+    pub limits: RuleLimits,
 }
 
 impl Rule {
@@ -369,6 +374,7 @@ impl Rule {
             allow_opts: false,
             keep_state: KeepState::No,
             state: StateOptions::default(),
+            limits: RuleLimits::default(),
         }
     }
 

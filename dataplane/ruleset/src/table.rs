@@ -1,7 +1,16 @@
-//! Tables: sets of prefixes with negation, matched by longest prefix (pf.conf(5), TABLES). Immutable here.
+//! Tables: sets of prefixes with negation, matched by longest prefix (pf.conf(5), TABLES).
+//!
+//! The contents are immutable and shared by all generations that have them. What rules add and take out while they
+//! run lies in an overlay that all cores read without a lock ([`sync::Overlay`]); the control core makes new contents
+//! of both now and then.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use bitflags::bitflags;
+use net::trie::{Item, Trie};
+use sync::{Overlay, OverlayEdit, OverlayKey};
 
 use crate::facts::Af;
 
@@ -47,23 +56,179 @@ pub fn prefix_mask(af: Af, prefix_len: u8) -> u128 {
     }
 }
 
-/// A named set of prefixes.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    /// Name without the angle brackets.
-    pub name: String,
+/// Where a table's edits and counters live. The same table keeps its slot from one generation to the next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TableSlot(pub u16);
+
+impl TableSlot {
+    /// A table that nothing edits or counts.
+    pub const NONE: TableSlot = TableSlot(u16::MAX);
+}
+
+bitflags! {
+    /// What else a table is.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct TableFlags: u8 {
+        /// `const`: only a load of the rules changes it.
+        const CONST = 1;
+        /// `persist`: stays without a rule that names it.
+        const PERSIST = 2;
+        /// `counters`: counts for each address.
+        const COUNTERS = 4;
+        /// Keeps its contents over a load: neither a list nor a file was given.
+        const KEEPS = 8;
+    }
+}
+
+/// Elements, and how to find the one that covers an address.
+#[derive(Debug, Default)]
+struct Contents {
     entries: Vec<TableEntry>,
     /// One group per family and prefix length in use, longest first: (family, length, range of `entries`).
     groups: Vec<(Af, u8, core::ops::Range<u32>)>,
+    /// Values are places in `entries`.
+    v4: Trie,
+    /// Likewise.
+    v6: Trie,
+}
+
+/// A named set of prefixes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Name without the angle brackets; `name@anchor` in an anchor.
+    pub name: String,
+    /// Where its edits and counters live.
+    pub slot: TableSlot,
+    /// What else it is.
+    pub flags: TableFlags,
+    contents: Arc<Contents>,
+    edits: Option<Arc<Overlay>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table::new("", [])
+    }
 }
 
 impl Table {
     /// Builds a table. Of equal prefixes the first one given counts, as in PF.
     pub fn new(name: &str, elements: impl IntoIterator<Item = TableEntry>) -> Self {
-        let mut entries: Vec<TableEntry> = elements.into_iter().collect();
+        Table {
+            name: name.into(),
+            slot: TableSlot::NONE,
+            flags: TableFlags::empty(),
+            contents: Arc::new(Contents::new(elements.into_iter().collect())),
+            edits: None,
+        }
+    }
+
+    /// The same table with the contents of another.
+    #[must_use]
+    pub fn with_contents_of(self, other: &Table) -> Self {
+        Table {
+            contents: other.contents.clone(),
+            ..self
+        }
+    }
+
+    /// The same table with other elements.
+    #[must_use]
+    pub fn with_elements(self, elements: impl IntoIterator<Item = TableEntry>) -> Self {
+        Table {
+            contents: Arc::new(Contents::new(elements.into_iter().collect())),
+            ..self
+        }
+    }
+
+    /// Gives it its place among the edits of all tables.
+    pub fn attach(&mut self, slot: TableSlot, edits: Arc<Overlay>) {
+        (self.slot, self.edits) = (slot, Some(edits));
+    }
+
+    /// Elements, longest prefixes first; without edits.
+    pub fn entries(&self) -> &[TableEntry] {
+        &self.contents.entries
+    }
+
+    /// The element with the longest prefix that covers `addr`; without edits.
+    #[inline]
+    pub fn find(&self, af: Af, addr: u128) -> Option<&TableEntry> {
+        let n = match af {
+            Af::Inet => self.contents.v4.lookup(addr as u32),
+            Af::Inet6 => self.contents.v6.lookup(addr),
+        };
+        self.contents.entries.get(n? as usize)
+    }
+
+    /// True if `addr` is in the table: its longest prefix is there and carries no `!`.
+    #[inline]
+    pub fn contains(&self, af: Af, addr: u128) -> bool {
+        self.covering(af, addr).is_some_and(|e| !e.negate)
+    }
+
+    /// The element with the longest prefix that covers `addr`, edits included.
+    #[inline]
+    pub fn covering(&self, af: Af, addr: u128) -> Option<TableEntry> {
+        let found = self.find(af, addr).copied();
+        match &self.edits {
+            None => found,
+            Some(edits) => self.edited(edits, af, addr, found),
+        }
+    }
+
+    /// The longest of what the contents and the edits say; what was taken out makes room for the next shorter one.
+    #[inline]
+    fn edited(
+        &self,
+        edits: &Overlay,
+        af: Af,
+        addr: u128,
+        mut found: Option<TableEntry>,
+    ) -> Option<TableEntry> {
+        let mask = |len| prefix_mask(af, len);
+        let mut below = u8::MAX;
+        while let Some((len, present)) = edits.find(self.slot.0, af == Af::Inet6, addr, below, mask)
+        {
+            if found.is_some_and(|e| e.prefix_len > len) {
+                break;
+            }
+            if present {
+                return Some(TableEntry::new(af, addr, len, false));
+            }
+            if found.is_some_and(|e| e.prefix_len == len) {
+                found = self.contents.find_below(af, addr, len).copied();
+            }
+            below = len;
+        }
+        found
+    }
+
+    /// Adds a prefix, or takes one out, for all cores at once; at most `most` edits of all tables together.
+    pub fn edit(&self, entry: &TableEntry, present: bool, now_s: u64, most: usize) -> OverlayEdit {
+        let Some(edits) = &self.edits else {
+            return OverlayEdit::Full;
+        };
+        let key = OverlayKey {
+            table: self.slot.0,
+            v6: entry.af == Af::Inet6,
+            prefix_len: entry.prefix_len,
+            addr: entry.addr,
+        };
+        let in_contents = self.contents.has(entry);
+        if in_contents == present && edits.get(&key).is_none() {
+            return OverlayEdit::Already;
+        }
+        edits.set_within(&key, present, now_s, most)
+    }
+}
+
+impl Contents {
+    fn new(mut entries: Vec<TableEntry>) -> Self {
         // Stable: of equal prefixes the first given stays first and survives `dedup`.
         entries.sort_by_key(|e| (e.af, core::cmp::Reverse(e.prefix_len), e.addr));
         entries.dedup_by_key(|e| (e.af, e.prefix_len, e.addr));
+        entries.shrink_to_fit();
         let mut groups: Vec<(Af, u8, core::ops::Range<u32>)> = Vec::new();
         for (n, e) in entries.iter().enumerate() {
             let n = n as u32;
@@ -72,36 +237,47 @@ impl Table {
                 _ => groups.push((e.af, e.prefix_len, n..n + 1)),
             }
         }
-        Table {
-            name: name.into(),
-            entries,
+        let of = |af: Af| {
+            let numbered = entries.iter().enumerate();
+            numbered.filter(move |(_, e)| e.af == af)
+        };
+        let item4 = |(n, e): (usize, &TableEntry)| Item {
+            key: e.addr as u32,
+            len: e.prefix_len,
+            value: n as u32,
+        };
+        let item6 = |(n, e): (usize, &TableEntry)| Item {
+            key: e.addr,
+            len: e.prefix_len,
+            value: n as u32,
+        };
+        Contents {
+            v4: Trie::build(of(Af::Inet).map(item4).collect()),
+            v6: Trie::build(of(Af::Inet6).map(item6).collect()),
             groups,
+            entries,
         }
     }
 
-    /// Elements, longest prefixes first.
-    pub fn entries(&self) -> &[TableEntry] {
-        &self.entries
+    /// The element with the longest prefix shorter than `below` that covers `addr`: one search per length in use.
+    fn find_below(&self, af: Af, addr: u128, below: u8) -> Option<&TableEntry> {
+        let mut groups = self.groups.iter().filter(|g| g.0 == af && g.1 < below);
+        groups.find_map(|(_, len, range)| self.in_group(range, addr & prefix_mask(af, *len)))
     }
 
-    /// The element with the longest prefix that covers `addr`.
-    pub fn find(&self, af: Af, addr: u128) -> Option<&TableEntry> {
-        self.groups
-            .iter()
-            .filter(|g| g.0 == af)
-            .find_map(|(_, len, range)| {
-                let group = &self.entries[range.start as usize..range.end as usize];
-                let wanted = addr & prefix_mask(af, *len);
-                group
-                    .binary_search_by_key(&wanted, |e| e.addr)
-                    .ok()
-                    .map(|n| &group[n])
-            })
+    fn in_group(&self, range: &core::ops::Range<u32>, addr: u128) -> Option<&TableEntry> {
+        let group = &self.entries[range.start as usize..range.end as usize];
+        let at = group.binary_search_by_key(&addr, |e| e.addr).ok()?;
+        Some(&group[at])
     }
 
-    /// True if `addr` is in the table: its longest prefix is there and carries no `!`.
-    pub fn contains(&self, af: Af, addr: u128) -> bool {
-        self.find(af, addr).is_some_and(|e| !e.negate)
+    /// True if this very prefix is there without `!`.
+    fn has(&self, entry: &TableEntry) -> bool {
+        let mut groups = self.groups.iter();
+        let group = groups.find(|g| g.0 == entry.af && g.1 == entry.prefix_len);
+        group
+            .and_then(|g| self.in_group(&g.2, entry.addr))
+            .is_some_and(|e| !e.negate)
     }
 }
 
@@ -181,5 +357,42 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn edits_win_over_contents_and_what_is_taken_out_uncovers_shorter_prefixes() {
+        let mut t = Table::new(
+            "t",
+            [
+                TableEntry::new(Af::Inet, v4(10, 0, 0, 0), 8, false),
+                TableEntry::new(Af::Inet, v4(10, 1, 0, 0), 16, true),
+                TableEntry::new(Af::Inet, v4(10, 2, 2, 2), 32, false),
+            ],
+        );
+        let overlay = Arc::new(Overlay::new(16, 4, 1));
+        t.attach(TableSlot(3), overlay.clone());
+        let host = |a, b, c, d| TableEntry::new(Af::Inet, v4(a, b, c, d), 32, false);
+        let inside = |t: &Table, a, b, c, d| t.contains(Af::Inet, v4(a, b, c, d));
+        assert!(!inside(&t, 10, 1, 9, 9));
+        assert_eq!(t.edit(&host(10, 1, 9, 9), true, 1, 99), OverlayEdit::Done);
+        assert_eq!(
+            t.edit(&host(10, 1, 9, 9), true, 1, 99),
+            OverlayEdit::Already
+        );
+        assert!(inside(&t, 10, 1, 9, 9) && !inside(&t, 10, 1, 9, 8));
+        // In the contents already.
+        assert_eq!(
+            t.edit(&host(10, 2, 2, 2), true, 1, 99),
+            OverlayEdit::Already
+        );
+        let net = TableEntry::new(Af::Inet, v4(10, 0, 0, 0), 8, false);
+        assert_eq!(t.edit(&net, false, 1, 99), OverlayEdit::Done);
+        assert!(!inside(&t, 10, 9, 9, 9) && inside(&t, 10, 2, 2, 2));
+        assert_eq!(t.edit(&host(10, 2, 2, 2), false, 1, 99), OverlayEdit::Done);
+        assert!(!inside(&t, 10, 2, 2, 2), "nothing shorter is left either");
+        assert_eq!(t.edit(&net, true, 1, 99), OverlayEdit::Done);
+        assert!(inside(&t, 10, 2, 2, 2));
+        assert_eq!(t.edit(&host(1, 2, 3, 4), true, 1, 3), OverlayEdit::Full);
+        assert_eq!(overlay.len(), 3);
     }
 }

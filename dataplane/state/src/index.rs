@@ -49,10 +49,14 @@ pub struct Index {
 impl Index {
     /// An index for `states` entries, at most half full.
     pub fn new(states: usize) -> Self {
-        let buckets = (states * 2).div_ceil(PLACES).next_power_of_two().max(REACH);
         Index {
-            buckets: vec![EMPTY; buckets].into_boxed_slice(),
+            buckets: vec![EMPTY; buckets_for(states)].into_boxed_slice(),
         }
+    }
+
+    /// Bytes of an index for `states` entries.
+    pub const fn bytes(states: usize) -> usize {
+        buckets_for(states) * size_of::<Bucket>()
     }
 
     #[inline]
@@ -134,6 +138,11 @@ impl Index {
         }
         false
     }
+}
+
+const fn buckets_for(states: usize) -> usize {
+    let buckets = (states * 2).div_ceil(PLACES).next_power_of_two();
+    if buckets < REACH { REACH } else { buckets }
 }
 
 /// One bit for each place whose tag is `tag`. Written so that the compiler makes one vector comparison of it.

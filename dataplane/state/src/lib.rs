@@ -20,6 +20,6 @@ pub mod track;
 pub mod wheel;
 
 pub use key::{HashSeed, Key};
-pub use record::{NextHop, Peer, State, StateFlags, StateIdx};
+pub use record::{Hold, HoldFlags, NextHop, Peer, Removed, State, StateFlags, StateIdx};
 pub use table::{InsertError, StateTable};
 pub use track::{Segment, TcpVerdict, tcp::TcpState};

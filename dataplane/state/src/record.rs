@@ -78,6 +78,10 @@ bitflags! {
         const ALIASED_WIRE = 1024;
         /// The same of the key on the box's side.
         const ALIASED_STACK = 2048;
+        /// It counts on something that cores share: see [`Hold`].
+        const HOLDS = 1 << 16;
+        /// Its rule counts packets (`max-pkt-rate`).
+        const PKT_RATE = 1 << 17;
     }
 }
 
@@ -141,6 +145,54 @@ pub struct State {
     pub mss: u16,
     /// Where a rule sends its packets, if it is [`StateFlags::ROUTED`].
     pub next_hop: NextHop,
+}
+
+bitflags! {
+    /// What else a state counts on.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct HoldFlags: u8 {
+        /// The states of its rule (`max`).
+        const MAX = 1;
+        /// The connections of its source: its handshake is complete.
+        const CONNECTED = 2;
+    }
+}
+
+/// What a state counts on beyond its own core, to be given back when it goes. Few states have any, so it lies beside
+/// them. 24 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Hold {
+    /// Source nodes by kind, as words; 0 is none.
+    pub nodes: [u32; 5],
+    /// What else.
+    pub flags: HoldFlags,
+    /// Id of its state limiter; 0 is none.
+    pub state_limiter: u8,
+}
+
+impl Hold {
+    /// True if there is nothing to give back.
+    pub fn is_empty(&self) -> bool {
+        *self == Hold::default()
+    }
+}
+
+/// A state that is no longer in its table, with what it counted on.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// The state.
+    pub state: State,
+    /// What it counted on.
+    pub hold: Hold,
+}
+
+impl core::ops::Deref for Removed {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
 }
 
 /// Where the last packet of a state went; saves route and neighbor look-ups while nothing has changed.

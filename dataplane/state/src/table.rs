@@ -9,11 +9,14 @@ use ruleset::Direction;
 
 use crate::index::Index;
 use crate::key::{HashSeed, Key};
-use crate::record::{State, StateFlags, StateIdx};
+use crate::record::{Hold, HoldFlags, Removed, State, StateFlags, StateIdx};
 use crate::wheel::Wheel;
 
 /// Ticks of `last_seen` per second.
 pub const TICKS_PER_S: u32 = 100;
+
+/// Words of a [`Hold`].
+const HOLD_WORDS: usize = 6;
 
 /// `last_seen` for a time in milliseconds since start.
 #[inline]
@@ -35,6 +38,8 @@ pub enum InsertError {
 /// States of one core.
 pub struct StateTable {
     slab: Box<[State]>,
+    /// What states count on, by their places. Words, because the system gives zeros that cost no memory until used.
+    holds: Box<[[u32; HOLD_WORDS]]>,
     free: Vec<StateIdx>,
     index: Index,
     wheel: Wheel,
@@ -53,6 +58,7 @@ impl StateTable {
         let capacity = capacity.clamp(2, u32::MAX as usize - 1);
         StateTable {
             slab: vec![State::default(); capacity].into_boxed_slice(),
+            holds: vec![[0; HOLD_WORDS]; capacity].into_boxed_slice(),
             free: (0..capacity as u32).rev().map(StateIdx).collect(),
             index: Index::new(capacity),
             wheel: Wheel::new((now_ms / 1000) as u32),
@@ -160,6 +166,29 @@ impl StateTable {
         self.slab.get_mut(idx.0 as usize).filter(|st| st.used)
     }
 
+    /// What a state counts on.
+    pub fn hold(&self, idx: StateIdx) -> Hold {
+        match self.get(idx) {
+            Some(st) if st.flags.contains(StateFlags::HOLDS) => {
+                unpacked(self.holds[idx.0 as usize])
+            }
+            _ => Hold::default(),
+        }
+    }
+
+    /// Changes what a state counts on.
+    pub fn set_hold(&mut self, idx: StateIdx, hold: &Hold) {
+        let Some(st) = self.get_mut(idx) else { return };
+        st.flags.set(StateFlags::HOLDS, !hold.is_empty());
+        self.holds[idx.0 as usize] = packed(hold);
+    }
+
+    /// Bytes that a table for `capacity` states takes, all in use.
+    pub const fn bytes(capacity: usize) -> usize {
+        let per_state = size_of::<State>() + size_of::<[u32; HOLD_WORDS]>() + size_of::<StateIdx>();
+        capacity * per_state + Index::bytes(capacity)
+    }
+
     /// Inserts `st`, to be looked at again after `timeout_s` seconds. Fills in the id.
     pub fn insert(&mut self, mut st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
         if self.in_the_way(&st).is_some() {
@@ -192,8 +221,9 @@ impl StateTable {
     }
 
     /// Removes a state; gives it back for the last counts. Its pair stays, unlinked.
-    pub fn remove(&mut self, idx: StateIdx) -> Option<State> {
+    pub fn remove(&mut self, idx: StateIdx) -> Option<Removed> {
         let st = self.get(idx)?.clone();
+        let hold = self.hold(idx);
         let removed = self.index.remove(self.hash(&st.wire), idx);
         debug_assert!(removed, "a state in use is in the index");
         if st.wire != st.stack {
@@ -210,7 +240,7 @@ impl StateTable {
         } else {
             self.free.push(idx);
         }
-        Some(st)
+        Some(Removed { state: st, hold })
     }
 
     /// A state that was removed and of which other cores still have to hear. Its place stays taken until then, so that
@@ -250,7 +280,7 @@ impl StateTable {
         now_ms: u64,
         budget: usize,
         timeout_s: impl Fn(&State) -> u32,
-        mut purged: impl FnMut(State),
+        mut purged: impl FnMut(Removed),
     ) -> usize {
         /// Seconds of lag made good in one call; more than a turn ever lasts.
         const CATCH_UP_S: u32 = 64;
@@ -283,7 +313,7 @@ impl StateTable {
         now_ms: u64,
         places: usize,
         timeout_s: impl Fn(&State) -> u32,
-        mut purged: impl FnMut(State),
+        mut purged: impl FnMut(Removed),
     ) {
         let now = ticks(now_ms);
         for _ in 0..places.min(self.slab.len()) {
@@ -297,6 +327,11 @@ impl StateTable {
                 purged(st);
             }
         }
+    }
+
+    /// The number of the state made last: later ones have higher numbers.
+    pub fn last_id(&self) -> u64 {
+        self.next_id
     }
 
     /// States in use from place `from` on, for listing in portions: (place, state).
@@ -313,6 +348,20 @@ impl StateTable {
 fn has_expired(st: &State, now: u32, timeout_s: u32) -> bool {
     let idle = now.wrapping_sub(st.last_seen);
     u64::from(idle) >= u64::from(timeout_s) * u64::from(TICKS_PER_S)
+}
+
+fn packed(hold: &Hold) -> [u32; HOLD_WORDS] {
+    let [a, b, c, d, e] = hold.nodes;
+    let rest = u32::from(hold.flags.bits()) | u32::from(hold.state_limiter) << 8;
+    [a, b, c, d, e, rest]
+}
+
+fn unpacked([a, b, c, d, e, rest]: [u32; HOLD_WORDS]) -> Hold {
+    Hold {
+        nodes: [a, b, c, d, e],
+        flags: HoldFlags::from_bits_retain(rest as u8),
+        state_limiter: (rest >> 8) as u8,
+    }
 }
 
 #[cfg(test)]
@@ -417,6 +466,30 @@ mod tests {
         assert!(t.insert(state(5, 0), 60).is_ok());
         t.forget_departed();
         assert!(t.departed().is_none());
+    }
+
+    #[test]
+    fn what_a_state_counts_on_goes_with_it_and_not_to_the_next() {
+        let mut t = table(8);
+        let idx = t.insert(state(1, 0), 60).unwrap();
+        let hold = Hold {
+            nodes: [1, 2, 3, 4, 5],
+            flags: HoldFlags::CONNECTED,
+            state_limiter: 255,
+        };
+        t.set_hold(idx, &hold);
+        assert_eq!(t.hold(idx), hold);
+        assert_eq!(t.remove(idx).unwrap().hold, hold);
+        let next = t.insert(state(2, 0), 60).unwrap();
+        assert_eq!((next, t.hold(next)), (idx, Hold::default()));
+    }
+
+    /// The promise, which `sizing` of the program relies on.
+    #[test]
+    fn ten_million_states_take_less_than_six_gibibytes() {
+        let bytes = StateTable::bytes(10_000_000);
+        assert!(bytes < 6 << 30, "{bytes}");
+        assert!(bytes > 10_000_000 * size_of::<State>());
     }
 
     fn run_until(t: &mut StateTable, from_ms: u64, to_ms: u64, timeout_s: u32) -> Vec<(u64, Key)> {

@@ -1,6 +1,7 @@
 //! What crosses cores, and nothing else does: rings with one producer and one consumer ([`ring`]), a published
-//! value ([`published`]), counters with one writer ([`counter`]), a limit that creation of a state touches
-//! ([`gauge`]), agreements about translation ([`claims`]). The only atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
+//! value ([`published`]), counters with one writer ([`counter`]), limits that creation of a state touches
+//! ([`gauge`], [`rate`], [`locked`]), edits of tables ([`overlay`]), agreements about translation ([`claims`]). The only
+//! atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release loom` explores the interleavings of rings and published
 //! values with the model checker.
@@ -13,13 +14,19 @@ pub mod cache;
 pub mod claims;
 pub mod counter;
 pub mod gauge;
+pub mod locked;
+pub mod overlay;
 mod primitive;
 pub mod published;
+pub mod rate;
 pub mod ring;
 
 pub use cache::{CacheLine, prefetch};
 pub use claims::{Claims, Loads, Turns};
 pub use counter::Counter;
 pub use gauge::Gauge;
+pub use locked::Locked;
+pub use overlay::{Overlay, OverlayEdit, OverlayEntry, OverlayKey};
 pub use published::{Publisher, Subscriber, published};
+pub use rate::{Decay, Once, Rate};
 pub use ring::{Consumer, Producer, ring};

@@ -30,6 +30,8 @@ pub struct Counters {
     pub waiting: Counter,
     /// Frames that the cards took.
     pub transmitted: Counter,
+    /// Letters to other workers that found no room.
+    pub letters_lost: Counter,
     /// Turns.
     pub turns: Counter,
     /// Turns that found work.
@@ -62,6 +64,7 @@ impl Counters {
             dropped: Counter::new(),
             waiting: Counter::new(),
             transmitted: Counter::new(),
+            letters_lost: Counter::new(),
             turns: Counter::new(),
             busy_turns: Counter::new(),
             idle: Counter::new(),

@@ -17,6 +17,7 @@ pub mod counters;
 mod detour;
 mod forward;
 mod generate;
+mod kills;
 mod list;
 pub mod log;
 pub mod mail;

@@ -29,6 +29,10 @@ impl<N: Nic> Worker<N> {
                     self.watched = watched;
                     None
                 }
+                Mail::Kill(kill) => {
+                    self.begin_kill(kill, true);
+                    None
+                }
             });
         }
         let Some(listing) = self.listing.take() else {

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use filter::Kill;
 use filter::reassemble::Piece;
 use net::InterfaceId;
 use net::neighbor::{Neighbor, Update};
@@ -59,6 +60,8 @@ pub enum Handoff<B> {
     /// Does the other one know this neighbor? It may have learned it from a question that only it heard, and the rules
     /// may not let us ask.
     Wanted(Question),
+    /// States to be killed.
+    Kill(Kill),
 }
 
 /// A neighbor to be asked for.
@@ -86,6 +89,8 @@ pub enum Mail {
     ListNeighbors,
     /// Tell every step of the packets that match, until so many were told.
     Watch(Watched),
+    /// Kill states.
+    Kill(Kill),
 }
 
 /// From a worker to the control core. A state is large beside the rest, and is what the ring is there for: workers do
@@ -104,6 +109,8 @@ pub enum Report {
     Neighbor(Neighbor),
     /// No more neighbors.
     NeighborsEnd,
+    /// So many states were killed.
+    Killed(u64),
 }
 
 /// The ends that a worker holds.

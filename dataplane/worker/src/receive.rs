@@ -100,6 +100,7 @@ impl<N: Nic> Worker<N> {
                     Some(Handoff::Train(carried, train, pieces)) => {
                         self.hear_train(n, carried, train, pieces);
                     }
+                    Some(Handoff::Kill(kill)) => self.begin_kill(kill, false),
                     Some(Handoff::Packet(carried)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);

@@ -120,6 +120,7 @@ impl<N: Nic> Worker<N> {
         state: Option<StateIdx>,
         now_ms: u64,
     ) -> Option<StateIdx> {
+        let state = state.filter(|idx| self.kill_jobs.is_empty() || !self.kill_if_doomed(*idx));
         let config = &*self.config;
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
             self.batch.items[n].drop_for(Reason::InterfaceDown);
@@ -150,6 +151,7 @@ impl<N: Nic> Worker<N> {
             counters: &self.counters.filter,
             states: &mut self.states,
             shared: &self.shared,
+            kills: &mut self.kills,
             now_ms,
             dice: &mut self.dice,
             secrets: &mut self.secrets,
@@ -193,6 +195,9 @@ impl<N: Nic> Worker<N> {
         }
         self.answer(n, screened.response, interface, now_ms);
         self.send_answers();
+        while let Some(kill) = self.kills.pop() {
+            self.kill_everywhere(kill);
+        }
         screened.state.or(screened.about.map(|about| about.state))
     }
 
@@ -206,7 +211,8 @@ impl<N: Nic> Worker<N> {
         }
         if let Some(gone) = self.states.remove(idx) {
             let counters = &self.counters.filter;
-            filter::count_removal(counters, &self.shared, &gone);
+            let ruleset = &self.config.ruleset;
+            filter::count_removal(counters, &self.shared, ruleset, self.now_ms, &gone);
         }
         false
     }

@@ -4,19 +4,22 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use filter::reassemble::TrainId;
-use filter::{Answer, Answers, Beside, Cookies, Notes, Reason, Reassembler, Secrets, Shared};
+use filter::{
+    Answer, Answers, Beside, Cookies, Kills, Notes, Reason, Reassembler, Secrets, Shared,
+};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
 use nic::{Nic, PacketBuf};
 use ruleset::Timeout;
 use sched::PortQueue;
-use state::{HashSeed, State, StateTable};
+use state::{HashSeed, Removed, State, StateTable};
 
 use crate::alias::Aliases;
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::generate::Generated;
+use crate::kills::KillJobs;
 use crate::list::Listing;
 use crate::log::Before;
 use crate::mail::Ends;
@@ -80,6 +83,12 @@ pub struct Worker<N: Nic> {
     _beginning: Arc<Config>,
     pub(crate) states: StateTable,
     pub(crate) shared: Arc<Shared>,
+    /// Kills that the packet at hand asks for.
+    pub(crate) kills: Kills,
+    pub(crate) kill_jobs: KillJobs,
+    /// The time of this turn.
+    pub(crate) now_ms: u64,
+    swept_sources_ms: u64,
     pub(crate) fragments: Reassembler<N::Buf>,
     /// By ring from another worker: pieces that have come, whose head has not.
     pub(crate) coming: Vec<Option<TrainId>>,
@@ -152,6 +161,10 @@ impl<N: Nic> Worker<N> {
                 setup.now_ms,
             ),
             shared: setup.shared,
+            kills: Kills::new(),
+            kill_jobs: KillJobs::default(),
+            now_ms: setup.now_ms,
+            swept_sources_ms: setup.now_ms,
             fragments: Reassembler::new(
                 setup.fragments_capacity,
                 setup.hash_seed,
@@ -190,8 +203,10 @@ impl<N: Nic> Worker<N> {
 
     /// One turn: everything that waits is taken in bursts through all stages. True if there was any work.
     pub fn turn(&mut self, now_ms: u64) -> bool {
+        self.now_ms = now_ms;
         self.adopt(now_ms);
         let mut work = self.take_mail(now_ms);
+        work |= self.go_on_killing();
         for source in 0..self.ports.len() + OTHER_SOURCES {
             if self.receive(source, now_ms) == 0 {
                 continue;
@@ -247,8 +262,8 @@ impl<N: Nic> Worker<N> {
         let ruleset = &config.ruleset;
         let life = |st: &State| filter::timeout_s(ruleset, counters, shared, st);
         let mut farewells: heapless::Vec<Answer, SWEEP_BUDGET> = heapless::Vec::new();
-        let mut purged = |st: State| {
-            filter::count_removal(counters, shared, &st);
+        let mut purged = |st: Removed| {
+            filter::count_removal(counters, shared, ruleset, now_ms, &st);
             // More than there is room for end without a word.
             if let Some(answer) = filter::synproxy::farewell(&st) {
                 farewells.push(answer).ok();
@@ -269,6 +284,25 @@ impl<N: Nic> Worker<N> {
         for answer in farewells {
             self.send_segment(&answer);
         }
+        self.sweep_sources(now_ms);
+    }
+
+    /// The first worker drops source nodes whose time is over: all of them once a second, a shard at a time.
+    fn sweep_sources(&mut self, now_ms: u64) {
+        if self.id != 0 || self.shared.sources.is_empty() {
+            self.swept_sources_ms = now_ms;
+            return;
+        }
+        let shards = self.shared.sources.shards() as u64;
+        let step_ms = 1000 / shards;
+        let due = (now_ms - self.swept_sources_ms.min(now_ms)) / step_ms;
+        for n in 0..due.min(shards) {
+            let shard = (self.swept_sources_ms / step_ms + n) % shards;
+            self.shared
+                .sources
+                .sweep(shard as usize, (now_ms / 1000) as u32);
+        }
+        self.swept_sources_ms += due * step_ms;
     }
 
     /// Ends the turn: counters that are gauges, and the proof that no packet was lost sight of.

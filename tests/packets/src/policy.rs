@@ -1,10 +1,13 @@
 //! pf.conf as text to a ruleset for a rig's box, and the places of rule counters from one generation to the next.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use net::KifId;
 use pfconf::{EnvAddress, EnvInterface, Environment, NoFiles, Options};
-use ruleset::{Action, Rule, RuleSlot, Ruleset, Timeouts};
+use ruleset::{Action, Af, Rule, RuleSlot, Ruleset, Table, TableSlot, Timeouts};
+use sync::Overlay;
 
 use crate::topology::Topology;
 
@@ -53,6 +56,10 @@ pub struct Slots {
     known: Vec<(String, Option<usize>)>,
     /// Timeouts of rules that have their own, also of those that are gone but have states.
     timeouts: BTreeMap<RuleSlot, Timeouts>,
+    /// Names of tables by slot.
+    tables: Vec<String>,
+    /// Tables as published last.
+    published: Vec<Table>,
 }
 
 impl Slots {
@@ -81,6 +88,29 @@ impl Slots {
             }
         }
         ruleset.rule_timeouts = self.timeouts.iter().map(|(s, t)| (*s, *t)).collect();
+    }
+
+    /// Gives tables their slots and contents from the policy before, and the ruleset its place after the others.
+    pub fn settle(&mut self, ruleset: &mut Ruleset, load: u32, edits: &Arc<Overlay>) {
+        let names = &mut self.tables;
+        ruleset.settle_in(load, edits, |name| {
+            let known = names.iter().position(|n| n == name).unwrap_or_else(|| {
+                names.push(name.into());
+                names.len() - 1
+            });
+            TableSlot(known as u16)
+        });
+        self.published = ruleset.tables.clone();
+    }
+
+    /// True if an address is in a table.
+    pub fn contains(&self, table: &str, addr: IpAddr) -> bool {
+        let (af, bits) = match addr {
+            IpAddr::V4(a) => (Af::Inet, u128::from(a.to_bits())),
+            IpAddr::V6(a) => (Af::Inet6, a.to_bits()),
+        };
+        let table = self.published.iter().find(|t| t.name == table);
+        table.expect("a table").contains(af, bits)
     }
 
     /// Name of the rule that counts in `slot`.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use filter::Shared;
+use filter::{Kill, Shared};
 use net::{InterfaceTable, RouteTable};
 use nic::{BufferPool, PacketBuf};
 use ruleset::Ruleset;
@@ -14,7 +14,9 @@ use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
 use state::State;
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
-use worker::{Carried, Config, ControlEnds, LogRecord, Worker, WorkerPort, WorkerSetup};
+use worker::{
+    Carried, Config, ControlEnds, LogRecord, Mail, Report, Worker, WorkerPort, WorkerSetup,
+};
 
 use crate::packet::{self, Packet};
 use crate::policy::{self, Slots};
@@ -261,6 +263,8 @@ impl Rig {
     pub fn publish_policy(&mut self, policy: &str) {
         let mut ruleset = policy::compile(policy, &self.topology);
         self.slots.assign(&mut ruleset);
+        let load = self.generation + 1;
+        self.slots.settle(&mut ruleset, load, &self.shared.edits);
         self.publish(ruleset);
     }
 
@@ -676,6 +680,34 @@ impl Rig {
             self.control.iter().map(|c| of(&c.counters).get()).sum()
         };
         (sum(|c| &c.logged), sum(|c| &c.log_lost))
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Kills states on every worker, as a person asks for it. How many.
+    pub fn kill(&mut self, kill: Kill) -> u64 {
+        for control in &mut self.control {
+            assert!(control.mail.push(Mail::Kill(kill)).is_ok());
+        }
+        self.run();
+        let mut killed = 0;
+        for control in &mut self.control {
+            while let Some(report) = control.reports.pop() {
+                if let Report::Killed(n) = report {
+                    killed += n;
+                }
+            }
+        }
+        killed
+    }
+
+    /// True if an address is in a table of the policy that runs.
+    pub fn in_table(&self, table: &str, addr: &str) -> bool {
+        self.slots
+            .contains(table, addr.parse().expect("an address"))
     }
 
     /// How many packets workers have handed each other.

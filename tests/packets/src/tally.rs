@@ -1,6 +1,6 @@
 //! The whole counter set of a box by name, so that a test can say what changed and nothing else did.
 //!
-//! Names: `received`, `passed` and the like for the books; `drop:REASON`; `IF.in4.pass` (`in6`, `out4`, …, `block`)
+//! Names: `received`, `passed` and the like for the books; `drop:REASON`; `limit:COUNTER` for what limits did; `IF.in4.pass` (`in6`, `out4`, …, `block`)
 //! for interfaces; `rN.evals`, `rN.in`, `rN.out`, `rN.made`, `rN.gone` for rules by number (`default.…` for PF's
 //! default rule, `slotN.…` for a rule that is no longer there). A sum over all workers.
 //!
@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use filter::Reason;
+use filter::{LimitCounter, Reason};
 use worker::Counters;
 
 /// Counters by name.
@@ -90,6 +90,9 @@ impl Tally {
         for reason in Reason::ALL {
             let n = c.reasons[*reason as usize].get();
             self.add(format!("drop:{}", reason.name()), n);
+        }
+        for (name, counter) in LimitCounter::NAMES.iter().zip(&c.limits) {
+            self.add(format!("limit:{}", name.replace(' ', "-")), counter.get());
         }
         for (slot, counters) in c.rules.iter().enumerate() {
             let name = rule(slot);

@@ -3,6 +3,7 @@
 
 mod actions;
 mod anchor;
+mod limits;
 mod pool;
 mod route;
 mod translation;
@@ -12,11 +13,12 @@ use std::collections::{HashMap, HashSet};
 use net::{KIF_MAX, KifId};
 use ruleset::{
     Action, AddrSpec, Af, BlockReply, Endpoint, Fragment, IcmpMatch, IfMatch, KeepState, Ruleset,
-    StateOptions, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
+    StateOptions, TableEntry, TableFlags, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
 };
 
 use crate::ast::{ActionKind, AnchorKind, KeepKind};
 use crate::environment::Known;
+use crate::limiters::Limiters;
 use crate::message::{Message, Messages};
 use crate::policy::{
     Addr, Dynamic, End, Host, IfItemKind, Pool, Reply, Rule, RuleKind, StateOpts, Table,
@@ -25,6 +27,14 @@ use crate::settings::Settings;
 use crate::source::{Sources, Span};
 
 pub(crate) use anchor::{Anchors, PlacedRule};
+
+/// What stands beside the rules.
+#[derive(Clone, Copy)]
+pub(crate) struct Definitions<'a> {
+    pub(crate) tables: &'a [Table],
+    pub(crate) settings: &'a Settings,
+    pub(crate) limiters: &'a Limiters,
+}
 
 /// Numbers of everything that a ruleset names.
 pub(crate) struct Lowering<'a> {
@@ -119,10 +129,14 @@ impl<'a> Lowering<'a> {
     pub(crate) fn ruleset(
         &mut self,
         anchors: &Anchors<'_>,
-        tables: &[Table],
-        settings: &Settings,
+        definitions: &Definitions<'_>,
         bounds: crate::Bounds,
     ) -> (Ruleset, Vec<u32>) {
+        let Definitions {
+            tables,
+            settings,
+            limiters,
+        } = *definitions;
         for table in tables {
             self.table(table);
         }
@@ -137,7 +151,6 @@ impl<'a> Lowering<'a> {
             index: None,
             // Known when the slots have been given.
             logs: false,
-            by_slot: Vec::new(),
             anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),
@@ -147,6 +160,9 @@ impl<'a> Lowering<'a> {
             rule_timeouts: Vec::new(),
             limits: settings.limits,
             syncookies: settings.final_syncookies(),
+            state_limiters: limiters.states.clone(),
+            source_limiters: self.source_limiters(limiters),
+            by_slot: Vec::new(),
             reassemble: settings.reassemble,
             reassemble_no_df: settings.reassemble_no_df,
         };
@@ -156,7 +172,8 @@ impl<'a> Lowering<'a> {
     fn table(&mut self, table: &Table) {
         let entries = table.entries.iter().filter_map(table_entry);
         let name = table_name(&table.anchor, &table.name);
-        let lowered = ruleset::Table::new(&name, entries);
+        let mut lowered = ruleset::Table::new(&name, entries);
+        lowered.flags = table_flags(table);
         let id = self.add_table(lowered, table.span);
         self.table_ids.insert(name, id);
     }
@@ -235,6 +252,8 @@ impl<'a> Lowering<'a> {
             KeepKind::Synproxy => KeepState::Synproxy,
         };
         lowered.state = state_options(&rule.state);
+        lowered.state.source = self.source_track(&rule.state);
+        lowered.limits = limits::rule_limits(rule);
         if let RuleKind::Translation { kind, .. } = rule.kind {
             self.old_translation(rule, kind, &mut lowered);
         }
@@ -251,17 +270,14 @@ impl<'a> Lowering<'a> {
             RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
             RuleKind::Ether(_) => Some("ether"),
         };
-        let state = &rule.state;
         let found = [
             kind,
             rule.os.is_some().then_some("os"),
             rule.prio.is_some().then_some("prio"),
-            rule.max_pkt_rate.is_some().then_some("max-pkt-rate"),
             rule.set_prio.is_some().then_some("set prio"),
             rule.set_tos.is_some().then_some("set tos"),
             rule.delay.is_some().then_some("set delay"),
             rule.queue.is_some().then_some("queue"),
-            rule.once.then_some("once"),
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
             rule.divert.is_some().then_some("divert"),
             rule.naf.is_some().then_some("af-to"),
@@ -273,10 +289,6 @@ impl<'a> Lowering<'a> {
                 .any(|p| p.map_e.is_some())
                 .then_some("map-e-portset"),
             (rule.scrub != crate::ast::ScrubOpts::default()).then_some("scrub"),
-            rule.state_limiter.is_some().then_some("state limiter"),
-            rule.source_limiter.is_some().then_some("source limiter"),
-            state.source_track.is_some().then_some("source tracking"),
-            state.overload.is_some().then_some("overload"),
             matches!(rule.on, Some((IfItemKind::Rdomain(_), _))).then_some("rdomain"),
             matches!(rule.src.addr, Addr::RouteLabel(_)).then_some("route label"),
             matches!(rule.dst.addr, Addr::RouteLabel(_)).then_some("route label"),
@@ -338,7 +350,8 @@ impl<'a> Lowering<'a> {
             },
             _ => {
                 let name = format!("__dynamic_{}_{}", dynamic.name, self.tables.len());
-                let table = ruleset::Table::new(&name, entries);
+                let mut table = ruleset::Table::new(&name, entries);
+                table.flags = TableFlags::CONST;
                 AddrSpec::Table(self.add_table(table, span))
             }
         }
@@ -372,6 +385,17 @@ fn pools(rule: &Rule) -> impl Iterator<Item = &Pool> {
     rule.nat.iter().chain(&rule.rdr).map(|pool| &**pool)
 }
 
+fn table_flags(table: &Table) -> TableFlags {
+    let flags = [
+        (table.constant, TableFlags::CONST),
+        (table.persist, TableFlags::PERSIST),
+        (table.counters, TableFlags::COUNTERS),
+        (table.keeps_contents, TableFlags::KEEPS),
+    ];
+    let set = flags.into_iter().filter(|(given, _)| *given);
+    set.fold(TableFlags::empty(), |all, (_, flag)| all | flag)
+}
+
 fn table_entry(host: &Host) -> Option<TableEntry> {
     match host.addr {
         Addr::Masked { af, addr, bits } => Some(TableEntry::new(af, addr, bits, host.not)),
@@ -397,6 +421,7 @@ fn state_options(state: &StateOpts) -> StateOptions {
         no_sync: state.no_sync,
         pflow: state.pflow,
         max: state.max,
+        source: None,
         timeouts: classes.map(|c| (c, state.timeouts[c as usize])).collect(),
     }
 }

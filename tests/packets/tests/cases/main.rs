@@ -6,6 +6,8 @@ mod filter;
 mod forward;
 mod fragment;
 mod fragment_join;
+mod limits_limiters;
+mod limits_sources;
 mod local;
 mod nat_errors;
 mod nat_old;

@@ -138,7 +138,6 @@ const NOT_YET: &[(Reason, &str)] = &[
         "header positions are checked as normalize and short",
     ),
     (Reason::BadTimestamp, "TCP timestamps are not followed yet"),
-    (Reason::SrcLimit, "source limits come later"),
     (Reason::SynProxy, "synproxy comes later"),
     (Reason::Translate, "translation comes later"),
     (
@@ -157,6 +156,7 @@ fn every_reason_has_a_case() {
         include_str!("filter.rs"),
         include_str!("forward.rs"),
         include_str!("fragment.rs"),
+        include_str!("limits_sources.rs"),
         include_str!("local.rs"),
         include_str!("neighbor.rs"),
         include_str!("overload.rs"),

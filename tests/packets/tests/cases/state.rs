@@ -584,7 +584,7 @@ fn a_rule_may_limit_its_states() {
         "sim0",
         &udp(&at(A, 1), &at(B, 3)),
         &[],
-        "received drop:state-limit searches sim0.in4.block r0.evals r1.evals r1.in",
+        "received drop:state-limit limit:max-states-per-rule searches sim0.in4.block r0.evals r1.evals r1.in",
     );
 }
 
