@@ -14,74 +14,52 @@ use serde::{Deserialize, Serialize};
 use crate::Spread;
 use crate::calibrate::{core_ghz, thread_ns};
 
+/// What is done with a ruleset.
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    /// Text to ruleset.
+    Compile,
+    /// That and the index of the dataplane.
+    Index,
+    /// With all warnings, as `fuguctl check` does.
+    Warnings,
+    /// With the optimizer of `pfctl`.
+    Basic,
+    /// The same for rules that all may change places, the most work that it can have.
+    BasicOneBlock,
+}
+
 /// One ruleset and what is done with it.
 struct Case {
     name: &'static str,
     rules: usize,
     entries: usize,
-    lint: bool,
-    optimization: Optimization,
+    work: Work,
 }
 
-const PLAIN: Case = Case {
-    name: "",
-    rules: 0,
-    entries: 0,
-    lint: false,
-    optimization: Optimization::None,
-};
+const fn case(name: &'static str, rules: usize, entries: usize, work: Work) -> Case {
+    Case {
+        name,
+        rules,
+        entries,
+        work,
+    }
+}
 
-const CASES: [Case; 9] = [
-    Case {
-        name: "compile",
-        rules: 1_000,
-        ..PLAIN
-    },
-    Case {
-        name: "compile",
-        rules: 10_000,
-        ..PLAIN
-    },
-    Case {
-        name: "compile",
-        rules: 100_000,
-        ..PLAIN
-    },
-    Case {
-        name: "compile and table",
-        rules: 100_000,
-        entries: 1_000_000,
-        ..PLAIN
-    },
-    Case {
-        name: "table",
-        entries: 1_000_000,
-        ..PLAIN
-    },
-    Case {
-        name: "compile, warnings",
-        rules: 10_000,
-        lint: true,
-        ..PLAIN
-    },
-    Case {
-        name: "compile, warnings",
-        rules: 100_000,
-        lint: true,
-        ..PLAIN
-    },
-    Case {
-        name: "compile, -o basic",
-        rules: 10_000,
-        optimization: Optimization::Basic,
-        ..PLAIN
-    },
-    Case {
-        name: "compile, -o basic",
-        rules: 100_000,
-        optimization: Optimization::Basic,
-        ..PLAIN
-    },
+const CASES: [Case; 13] = [
+    case("compile", 1_000, 0, Work::Compile),
+    case("compile", 10_000, 0, Work::Compile),
+    case("compile", 100_000, 0, Work::Compile),
+    case("compile and table", 100_000, 1_000_000, Work::Compile),
+    case("table", 0, 1_000_000, Work::Compile),
+    case("compile and index", 1_000, 0, Work::Index),
+    case("compile and index", 10_000, 0, Work::Index),
+    case("compile, warnings", 10_000, 0, Work::Warnings),
+    case("compile, warnings", 100_000, 0, Work::Warnings),
+    case("compile, -o basic", 10_000, 0, Work::Basic),
+    case("compile, -o basic", 100_000, 0, Work::Basic),
+    case("-o basic, one block", 10_000, 0, Work::BasicOneBlock),
+    case("-o basic, one block", 100_000, 0, Work::BasicOneBlock),
 ];
 
 /// One macro for so many rules.
@@ -189,25 +167,36 @@ pub(crate) fn once(case: &str) -> Result<(), String> {
     let case = case.ok_or("no such case")?;
     let text = ruleset(case);
     let files = TableFile(table(case.entries));
+    let optimized = matches!(case.work, Work::Basic | Work::BasicOneBlock);
     let options = Options {
-        lint: case.lint,
-        optimization: case.optimization,
+        lint: case.work == Work::Warnings,
+        optimization: match optimized {
+            true => Optimization::Basic,
+            false => Optimization::None,
+        },
         ..Options::default()
     };
     let before = core_ghz();
     let started = thread_ns();
-    let compiled = compile(
+    let mut compiled = compile(
         "pf.conf",
         text.as_bytes(),
         &files,
         &Environment::minimal(),
         &options,
     );
+    if let Some(ruleset) = compiled
+        .ruleset
+        .as_mut()
+        .filter(|_| case.work == Work::Index)
+    {
+        ruleset.build_index(&INTERFACES.map(interface));
+    }
     let ms = (thread_ns() - started) / 1e6;
     let ghz = (before + core_ghz()) / 2.0;
     let first = compiled.diagnostics.first().map(ToString::to_string);
     let ruleset = compiled.ruleset.ok_or(first.unwrap_or_default())?;
-    if case.optimization == Optimization::None && ruleset.rules.len() != case.rules {
+    if !optimized && ruleset.rules.len() != case.rules {
         return Err(format!("{} rules", ruleset.rules.len()));
     }
     let once = Once {
@@ -230,6 +219,20 @@ fn peak_mib() -> f64 {
     kib.unwrap_or(0.0) / 1024.0
 }
 
+/// `em0`, `em1` and `em2` have these numbers: names are numbered as they come.
+const INTERFACES: [u16; 3] = [0, 1, 2];
+
+fn interface(number: u16) -> ruleset::IndexedInterface {
+    let kif = ruleset::KifId(number);
+    let mut names = ruleset::KifSet::EMPTY;
+    names.insert(kif);
+    ruleset::IndexedInterface {
+        kif,
+        names,
+        loopback: false,
+    }
+}
+
 /// Rules as a generator of rulesets writes them: every kind of line that is usual, each different from all others.
 fn ruleset(case: &Case) -> String {
     let mut text = String::new();
@@ -248,7 +251,10 @@ fn ruleset(case: &Case) -> String {
         text += "table <big> persist file \"/etc/table\"\n";
     }
     for n in 0..case.rules {
-        rule(&mut text, n, n % macros.max(1));
+        match case.work {
+            Work::BasicOneBlock => one_block(&mut text, n),
+            _ => rule(&mut text, n, n % macros.max(1)),
+        }
     }
     text
 }
@@ -288,6 +294,16 @@ fn rule(text: &mut String, n: usize, host: usize) {
             "pass out quick on em2 proto tcp from $host_{host} to 192.0.2.0/24 port >= {port} tagged T{net}"
         ),
     };
+}
+
+fn one_block(text: &mut String, n: usize) {
+    let (low, port) = (n % 250, 1024 + n % 500);
+    let host = std::net::Ipv4Addr::from(0x0a00_0000 + n as u32);
+    let _infallible = writeln!(
+        text,
+        "pass in on em{} proto tcp from 172.16.{low}.0/24 to {host} port {port}",
+        n % 50
+    );
 }
 
 /// A list of networks, one per line.
