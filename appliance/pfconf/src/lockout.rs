@@ -118,6 +118,7 @@ fn stopped_by(
         icmp_type: 0,
         icmp_code: 0,
         tos: 0,
+        priority: 3,
         fragment: Fragment::No,
         unsolicited_reply: false,
         tag: TagId::default(),

@@ -265,7 +265,7 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
     for (source, column, what) in [
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
         ("pass in rtable 3", 16, "rtable"),
-        ("match in on em0 set (tos ef, prio 3)", 22, "set tos"),
+        ("match in on em0 set (tos ef, delay 3)", 30, "set delay"),
     ] {
         let messages = said(source);
         let text = format!("1:{column}: {what} is not supported yet | ");

@@ -86,6 +86,8 @@ pub struct PacketDesc {
     pub segment: Segment,
     /// Tag.
     pub tag: TagId,
+    /// Priority, 0 to 7 (`prio`, `set prio`).
+    pub priority: u8,
 }
 
 impl PacketDesc {
@@ -156,6 +158,7 @@ impl Default for PacketDesc {
             icmp: (0, 0),
             segment: Segment::default(),
             tag: TagId::default(),
+            priority: crate::scrub::PRIORITY_DEFAULT,
         }
     }
 }

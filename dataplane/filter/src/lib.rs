@@ -25,6 +25,7 @@ pub mod reassemble;
 pub mod respond;
 pub mod rewrite;
 pub mod route;
+pub mod scrub;
 pub mod secret;
 pub mod seq;
 pub mod syncookies;
@@ -101,7 +102,7 @@ pub struct Passage<'a> {
 
 impl Core<'_> {
     /// A number for `probability`: xorshift, which needs no secrecy here.
-    fn roll(&mut self) -> u32 {
+    pub fn roll(&mut self) -> u32 {
         *self.dice ^= *self.dice << 13;
         *self.dice ^= *self.dice >> 7;
         *self.dice ^= *self.dice << 17;

@@ -135,11 +135,7 @@ fn default_rule(
         note_forced(core, None, pd, passage);
         return RuleTest::Drop(Reason::IpOption);
     }
-    RuleTest::Pass {
-        state: None,
-        tag: found.tag,
-        actions: found.actions,
-    }
+    stateless(&Actions::default(), found)
 }
 
 /// A rule matched. `match log` logs at once; after `log (matches)` every rule does.
@@ -191,7 +187,7 @@ fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &
     }
 }
 
-fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
+pub(crate) fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
     Facts {
         direction: passage.direction,
         on: *passage.on,
@@ -208,6 +204,7 @@ fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
         icmp_type: pd.icmp.0,
         icmp_code: pd.icmp.1,
         tos: pd.tos,
+        priority: pd.priority,
         fragment: pd.fragment(),
         unsolicited_reply: pd.kind == Kind::IcmpReply,
         tag: pd.tag,
@@ -228,13 +225,13 @@ fn pass(
         note_forced(core, found.rule, pd, passage);
         return Some(RuleTest::Drop(Reason::IpOption));
     }
-    let stateless = matches!(
+    let is_stateless = matches!(
         pd.kind,
         Kind::Fragment | Kind::IcmpError | Kind::NeighborAdvert
     );
     let keeps = rule.keep_state != KeepState::No || ends.by_old_rule.is_some();
-    if !keeps || stateless {
-        return Some(passed(None, found));
+    if !keeps || is_stateless {
+        return Some(stateless(&rule.actions, found));
     }
     match create(core, pd, passage, rule, found, ends) {
         Ok(idx) => {
@@ -247,18 +244,28 @@ fn pass(
             {
                 st.flags |= StateFlags::BESIDE;
             }
-            Some(passed(Some(idx), found))
+            Some(RuleTest::Pass {
+                state: Some(idx),
+                tag: found.tag,
+                actions: found.actions,
+            })
         }
         Err(NoState::Drop(reason)) => Some(RuleTest::Drop(reason)),
         Err(NoState::Again) => None,
     }
 }
 
-fn passed(state: Option<StateIdx>, found: &RuleMatch) -> RuleTest {
+/// What earlier rules have set reaches a packet only by way of a state; without one only the deciding rule counts, but
+/// for tag, routing table and log (pf_test() of OpenBSD).
+fn stateless(own: &Actions, found: &RuleMatch) -> RuleTest {
     RuleTest::Pass {
-        state,
+        state: None,
         tag: found.tag,
-        actions: found.actions,
+        actions: Actions {
+            rtable: found.actions.rtable,
+            log: found.actions.log,
+            ..*own
+        },
     }
 }
 
@@ -384,6 +391,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
         (actions.log.contains(Log::ALL), StateFlags::LOG_ALL),
         (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
         (rule.limits.max_pkt_rate.is_some(), StateFlags::PKT_RATE),
+        (actions.change_packets(), StateFlags::SCRUBBED),
     ]
     .into_iter()
     .filter(|(set, _)| *set)

@@ -55,6 +55,11 @@ impl Actions {
         *self == Actions::default()
     }
 
+    /// True if headers or priority of packets are changed.
+    pub fn change_packets(&self) -> bool {
+        self.max_mss != 0 || self.min_ttl != 0 || !self.flags.is_empty()
+    }
+
     /// Adds what a later rule says: its values replace earlier ones, its flags add up.
     pub fn add(&mut self, later: &Actions) {
         fn replace<T: Copy + PartialEq + Default>(value: &mut T, later: T) {

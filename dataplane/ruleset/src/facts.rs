@@ -95,6 +95,8 @@ pub struct Facts {
     pub icmp_code: u8,
     /// Traffic class byte with the ECN bits.
     pub tos: u8,
+    /// Priority, 0 to 7.
+    pub priority: u8,
     /// Whether the packet is a piece of a datagram.
     pub fragment: Fragment,
     /// An ICMP answer (echo reply and the like) for which there is no state: a rule that keeps state does not

@@ -84,6 +84,20 @@ pub struct Ruleset {
     /// `set reassemble yes no-df`, which may also follow `no`: IPv4 fragments with "don't fragment" lose that bit instead
     /// of being dropped.
     pub reassemble_no_df: bool,
+    /// `scrub` rules of the old dialect, of which the first match counts. Where there are any, they and not
+    /// `reassemble` say what becomes of fragments.
+    pub scrub: Vec<ScrubRule>,
+}
+
+/// A `scrub` rule of the old dialect.
+#[derive(Clone, Debug)]
+pub struct ScrubRule {
+    /// What it matches, and what it does to packets.
+    pub rule: Rule,
+    /// `no scrub`: packets stay as they are.
+    pub no: bool,
+    /// Fragments are joined; not with `fragment no reassemble`.
+    pub reassemble: bool,
 }
 
 impl Ruleset {

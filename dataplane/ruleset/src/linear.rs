@@ -129,6 +129,7 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
         && rule.icmp.is_none_or(|icmp| icmp_matches(icmp, facts))
         && rule.owner.matches(|| is_own(facts, routes))
         && rule.tos.is_none_or(|tos| tos == facts.tos & !3)
+        && rule.prio.is_none_or(|prio| prio == facts.priority)
         && (rule.fragment == Fragment::No || facts.fragment == Fragment::Yes)
         && rule.probability.is_none_or(|p| facts.dice <= p)
         && rule.tagged.is_none_or(|t| (t.tag == facts.tag) != t.negate)
@@ -248,6 +249,7 @@ mod tests {
             icmp_type: 0,
             icmp_code: 0,
             tos: 0,
+            priority: 3,
             fragment: Fragment::No,
             unsolicited_reply: false,
             tag: TagId(0),

@@ -312,6 +312,8 @@ pub struct Rule {
     pub owner: Owner,
     /// `tos`, compared with the DSCP bits.
     pub tos: Option<u8>,
+    /// `prio`, 0 to 7.
+    pub prio: Option<u8>,
     /// `fragment`: matches only pieces of datagrams.
     pub fragment: Fragment,
     /// `probability`, as a fraction of u32::MAX; none always matches.
@@ -362,6 +364,7 @@ impl Rule {
             icmp: None,
             owner: Owner::Anybody,
             tos: None,
+            prio: None,
             fragment: Fragment::No,
             probability: None,
             tagged: None,

@@ -208,6 +208,7 @@ mod tests {
             icmp_type: 0,
             icmp_code: 0,
             tos: 0,
+            priority: 3,
             fragment: Fragment::No,
             unsolicited_reply: false,
             tag: TagId(0),

@@ -240,6 +240,7 @@ fn facts(dice: &mut Dice, interfaces: &[IndexedInterface]) -> Facts {
         icmp_type: 8,
         icmp_code: 0,
         tos: 0,
+        priority: 3,
         fragment,
         unsolicited_reply: false,
         tag: TagId(dice.below(3) as u16),

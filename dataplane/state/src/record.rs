@@ -82,6 +82,8 @@ bitflags! {
         const HOLDS = 1 << 16;
         /// Its rule counts packets (`max-pkt-rate`).
         const PKT_RATE = 1 << 17;
+        /// Its actions change packets; without this they need not be looked at.
+        const SCRUBBED = 0x4000;
     }
 }
 

@@ -207,11 +207,31 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
 
     /// Clears "don't fragment" and corrects the checksum by the difference.
     pub fn clear_dont_fragment(&mut self) {
-        let old = be16(self.buffer.as_ref(), field::FRAGMENT);
-        let new = old & !DONT_FRAGMENT;
-        let sum = checksum::adjust(self.checksum(), old, new);
-        self.buffer.as_mut()[field::FRAGMENT].copy_from_slice(&new.to_be_bytes());
-        self.set_checksum(sum);
+        let word = self.fragment_word() & !DONT_FRAGMENT;
+        self.replace_word(field::FRAGMENT, word);
+    }
+
+    /// Sets the type of service byte and corrects the checksum by the difference.
+    pub fn replace_tos(&mut self, tos: u8) {
+        let first = self.buffer.as_ref()[0];
+        self.replace_word(0..2, u16::from_be_bytes([first, tos]));
+    }
+
+    /// Sets the identification and corrects the checksum by the difference.
+    pub fn replace_ident(&mut self, ident: u16) {
+        self.replace_word(field::IDENT, ident);
+    }
+
+    /// Sets the time to live and corrects the checksum by the difference.
+    pub fn replace_ttl(&mut self, ttl: u8) {
+        let protocol = self.protocol();
+        self.replace_word(8..10, u16::from_be_bytes([ttl, protocol]));
+    }
+
+    fn replace_word(&mut self, at: crate::view::Field, word: u16) {
+        let old = be16(self.buffer.as_ref(), at.clone());
+        self.buffer.as_mut()[at].copy_from_slice(&word.to_be_bytes());
+        self.set_checksum(checksum::adjust(self.checksum(), old, word));
     }
 
     /// Sets the time to live in hops.

@@ -6,6 +6,7 @@
 
 use core::net::IpAddr;
 
+use filter::scrub::PRIORITY_DEFAULT;
 use filter::{PacketDesc, Reason, owner};
 use net::InterfaceId;
 use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
@@ -36,6 +37,7 @@ const ACTIONS_PER_TURN: usize = 64;
 pub(crate) struct Parked<B> {
     pub(crate) buf: B,
     pub(crate) af: Af,
+    pub(crate) priority: u8,
     pub(crate) received_on: Option<InterfaceId>,
     /// What hangs on it.
     pub(crate) train: Option<Train>,
@@ -119,6 +121,7 @@ impl<N: Nic> Worker<N> {
         let parked = Parked {
             buf,
             af: item.pd.af,
+            priority: item.pd.priority,
             received_on: item.received_on(),
             train: None,
         };
@@ -195,8 +198,8 @@ impl<N: Nic> Worker<N> {
                 };
                 for parked in packets {
                     match parked.train {
-                        None => self.send_framed(parked.buf, parked.af, egress),
-                        Some(train) => self.send_train(parked.buf, train, egress),
+                        None => self.send_framed(parked.buf, parked.af, parked.priority, egress),
+                        Some(train) => self.send_train(parked.buf, train, parked.priority, egress),
                     }
                 }
             }
@@ -282,7 +285,7 @@ impl<N: Nic> Worker<N> {
     fn send_frame(&mut self, port: Option<u16>, build: impl FnOnce(&mut [u8]) -> Option<usize>) {
         if let Some(buf) = self.make(FRAME_LEN_MAX, build) {
             self.counters.generated.add(1);
-            self.queue(buf, port);
+            self.queue(buf, PRIORITY_DEFAULT, port);
         }
     }
 

@@ -10,14 +10,15 @@
 //! addresses, ports, time to live or even the address family changes the head and its checksum by the difference, and
 //! has changed all.
 
-use filter::Reason;
-use filter::describe;
 use filter::reassemble::{Arrival, FragmentInfo, Piece, Terms, TrainId};
+use filter::{Reason, describe, scrub};
+use net::InterfaceId;
 use nic::{Nic, PacketBuf};
-use ruleset::{Af, Timeout};
+use ruleset::{ActionFlags, Af, Direction, Timeout};
 
 use crate::batch::{Item, Origin};
 use crate::counters::Counters;
+use crate::screen::passage;
 use crate::turn::Worker;
 use crate::verdict::Verdict;
 
@@ -58,23 +59,44 @@ impl<N: Nic> Worker<N> {
 
     fn gather_one(&mut self, n: usize) {
         let item = &self.batch.items[n];
-        let on = item
-            .received_on()
-            .and_then(|id| self.config.interfaces.get(id));
-        let ruleset = &self.config.ruleset;
-        if item.origin == Origin::Answer || on.is_some_and(|i| ruleset.skip.intersects(&i.kifs)) {
-            return;
-        }
+        let (reassemble, no_df) = match item.origin {
+            // The box's own packets are whole for the rules always: they are cut behind them.
+            Origin::Own => (true, true),
+            Origin::Wire(interface) => match self.fragment_policy(n, interface) {
+                Some(policy) => policy,
+                None => return,
+            },
+            _ => return,
+        };
+        let item = &self.batch.items[n];
         if item.pd.dont_fragment && item.pd.af == Af::Inet {
             // Refused even where nothing is joined (pf_normalize_ip() of OpenBSD).
-            if !ruleset.reassemble_no_df {
+            if !no_df {
                 return self.batch.items[n].drop_for(Reason::Fragment);
             }
             self.allow_fragments(n);
         }
-        if self.config.ruleset.reassemble {
+        if reassemble {
             self.batch.items[n].verdict = Some(Verdict::Gather);
         }
+    }
+
+    /// Whether pieces that come in on an interface are joined, and whether "don't fragment" is cleared; none leaves them
+    /// as they are. `set reassemble` says so, or the first matching `scrub` rule where there are any.
+    fn fragment_policy(&self, n: usize, interface: InterfaceId) -> Option<(bool, bool)> {
+        let config = &*self.config;
+        let on = config.interfaces.get(interface)?;
+        let ruleset = &config.ruleset;
+        if ruleset.skip.intersects(&on.kifs) {
+            return None;
+        }
+        if ruleset.scrub.is_empty() {
+            return Some((ruleset.reassemble, ruleset.reassemble_no_df));
+        }
+        let passage = passage(on, Direction::In, None);
+        let found = scrub::old_rule(ruleset, &self.batch.items[n].pd, &passage)?;
+        let no_df = found.rule.actions.flags.contains(ActionFlags::NO_DF);
+        Some((found.reassemble, no_df))
     }
 
     /// Clears "don't fragment".

@@ -165,6 +165,9 @@ impl<N: Nic> Worker<N> {
             L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at, beyond)?,
             L2::Arp(_) => {}
         }
+        if let (Origin::Wire(_), L2::Ip(_, at)) = (item.origin, &l2) {
+            item.pd.priority = priority(frame, *at);
+        }
         Ok(l2)
     }
 
@@ -232,6 +235,18 @@ fn network_header(frame: &[u8], mac: [u8; 6]) -> Result<L2, Reason> {
         EtherType::IPV6 => Ok(L2::Ip(Af::Inet6, at)),
         EtherType::ARP => Ok(L2::Arp(at)),
         _ => Err(Reason::Ethernet),
+    }
+}
+
+/// Priority of a frame whose IP header begins at `at`: that of its tag, in which 0 and 1 are exchanged (IEEE 802.1Q table
+/// I-2: background is below best effort).
+#[inline]
+fn priority(frame: &[u8], at: usize) -> u8 {
+    const TAGGED: usize = 18;
+    match frame.get(14).map(|tag| tag >> 5) {
+        Some(code @ 0..=1) if at == TAGGED => 1 - code,
+        Some(code) if at == TAGGED => code,
+        _ => filter::scrub::PRIORITY_DEFAULT,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::neighbors::Parked;
 use crate::reassemble::{Train, set_length};
 use crate::transmit::frame_ip;
 use crate::turn::Worker;
-use crate::verdict::Verdict;
+use crate::verdict::{Egress, Verdict};
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -27,6 +27,13 @@ const ETHERNET: usize = 14;
 const FRAGMENT_HEADER: usize = wire::ipv6::FRAGMENT_HEADER_LEN;
 /// Longest IPv4 header, bytes.
 const IP4_HEADER_MAX: usize = 60;
+/// Which way pieces leave.
+#[derive(Clone, Copy)]
+struct Way {
+    priority: u8,
+    egress: Egress,
+}
+
 /// Pieces of one datagram as they leave.
 type Pieces<B> = heapless::Vec<B, PIECES_PER_DATAGRAM_MAX>;
 
@@ -67,7 +74,9 @@ impl<N: Nic> Worker<N> {
 
     fn send_or_park_train(&mut self, head: N::Buf, n: usize, train: Train, verdict: Verdict) {
         match verdict {
-            Verdict::Pass(egress) => self.send_train(head, train, egress),
+            Verdict::Pass(egress) => {
+                self.send_train(head, train, self.batch.items[n].pd.priority, egress)
+            }
             Verdict::Wait {
                 interface,
                 next_hop,
@@ -75,6 +84,7 @@ impl<N: Nic> Worker<N> {
                 let parked = Parked {
                     buf: head,
                     af: self.batch.items[n].pd.af,
+                    priority: self.batch.items[n].pd.priority,
                     received_on: self.batch.items[n].received_on(),
                     train: Some(train),
                 };
@@ -112,14 +122,16 @@ impl<N: Nic> Worker<N> {
         &mut self,
         mut head: N::Buf,
         train: Train,
-        egress: crate::verdict::Egress,
+        priority: u8,
+        egress: Egress,
     ) {
         let mtu = self.config.interfaces.get(egress.interface);
         let mtu = mtu.map_or(0, |i| usize::from(i.mtu));
+        let way = Way { priority, egress };
         let af = family(head.bytes().get(ETHERNET..).unwrap_or_default());
         if af == Af::Inet && self.join(&mut head, train, mtu) {
             self.fragments.release(train.id);
-            return self.send_framed(head, af, egress);
+            return self.send_framed(head, af, priority, egress);
         }
         let mut pieces = Pieces::new();
         let mut lost = None;
@@ -137,10 +149,10 @@ impl<N: Nic> Worker<N> {
         if let Some(reason) = lost {
             return self.discard(head, reason);
         }
-        self.send_piece(head, af, egress, mtu);
+        self.send_piece(head, af, way, mtu);
         for piece in pieces {
             self.counters.generated.add(1);
-            self.send_piece(piece, af, egress, mtu);
+            self.send_piece(piece, af, way, mtu);
         }
     }
 
@@ -166,9 +178,9 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Sends one piece, cut further if it is too large (IPv4; the size of IPv6 ones was looked at before).
-    fn send_piece(&mut self, mut buf: N::Buf, af: Af, egress: crate::verdict::Egress, mtu: usize) {
+    fn send_piece(&mut self, mut buf: N::Buf, af: Af, way: Way, mtu: usize) {
         if af == Af::Inet6 || buf.len() - ETHERNET <= mtu {
-            return self.send_framed(buf, af, egress);
+            return self.send_framed(buf, af, way.priority, way.egress);
         }
         let header_len = usize::from(buf.bytes()[ETHERNET] & 0x0f) * 4;
         let step = mtu.saturating_sub(header_len) / 8 * 8;
@@ -189,10 +201,10 @@ impl<N: Nic> Worker<N> {
         // "More fragments" of the last slice is that of the piece: `fragment4` adds to what is there.
         buf.truncate(payload + step);
         fragment4(&mut buf.bytes_mut()[ETHERNET..], 0, true);
-        self.send_framed(buf, af, egress);
+        self.send_framed(buf, af, way.priority, way.egress);
         for piece in rest {
             self.counters.generated.add(1);
-            self.send_framed(piece, af, egress);
+            self.send_framed(piece, af, way.priority, way.egress);
         }
     }
 

@@ -2,13 +2,14 @@
 //! filter, keeps the two states of a connection together, and answers what was blocked.
 
 use filter::notes::{Step, note_state_test};
+use filter::scrub::scrub;
 use filter::test_rule::{EveryRoute, RuleTest, test_rule};
 use filter::test_state::{About, StateTest, test_icmp_error, test_state};
 use filter::{Core, Kind, PacketDesc, Passage, Reason, Response, syncookies};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
-use ruleset::{Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
-use state::{State, StateIdx};
+use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, Ruleset, SynCookies, TagId};
+use state::{State, StateFlags, StateIdx};
 
 use crate::batch::{Item, Origin};
 use crate::config::Config;
@@ -25,6 +26,8 @@ struct Screened {
     /// The state was made just now.
     made: bool,
     tag: TagId,
+    /// What is done to the packet.
+    actions: Actions,
     response: Response,
 }
 
@@ -175,8 +178,16 @@ impl<N: Nic> Worker<N> {
         if config.ruleset.logs || pd.options {
             self.before.keep(frame, pd);
         }
-        let screened = ask(&mut core, frame, pd, &passage, &routes, state);
+        let normalized = old_scrub(&config.ruleset, pd, &passage);
+        let mut screened = ask(&mut core, frame, pd, &passage, &routes, state);
         let passed = screened.outcome.is_ok();
+        if let Some(mut actions) = normalized {
+            actions.add(&screened.actions);
+            screened.actions = actions;
+        }
+        if passed && screened.actions.change_packets() {
+            scrub(frame, pd, &screened.actions, core.roll());
+        }
         let counters = &self.counters.filter;
         counters.interface(interface, af, direction, passed, bytes);
         self.made_state |= screened.made;
@@ -250,6 +261,15 @@ fn find(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateI
     core.states.find_way(direction, &pd.key(direction))
 }
 
+/// What the `scrub` rules of the old dialect want done to it.
+#[inline]
+fn old_scrub(ruleset: &Ruleset, pd: &PacketDesc, passage: &Passage<'_>) -> Option<Actions> {
+    if ruleset.scrub.is_empty() {
+        return None;
+    }
+    filter::scrub::old_rule(ruleset, pd, passage).map(|found| found.rule.actions)
+}
+
 /// State first, then rules.
 #[inline]
 fn ask(
@@ -276,12 +296,13 @@ fn ask(
     }
     match tested {
         StateTest::Pass => {
-            let tag = state
-                .and_then(|idx| core.states.get(idx))
-                .map_or(pd.tag, |st| st.tag);
+            let st = state.and_then(|idx| core.states.get(idx));
+            let tag = st.map_or(pd.tag, |st| st.tag);
+            let scrubbed = st.filter(|st| st.flags.contains(StateFlags::SCRUBBED));
+            let actions = scrubbed.map_or(Actions::default(), |st| st.actions);
             Screened {
                 about,
-                ..Screened::pass(state, tag)
+                ..Screened::pass(state, tag, actions)
             }
         }
         StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
@@ -332,9 +353,13 @@ fn ask_rules(
 
 fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
     match tested {
-        RuleTest::Pass { state, tag, .. } => Screened {
+        RuleTest::Pass {
+            state,
+            tag,
+            actions,
+        } => Screened {
             made: state.is_some(),
-            ..Screened::pass(state, tag)
+            ..Screened::pass(state, tag, actions)
         },
         RuleTest::Block(reply) => {
             Screened::refuse(Reason::Match, filter::respond::response(reply, pd))
@@ -349,13 +374,14 @@ fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
 }
 
 impl Screened {
-    fn pass(state: Option<StateIdx>, tag: TagId) -> Self {
+    fn pass(state: Option<StateIdx>, tag: TagId, actions: Actions) -> Self {
         Screened {
             outcome: Ok(()),
             state,
             about: None,
             made: false,
             tag,
+            actions,
             response: Response::None,
         }
     }
@@ -367,12 +393,13 @@ impl Screened {
             about: None,
             made: false,
             tag: TagId::default(),
+            actions: Actions::default(),
             response,
         }
     }
 }
 
-fn passage<'a>(
+pub(crate) fn passage<'a>(
     on: &'a Interface,
     direction: Direction,
     received_on: Option<&'a KifSet>,

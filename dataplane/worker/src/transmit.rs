@@ -90,15 +90,15 @@ impl<N: Nic> Worker<N> {
     #[inline]
     fn send_ip(&mut self, mut buf: N::Buf, n: usize, egress: Egress) {
         let pd = &self.batch.items[n].pd;
-        let af = pd.af;
+        let (af, priority) = (pd.af, pd.priority);
         match frame_ip(&mut buf, pd) {
-            Ok(()) => self.send_framed(buf, af, egress),
+            Ok(()) => self.send_framed(buf, af, priority, egress),
             Err(reason) => self.discard(buf, reason),
         }
     }
 
     /// Queues an IP packet that has room for its Ethernet header in front.
-    pub(crate) fn send_framed(&mut self, mut buf: N::Buf, af: Af, egress: Egress) {
+    pub(crate) fn send_framed(&mut self, mut buf: N::Buf, af: Af, priority: u8, egress: Egress) {
         let Some(interface) = self.config.interfaces.get(egress.interface) else {
             return self.discard(buf, Reason::InterfaceDown);
         };
@@ -113,23 +113,23 @@ impl<N: Nic> Worker<N> {
         };
         let port = interface.port;
         header.emit(&mut ether::Frame::new_unchecked(buf.bytes_mut()));
-        self.queue(buf, port);
+        self.queue(buf, priority, port);
     }
 
     /// Queues a whole frame at a port.
-    pub(crate) fn queue(&mut self, buf: N::Buf, port: Option<u16>) {
+    pub(crate) fn queue(&mut self, buf: N::Buf, priority: u8, port: Option<u16>) {
         let Some(port) = port.and_then(|p| self.ports.get_mut(usize::from(p))) else {
             return self.discard(buf, Reason::InterfaceDown);
         };
         let Some(tx) = port.tx.as_mut() else {
             return self.discard(buf, Reason::InterfaceDown);
         };
-        match port.queue.enqueue(buf, tx) {
-            Ok(sent) => {
-                self.counters.transmitted.add(sent as u64);
-                self.counters.passed.add(1);
-            }
-            Err(buf) => self.discard(buf, Reason::TxFull),
+        let (sent, refused) = port.queue.enqueue(buf, priority, tx);
+        self.counters.transmitted.add(sent as u64);
+        match refused {
+            None => self.counters.passed.add(1),
+            // This one, or one that was counted as passed before and in whose place this one is now.
+            Some(refused) => self.discard(refused, Reason::TxFull),
         }
     }
 

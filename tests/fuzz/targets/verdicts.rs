@@ -67,6 +67,7 @@ fn plain(random: &mut Random) -> Facts {
         icmp_type: random.pick(&[0, 3, 8, 128]),
         icmp_code: random.below(3) as u8,
         tos: random.pick(&[0, 0x10, 0xb8]),
+        priority: 3,
         fragment: random.pick(&[Fragment::No, Fragment::No, Fragment::No, Fragment::Yes]),
         tag: TagId(random.below(3) as u16),
         dice: 0,
@@ -104,6 +105,7 @@ fn imitate(random: &mut Random, ruleset: &Ruleset, rule: &Rule, facts: &mut Fact
         facts.tcp_flags = rule.flags.set | facts.tcp_flags & !rule.flags.mask;
     }
     facts.tos = rule.tos.unwrap_or(facts.tos);
+    facts.priority = rule.prio.unwrap_or(facts.priority);
     if let Some(tagged) = rule.tagged {
         facts.tag = tagged.tag;
     }

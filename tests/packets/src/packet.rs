@@ -37,6 +37,8 @@ pub struct Packet {
     /// IPv6 extension headers: number and bytes, of which the first is filled in.
     extensions: Vec<(u8, Vec<u8>)>,
     above: Above,
+    /// TCP options in place of those of the representation.
+    raw_options: Vec<u8>,
 }
 
 /// `address:port`, with or without brackets around an IPv6 address; no port is port 0.
@@ -64,6 +66,7 @@ fn packet(src: IpAddr, dst: IpAddr, above: Above) -> Packet {
         options: Vec::new(),
         extensions: Vec::new(),
         above,
+        raw_options: Vec::new(),
     }
 }
 
@@ -309,6 +312,12 @@ impl Packet {
         self
     }
 
+    /// Has exactly these TCP options, a multiple of four bytes.
+    pub fn tcp_options(mut self, options: &[u8]) -> Packet {
+        self.raw_options = options.to_vec();
+        self
+    }
+
     /// Replaces the data by `len` bytes.
     pub fn data(mut self, len: usize) -> Packet {
         let pattern = (0..len).map(|n| n as u8).collect();
@@ -380,6 +389,12 @@ impl Packet {
             Above::Tcp(repr, data) => {
                 let mut out = vec![0; repr.buffer_len()];
                 repr.emit(&mut tcp_wire::Packet::new_unchecked(&mut out[..]));
+                if !self.raw_options.is_empty() {
+                    out.truncate(tcp_wire::HEADER_LEN);
+                    out.extend(&self.raw_options);
+                    let len = out.len();
+                    tcp_wire::Packet::new_unchecked(&mut out[..]).set_header_len(len);
+                }
                 out.extend(data);
                 tcp_wire::Packet::new_unchecked(&mut out[..]).fill_checksum(self.src, self.dst);
                 out

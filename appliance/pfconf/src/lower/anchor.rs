@@ -222,8 +222,9 @@ impl<'r> Flat<'_, 'r> {
         };
         for (n, rule) in body.rules.iter().enumerate() {
             // An anchor calls only what is of its own kind; inside of filter anchors that is filter rules. Translations
-            // stand in front of all this.
-            if is_translation(rule) || (depth > 0 && !is_filter(rule)) {
+            // stand in front of all this, and rules of the old scrub ruleset have a list of their own.
+            let elsewhere = is_translation(rule) || matches!(rule.kind, RuleKind::Scrub { .. });
+            if elsewhere || (depth > 0 && !is_filter(rule)) {
                 continue;
             }
             let Some(at) = self.place(body.first + n, rule, caller) else {

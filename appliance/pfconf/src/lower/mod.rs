@@ -6,6 +6,7 @@ mod anchor;
 mod limits;
 mod pool;
 mod route;
+mod scrub;
 mod translation;
 
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,8 @@ pub(crate) struct Lowering<'a> {
     anchor: String,
     tables: Vec<ruleset::Table>,
     tags: Vec<String>,
+    /// Rules of the old scrub ruleset so far.
+    scrub: Vec<ruleset::ScrubRule>,
     tag_ids: HashMap<String, TagId>,
     /// Places of what has been refused.
     refused: HashSet<(u32, u32, &'static str)>,
@@ -71,6 +74,7 @@ impl<'a> Lowering<'a> {
             anchor: String::new(),
             tables: Vec::new(),
             tags: Vec::new(),
+            scrub: Vec::new(),
             tag_ids: HashMap::new(),
             refused: HashSet::new(),
         };
@@ -165,6 +169,7 @@ impl<'a> Lowering<'a> {
             by_slot: Vec::new(),
             reassemble: settings.reassemble,
             reassemble_no_df: settings.reassemble_no_df,
+            scrub: std::mem::take(&mut self.scrub),
         };
         (ruleset, numbers)
     }
@@ -224,6 +229,7 @@ impl<'a> Lowering<'a> {
         let ids: Vec<ruleset::IdRange> = rule.user.into_iter().chain(rule.group).collect();
         lowered.owner = ruleset::Owner::of(&ids);
         lowered.tos = rule.tos;
+        lowered.prio = rule.prio;
         lowered.fragment = if rule.fragment {
             Fragment::Yes
         } else {
@@ -257,6 +263,11 @@ impl<'a> Lowering<'a> {
         if let RuleKind::Translation { kind, .. } = rule.kind {
             self.old_translation(rule, kind, &mut lowered);
         }
+        // Those of an anchor are run by `scrub-anchor` alone.
+        if let (RuleKind::Scrub { no, fragment }, true) = (&rule.kind, self.anchor.is_empty()) {
+            let (no, fragment) = (*no, *fragment);
+            self.scrub.push(scrub::rule(lowered.clone(), no, fragment));
+        }
         lowered
     }
 
@@ -265,17 +276,14 @@ impl<'a> Lowering<'a> {
         let kind = match &rule.kind {
             RuleKind::Filter(_) => None,
             RuleKind::Anchor { kind, .. } if *kind != AnchorKind::Scrub => None,
-            RuleKind::Anchor { .. } => Some("scrub in the old syntax"),
+            RuleKind::Anchor { .. } => Some("scrub-anchor"),
             RuleKind::Translation { .. } => None,
-            RuleKind::Scrub { .. } => Some("scrub in the old syntax"),
+            RuleKind::Scrub { .. } => None,
             RuleKind::Ether(_) => Some("ether"),
         };
         let found = [
             kind,
             rule.os.is_some().then_some("os"),
-            rule.prio.is_some().then_some("prio"),
-            rule.set_prio.is_some().then_some("set prio"),
-            rule.set_tos.is_some().then_some("set tos"),
             rule.delay.is_some().then_some("set delay"),
             rule.queue.is_some().then_some("queue"),
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
@@ -288,7 +296,7 @@ impl<'a> Lowering<'a> {
             pools(rule)
                 .any(|p| p.map_e.is_some())
                 .then_some("map-e-portset"),
-            (rule.scrub != crate::ast::ScrubOpts::default()).then_some("scrub"),
+            rule.scrub.reassemble_tcp.then_some("reassemble tcp"),
             matches!(rule.on, Some((IfItemKind::Rdomain(_), _))).then_some("rdomain"),
             matches!(rule.src.addr, Addr::RouteLabel(_)).then_some("route label"),
             matches!(rule.dst.addr, Addr::RouteLabel(_)).then_some("route label"),

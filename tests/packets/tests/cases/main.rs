@@ -19,6 +19,7 @@ mod overload;
 mod pflog;
 mod reload;
 mod route_by_rule;
+mod scrub;
 mod state;
 mod synproxy;
 mod tcp;
