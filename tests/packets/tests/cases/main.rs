@@ -2,6 +2,7 @@
 //! the order of packets does not depend on it. Addresses: see [`packets::Topology::usual`].
 
 mod anchors;
+mod behaviour_fragment;
 mod filter;
 mod forward;
 mod fragment;
