@@ -3,6 +3,7 @@
 
 mod anchors;
 mod behaviour_fragment;
+mod behaviour_rules;
 mod filter;
 mod forward;
 mod fragment;
