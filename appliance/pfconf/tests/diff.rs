@@ -295,3 +295,25 @@ fn a_ruleset_that_is_wrong_is_not_compared() {
         Err(Unreadable::First(_))
     ));
 }
+
+#[test]
+fn a_ruleset_and_its_print_mean_the_same() {
+    for text in [
+        "pass out on em0 route-to { 192.0.2.9 192.0.2.8 }\n",
+        "wan = em0\ntable <t> { 10.0.0.1 !10.0.0.0/8 }\nset limit states 5\nset skip on em1\npass in on $wan from { <t> 10.1.0.0/16 } to any\n",
+        "anchor x on em0 {\n pass in proto { tcp udp } to port { 53 80:90 } label \"$if $proto\"\n anchor {\n block\n }\n}\n",
+        "nat on em0 inet from 10.0.0.0/8 to any -> { 192.0.2.1 192.0.2.3 } round-robin\nrdr pass on em0 proto tcp to port 80 -> 10.0.0.5\n",
+        "queue root on em0 bandwidth 10M\nqueue std parent root bandwidth 5M default\nmatch out on em0 set queue std\n",
+    ] {
+        let env = environment();
+        let printed =
+            pfconf::pfctl::pfctl_nv("t", text.as_bytes(), &NoFiles, &env, &Default::default());
+        assert_eq!(printed.status, 0, "{}", printed.stderr);
+        let found = compared(text, &printed.stdout).unwrap();
+        assert!(
+            found.is_empty(),
+            "{text}---\n{}\n{found:#?}",
+            printed.stdout
+        );
+    }
+}

@@ -128,6 +128,8 @@ fn rules_that_decide_something_are_not_called_shadowed() {
         "pass in quick from 10.0.0.0/8\npass in from 10.0.0.0/7",
         "pass in quick proto tcp\nblock in proto tcp",
         "pass in quick from <t>\ntable <t> persist\npass in from 10.0.0.1",
+        // A match that ends the walk leaves the decision with the rule before it.
+        "block in proto udp\nmatch in quick tag x\npass in no state",
         // Only sometimes.
         "block in quick probability 10%\npass in",
         "pass in quick tagged x\npass in tag x",

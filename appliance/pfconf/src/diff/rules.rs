@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::align::align;
 use super::{Change, Read, RuleChange, Stated};
-use crate::policy::{Rule, RuleKind};
+use crate::policy::{Addr, Host, Rule, RuleKind, Table};
 use crate::print::{Style, print_rule};
 use crate::relate::{canonical, commute};
 
@@ -40,12 +40,42 @@ struct Listed<'r> {
 
 fn listed<'r>(read: &Read<'_>, rules: &'r [Rule]) -> Listed<'r> {
     let style = Style::plain(&read.known);
-    let canonical: Vec<Rule> = rules.iter().map(canonical).collect();
+    let tables = &read.front.built.tables;
+    let canonical: Vec<Rule> = rules
+        .iter()
+        .map(|rule| canonical(&with_made_up_tables(rule, tables)))
+        .collect();
     Listed {
         rules,
         texts: canonical.iter().map(|r| print_rule(r, &style)).collect(),
         canonical,
     }
+}
+
+/// In what pfctl has printed, a pool of several addresses is a table with a made-up name: the addresses count, not the name.
+fn with_made_up_tables(rule: &Rule, tables: &[Table]) -> Rule {
+    let mut rule = rule.clone();
+    let route = rule.route.as_mut().map(|(_, pool)| pool);
+    for pool in [rule.nat.as_mut(), rule.rdr.as_mut(), route]
+        .into_iter()
+        .flatten()
+    {
+        let named = match pool.hosts.as_slice() {
+            [
+                Host {
+                    addr: Addr::Table(name),
+                    ..
+                },
+            ] if name.starts_with(super::AUTOMATIC) => Some(name.clone()),
+            _ => None,
+        };
+        let table = named.and_then(|name| tables.iter().find(|t| t.name == name));
+        if let Some(table) = table {
+            pool.hosts.clone_from(&table.entries);
+            pool.table = Some(table.name.clone());
+        }
+    }
+    rule
 }
 
 /// What became of a rule that both rulesets have, or nearly have.

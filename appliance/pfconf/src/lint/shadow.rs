@@ -3,7 +3,7 @@
 use super::Lint;
 use crate::ast::ActionKind;
 use crate::policy::{Addr, Rule, RuleKind};
-use crate::relate::{covers, is_fickle};
+use crate::relate::{covers, disjoint, is_fickle};
 
 /// Rulesets longer than this are not searched: the search looks at every pair.
 const RULES_MAX: usize = 3000;
@@ -90,6 +90,9 @@ fn hidden<'r>(lint: &Lint<'_, '_>, rules: &'r [Rule], n: usize) -> Option<Hidden
         if hides(other) && (!rewritten || open(other)) {
             return Some(Hidden::After(other));
         }
+        if ends_undecided(other) && !disjoint(other, rule, lint.known) {
+            return None;
+        }
         rewritten |= rewrites(other);
     }
     None
@@ -98,6 +101,12 @@ fn hidden<'r>(lint: &Lint<'_, '_>, rules: &'r [Rule], n: usize) -> Option<Hidden
 /// True if the rule passes or blocks whatever it matches.
 fn decides(rule: &Rule) -> bool {
     matches!(rule.action(), Some(ActionKind::Pass | ActionKind::Block)) && !is_fickle(rule)
+}
+
+/// A `match quick` ends the walk and leaves the decision with an earlier rule.
+fn ends_undecided(rule: &Rule) -> bool {
+    let inside = rule.body.as_deref().unwrap_or_default();
+    (rule.quick && rule.action() == Some(ActionKind::Match)) || inside.iter().any(ends_undecided)
 }
 
 /// True if packets may look different behind the rule.
