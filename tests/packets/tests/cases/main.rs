@@ -4,6 +4,7 @@
 mod anchors;
 mod behaviour_fragment;
 mod behaviour_rules;
+mod behaviour_ways;
 mod filter;
 mod forward;
 mod fragment;
