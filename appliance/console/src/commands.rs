@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::address;
 use crate::dialog::{Action, Dialog, Next, Setup, Token, trust};
+use crate::explain;
+use crate::follow::Follow;
 use crate::json;
 use crate::net::{self, without_json};
 use crate::pfctl;
@@ -27,6 +29,8 @@ pub(crate) enum Output {
     Ask(Next),
     /// Echo requests are under way.
     Ping(IpAddr),
+    /// Something is followed until it ends or somebody ends it.
+    Follow(Follow),
     /// Ask the terminal for its size.
     AskSize,
     /// The size is known: rows and columns.
@@ -125,6 +129,52 @@ pub(crate) static COMMANDS: &[Command] = &[
         details: "Without -c until ^C.",
         run: ping,
         complete: |_, _| list(&[("-c", "how many")]),
+    },
+    Command {
+        name: "why",
+        usage: "why [in on IF | out] PROTO SRC > DST [flags F] [--json]",
+        summary: "what would happen to a packet, and which line decides",
+        details: "why in on em0 tcp 198.51.100.7:51000 > 203.0.113.5:445 flags S\n\
+                  After the addresses: flags, icmp-type, code, tos, ttl, size, tagged. IPv6 with a port: [2001:db8::1]:80.\n\
+                  The packet goes through the code that live packets go through, with copies of the states; nothing is sent.",
+        run: |words, api| explain::why(words, api).map(Output::Text),
+        complete: |before, api| match before.last().map(String::as_str) {
+            None => list(&[
+                ("in", "a packet that comes in"),
+                ("out", "a packet of this box"),
+            ]),
+            Some("in") => list(&[("on", "where it comes in")]),
+            Some("on") => interface_names(api),
+            _ => list(&[
+                ("tcp", ""),
+                ("udp", ""),
+                ("icmp", ""),
+                ("icmp6", ""),
+                ("flags", "TCP flags, such as S"),
+                JSON,
+            ]),
+        },
+    },
+    Command {
+        name: "trace",
+        usage: "trace [-c COUNT] [-t SECONDS] [on IF] [PROTO] [host ADDR] [port PORT] [--json]",
+        summary: "follow live packets step by step",
+        details: "Ten packets, or as many as -c says, for a minute, or as long as -t says; ^C ends it.\n\
+                  on, inet, inet6, tcp, udp, icmp, icmp6, host, src, dst, port, sport, dport choose packets.",
+        run: explain::trace,
+        complete: |before, api| match before.last().map(String::as_str) {
+            Some("on") => interface_names(api),
+            _ => list(&[
+                ("-c", "so many packets"),
+                ("-t", "so many seconds"),
+                ("on", "an interface"),
+                ("tcp", ""),
+                ("udp", ""),
+                ("host", "an address or network"),
+                ("port", "a port"),
+                JSON,
+            ]),
+        },
     },
     Command {
         name: "show",

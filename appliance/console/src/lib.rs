@@ -14,7 +14,9 @@ mod anchors;
 mod commands;
 mod dialog;
 mod editor;
+mod explain;
 mod filter;
+mod follow;
 mod json;
 mod keys;
 mod net;
@@ -32,6 +34,7 @@ use commands::Output;
 use dialog::{Dialog, Next, Setup};
 use editor::{Edit, Editor};
 use filter::Filter;
+use follow::Follow;
 use keys::{Decoder, Key};
 use painter::Painter;
 use ping::Ping;
@@ -72,6 +75,8 @@ enum Mode {
     Pager(VecDeque<String>),
     /// A ping runs.
     Ping(Ping, Filter),
+    /// Something goes on printing.
+    Follow(Follow, Filter),
     /// The terminal was asked for its size.
     Size(Duration),
 }
@@ -127,6 +132,7 @@ impl Console {
     pub fn poll(&mut self, now: Duration, api: &mut dyn Api) {
         match &mut self.mode {
             Mode::Ping(..) => self.poll_ping(api),
+            Mode::Follow(..) => self.poll_follow(api),
             Mode::Size(until) if now >= *until => {
                 let (rows, columns) = (self.rows, self.columns);
                 self.finish(&format!(
@@ -140,7 +146,7 @@ impl Console {
     /// When [`Console::poll`] should be called next; never, if nothing runs.
     pub fn poll_at(&self, now: Duration) -> Option<Duration> {
         match self.mode {
-            Mode::Ping(..) => Some(now + PING_STEP),
+            Mode::Ping(..) | Mode::Follow(..) => Some(now + PING_STEP),
             Mode::Size(until) => Some(until),
             Mode::Command | Mode::Dialog(_) | Mode::Pager(_) => None,
         }
@@ -175,7 +181,13 @@ impl Console {
                 self.end_ping();
             }
             Mode::Size(_) => self.size_key(key),
-            Mode::Ping(..) => {}
+            Mode::Follow(follow, _) if matches!(key, Key::Ctrl(b'c') | Key::Char(b'q')) => {
+                follow.stop(api);
+                self.painter.clear(&mut self.out);
+                self.line("^C");
+                self.end_follow();
+            }
+            Mode::Ping(..) | Mode::Follow(..) => {}
         }
     }
 
@@ -311,6 +323,10 @@ impl Console {
                 self.line(&ping.title());
                 self.mode = Mode::Ping(ping, filter);
             }
+            Output::Follow(follow) => {
+                self.mode = Mode::Follow(follow, filter);
+                self.poll_follow(api);
+            }
             Output::AskSize => {
                 // Save the cursor, go as far as possible, ask where that is, come back (VT100 user guide, chapter 3).
                 self.out
@@ -352,6 +368,29 @@ impl Console {
         for line in lines {
             self.line(&line);
         }
+    }
+
+    fn poll_follow(&mut self, api: &mut dyn Api) {
+        let Mode::Follow(follow, filter) = &mut self.mode else {
+            return;
+        };
+        let Some(text) = follow.poll(api) else {
+            return self.end_follow();
+        };
+        let lines = text.lines().filter(|l| filter.passes(l)).map(clean);
+        let lines: Vec<String> = lines.collect();
+        for line in lines {
+            self.line(&line);
+        }
+    }
+
+    fn end_follow(&mut self) {
+        if let Mode::Follow(_, filter) = std::mem::replace(&mut self.mode, Mode::Command)
+            && let Some(count) = filter.finish()
+        {
+            self.line(&count);
+        }
+        self.repaint();
     }
 
     fn end_ping(&mut self) {
@@ -513,7 +552,7 @@ impl Console {
     fn bottom_line(&self) -> (Vec<u8>, usize) {
         let prompt = match &self.mode {
             Mode::Pager(_) => return (MORE.to_vec(), MORE.len()),
-            Mode::Ping(..) | Mode::Size(_) => return (Vec::new(), 0),
+            Mode::Ping(..) | Mode::Follow(..) | Mode::Size(_) => return (Vec::new(), 0),
             Mode::Dialog(d) => d.prompt(),
             Mode::Command => self
                 .editor

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+pub use explain::Explanation;
 use pfconf::diag::Diagnostic;
 use serde::{Serialize, Serializer};
 
@@ -357,6 +358,20 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// A packet that somebody wants to know about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// In words; see `explain::words`.
+    Words(String),
+    /// A captured Ethernet frame, as if it came in on this interface.
+    Frame {
+        /// The interface.
+        interface: String,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+}
+
 /// What a person or a program may ask of the running box.
 pub trait Api {
     /// Health and identity.
@@ -373,6 +388,14 @@ pub trait Api {
     fn anchors(&mut self) -> Vec<AnchorView>;
     /// `pfctl -ss`: at most `limit` states. Asks the workers; may take milliseconds.
     fn states(&mut self, limit: usize) -> Vec<StateView>;
+    /// `why`: what would happen to a packet, by the code that would do it. Changes nothing.
+    fn why(&mut self, question: &Question) -> Result<Explanation, String>;
+    /// `trace`: begins to watch live packets. `filter` is as in `explain::filter`; so many packets, so many seconds.
+    fn trace_start(&mut self, filter: &str, count: u32, seconds: u32) -> Result<(), String>;
+    /// What was seen since the last call; none when the trace is over.
+    fn trace_poll(&mut self) -> Option<Vec<Explanation>>;
+    /// Ends it.
+    fn trace_stop(&mut self);
     /// `pfctl -si`.
     fn pf_info(&mut self) -> PfInfo;
     /// `pfctl -sT`, `-t name -T show`.

@@ -27,6 +27,7 @@ use crate::settings::{self, Management, Settings};
 use crate::slots::RuleSlots;
 use crate::store::Store;
 use crate::token::{Memo, TokenHash, hex};
+use crate::trace::Trace;
 use crate::transaction::{Candidate, Context, check};
 
 /// What the control core is made from.
@@ -96,6 +97,8 @@ pub(crate) struct Running {
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) rules: Vec<RuleText>,
+    /// For each rule of the ruleset its place in `rules`.
+    pub(crate) numbers: Vec<u32>,
     /// Where each of `rules` counts.
     pub(crate) slots: Vec<RuleSlot>,
     pub(crate) hostname: String,
@@ -131,6 +134,7 @@ pub struct Control {
     random_key: [u32; 4],
     pub(crate) running: Option<Running>,
     pub(crate) shown: Shown,
+    pub(crate) trace: Option<Trace>,
     pub(crate) started_ms: u64,
     pub(crate) uploads_refused: u64,
     pub(crate) uploads_accepted: u64,
@@ -172,6 +176,7 @@ impl Control {
             clock: setup.clock,
             running: None,
             shown: Shown::default(),
+            trace: None,
             uploads_refused: 0,
             uploads_accepted: 0,
             epitaph: setup.epitaph,
@@ -384,6 +389,7 @@ impl Control {
         self.fleet.publish(candidate.config);
         self.shown = Shown {
             rules: candidate.rules,
+            numbers: candidate.numbers,
             slots: candidate.plan.slots,
             hostname: candidate.hostname,
             api_port: candidate.api_port,

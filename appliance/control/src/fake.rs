@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof,
-    Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+    AnchorView, Api, Applied, Count, Explanation, InterfaceView, NeighborView, PfInfo, PingReply,
+    Proof, Question, Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView,
+    WorkerStatus,
 };
 
 /// The fake. Begins as a box with two interfaces, two rules and two states.
@@ -21,6 +22,8 @@ pub struct Fake {
     pub accepts_signatures: bool,
     /// Answer to `rules`.
     pub rules: Vec<RuleView>,
+    /// Packets that a trace will still see.
+    pub traces: u32,
     /// Answer to `states`, before its limit.
     pub states: Vec<StateView>,
     /// Answer to `pf_info`.
@@ -164,6 +167,7 @@ fn interface(
 impl Default for Fake {
     fn default() -> Self {
         Fake {
+            traces: 0,
             status: Status {
                 version: "0.1.0".into(),
                 hostname: "fw1".into(),
@@ -379,6 +383,37 @@ impl Api for Fake {
 
     fn states(&mut self, limit: usize) -> Vec<StateView> {
         self.states.iter().take(limit).cloned().collect()
+    }
+
+    fn why(&mut self, question: &Question) -> Result<Explanation, String> {
+        let Question::Words(text) = question else {
+            return Err("the fake reads words only".into());
+        };
+        let described = explain::words::parse(text)?;
+        Ok(Explanation {
+            packet: format!("{} > {}", described.src.0, described.dst.0),
+            steps: Vec::new(),
+            decisions: Vec::new(),
+            verdict: "pass",
+            reason: None,
+            answer: None,
+            out: None,
+        })
+    }
+
+    fn trace_start(&mut self, _filter: &str, count: u32, _seconds: u32) -> Result<(), String> {
+        self.traces = count;
+        Ok(())
+    }
+
+    fn trace_poll(&mut self) -> Option<Vec<Explanation>> {
+        self.traces = self.traces.checked_sub(1)?;
+        let question = Question::Words("out udp 10.0.0.1:1 > 10.0.0.2:53".into());
+        Some(self.why(&question).into_iter().collect())
+    }
+
+    fn trace_stop(&mut self) {
+        self.traces = 0;
     }
 
     fn pf_info(&mut self) -> PfInfo {

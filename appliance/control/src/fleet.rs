@@ -187,6 +187,23 @@ impl Fleet {
         found
     }
 
+    /// Sends every worker a letter that has no answer. Who has too many letters already does not get it.
+    pub fn tell_all(&mut self, mail: &Mail) {
+        for worker in &mut self.workers {
+            // The next one will get there.
+            let _sent = worker.mail.push(*mail);
+        }
+    }
+
+    /// Takes the steps that workers have told: each with the number of its worker.
+    pub fn drain_steps(&mut self, mut take: impl FnMut(usize, StepRecord)) {
+        for (n, worker) in self.workers.iter_mut().enumerate() {
+            while let Some(step) = worker.steps.pop() {
+                take(n, step);
+            }
+        }
+    }
+
     fn asked<'a>(&'a mut self, n: usize, deadline: u64, clock: &'a dyn Clock) -> Asked<'a> {
         Asked {
             worker: &mut self.workers[n],

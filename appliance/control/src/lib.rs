@@ -16,6 +16,7 @@ pub mod log_ring;
 pub mod machine;
 mod metrics;
 mod numbers;
+pub mod offline;
 mod policy;
 pub mod settings;
 pub mod slots;
@@ -23,8 +24,10 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod trace;
 mod transaction;
 mod views;
+mod why;
 
 pub use control::{Control, Event, Setup, Wish};
 pub use fleet::WorkerLink;

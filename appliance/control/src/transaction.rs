@@ -62,6 +62,8 @@ pub(crate) struct Candidate {
     pub(crate) config: Arc<Config>,
     /// For `show`: texts of the rules of all anchors.
     pub(crate) rules: Vec<RuleText>,
+    /// For each rule of the ruleset its place in `rules`.
+    pub(crate) numbers: Vec<u32>,
     /// Name of the box.
     pub(crate) hostname: String,
     /// Port of the API.
@@ -268,6 +270,7 @@ fn assemble(
     Candidate {
         config: Arc::new(config),
         rules: texts,
+        numbers,
         hostname: conf.hostname,
         api_port,
         idle: (conf.fugu.idle_after_ms, conf.fugu.idle_backoff_us),

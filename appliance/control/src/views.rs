@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use explain::Explanation;
 use filter::Reason;
 use net::neighbor;
 use net::{Interface, Route, RouteKind};
@@ -12,7 +13,8 @@ use state::{Key, State, StateFlags};
 
 use crate::api::{
     AnchorView, Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof,
-    Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView, WorkerStatus,
+    Question, Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView,
+    WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
@@ -328,6 +330,22 @@ impl Api for Control {
             cx.view(*worker, st, life)
         };
         found.iter().map(view).collect()
+    }
+
+    fn why(&mut self, question: &Question) -> Result<Explanation, String> {
+        self.explain(question)
+    }
+
+    fn trace_start(&mut self, filter: &str, count: u32, seconds: u32) -> Result<(), String> {
+        self.begin_trace(filter, count, seconds)
+    }
+
+    fn trace_poll(&mut self) -> Option<Vec<Explanation>> {
+        self.traced()
+    }
+
+    fn trace_stop(&mut self) {
+        self.end_trace();
     }
 
     fn pf_info(&mut self) -> PfInfo {

@@ -13,6 +13,7 @@ usage: fuguctl COMMAND ...
                                       -v prints the rules as pfctl -nvf does
   diff [--json] A B                   compare trees, bundles, pf.confs by meaning
   pfctl [--etc DIR] -nvf FILE ...     pfctl where no kernel is needed
+  why [--etc DIR] [--json] PACKET     what happens to a packet, by which line
   bundle build DIR -o FILE            pack an etc tree
   bundle sign -s SECKEY FILE [-o TO]  sign as signify -S -z does
   bundle verify -p PUBKEY FILE        check the signature; -p may be repeated
@@ -31,8 +32,8 @@ exit status: 0 done (or no change), 1 refused by the checks (or different), 2 wr
 usage or a file or connection that does not work, 3 not authorized
 ";
 
-const COMMANDS: [&str; 7] = [
-    "check", "diff", "pfctl", "bundle", "keygen", "push", "status",
+const COMMANDS: [&str; 8] = [
+    "check", "diff", "pfctl", "why", "bundle", "keygen", "push", "status",
 ];
 const BUNDLE_COMMANDS: [&str; 4] = ["build", "sign", "verify", "show"];
 
@@ -58,6 +59,12 @@ const DIFF: Form = Form {
     switches: &["--json"],
     options: &[],
     places: &["A", "B"],
+};
+const WHY: Form = Form {
+    command: "why",
+    switches: &["--json"],
+    options: &["--etc", "--pcap", "--on"],
+    places: &["PACKET"],
 };
 const BUILD: Form = Form {
     command: "bundle build",
@@ -104,8 +111,8 @@ const STATUS: Form = Form {
 
 /// All but `pfctl`, which has rules of its own.
 #[cfg(test)]
-pub(crate) const FORMS: [&Form; 9] = [
-    &CHECK, &DIFF, &BUILD, &SIGN, &VERIFY, &SHOW, &KEYGEN, &PUSH, &STATUS,
+pub(crate) const FORMS: [&Form; 10] = [
+    &CHECK, &DIFF, &WHY, &BUILD, &SIGN, &VERIFY, &SHOW, &KEYGEN, &PUSH, &STATUS,
 ];
 
 /// How `check` shows what it found.
@@ -129,6 +136,14 @@ pub(crate) enum Command {
     Diff {
         first: PathBuf,
         second: PathBuf,
+        json: bool,
+    },
+    Why {
+        tree: PathBuf,
+        /// The packet in words, or its number in the capture.
+        packet: String,
+        capture: Option<PathBuf>,
+        on: Option<String>,
         json: bool,
     },
     /// With the words after it, which follow rules of their own.
@@ -200,6 +215,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Command, String> {
                 json: words.switch("--json"),
             })
         }
+        "why" => why(rest),
         "bundle" => bundle(rest),
         "keygen" => keygen(rest),
         "push" => {
@@ -269,6 +285,24 @@ fn bundle(arguments: &[OsString]) -> Result<Command, String> {
         }
         _ => Err(unknown("command of bundle", first, &BUNDLE_COMMANDS)),
     }
+}
+
+fn why(arguments: &[OsString]) -> Result<Command, String> {
+    let mut words = Words::read(&WHY, arguments)?;
+    let capture = words.value("--pcap").map(PathBuf::from);
+    let on = words.value("--on");
+    let on = on.map(|name| name.to_string_lossy().into_owned());
+    if capture.is_some() != on.is_some() {
+        return Err("why: --pcap FILE and --on INTERFACE go together".into());
+    }
+    let tree = words.value("--etc");
+    Ok(Command::Why {
+        tree: tree.map_or_else(|| PathBuf::from("."), PathBuf::from),
+        capture,
+        on,
+        json: words.switch("--json"),
+        packet: words.text()?,
+    })
 }
 
 fn keygen(arguments: &[OsString]) -> Result<Command, String> {
@@ -365,7 +399,7 @@ impl Words {
     fn text(&mut self) -> Result<String, String> {
         let word = self.positionals.next().unwrap_or_default();
         word.into_string()
-            .map_err(|_| format!("{}: the URL is not UTF-8", self.command))
+            .map_err(|_| format!("{}: that is not UTF-8", self.command))
     }
 
     fn switch(&self, name: &str) -> bool {

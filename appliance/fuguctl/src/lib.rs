@@ -20,6 +20,7 @@ mod pfctl_etc;
 mod policy;
 mod print;
 mod remote;
+mod why;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -126,6 +127,16 @@ fn execute(
             json,
         } => diff::command(&first, &second, json, output),
         Command::Pfctl(words) => pfctl::command(&words, output),
+        Command::Why {
+            tree,
+            packet,
+            capture,
+            on,
+            json,
+        } => {
+            let capture = capture.as_deref().zip(on.as_deref());
+            why::command(&tree, &packet, capture, json, output)
+        }
         Command::Build { tree, file } => bundles::build(&tree, &file, output),
         Command::Sign { key, file, to } => bundles::sign(&key, &file, &to, environment.now, output),
         Command::Verify { keys, file } => bundles::verify(&keys, &file, output),

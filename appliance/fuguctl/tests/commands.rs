@@ -98,6 +98,51 @@ fn a_good_tree_passes_as_a_directory_and_as_a_bundle() {
 }
 
 #[test]
+fn why_names_the_line_that_decides() {
+    let scratch = Scratch::new("why");
+    let tree = scratch.path("etc");
+    let ask = |packet| fuguctl(&["why", "--etc", &tree, packet]);
+    let ran = ask("in on em0 tcp 192.0.2.9:1000 > 192.0.2.1:80");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(
+        ran.out,
+        "192.0.2.9:1000 > 192.0.2.1:80 tcp flags S, 40 bytes\n  \
+         arrives  on em0\n\
+         screen   in on em0\n  \
+         state    none: the rules are asked\n  \
+         match    @0 block drop all  pf.conf:1\n  \
+         match    @2 pass in on em0 proto tcp from any to any port = 80 flags S/SA  pf.conf:3\n  \
+         decides  @2 pass in on em0 proto tcp from any to any port = 80 flags S/SA  pf.conf:3\n  \
+         state    made: the packets that follow pass by it\n  \
+         ends     it is for the box itself\n\
+         LOCAL by pf.conf:3: pass in on em0 proto tcp from any to any port = 80 flags S/SA\n"
+    );
+    let ran = ask("in on em0 udp 192.0.2.9:1000 > 192.0.2.1:53");
+    assert!(
+        ran.out.ends_with("BLOCK by pf.conf:1: block drop all\n"),
+        "{}",
+        ran.out
+    );
+    let ran = ask("in on em7 udp 192.0.2.9:1000 > 192.0.2.1:53");
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("there is no interface 'em7'"),
+        "{}",
+        ran.err
+    );
+    let ran = fuguctl(&[
+        "why",
+        "--json",
+        "--etc",
+        &tree,
+        "in on em0 icmp 192.0.2.9 > 192.0.2.1",
+    ]);
+    let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(value["verdict"], "block");
+    assert_eq!(value["decisions"][0]["origin"], "pf.conf:1");
+}
+
+#[test]
 fn a_bad_tree_is_refused_with_every_place() {
     let dir = Scratch::new("bad");
     dir.write("etc/hostname.em0", "inet 192.0.2.1\nmut 1500\n");

@@ -1,6 +1,6 @@
 //! What the control core says, as HTTP answers. The JSON is documented in `docs/api.md`; fields are only ever added.
 
-use control::api::{Api, Applied, Refused};
+use control::api::{Api, Applied, Question, Refused};
 use pfconf::diag::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Health => text(200, "ok\n"),
         Route::Ready => ready(api),
         // Metrics need counters of the server and are made there; a bundle is not read back yet.
-        Route::Metrics | Route::Bundle => Response::error(404, "not found"),
+        Route::Metrics | Route::Bundle | Route::Why => Response::error(404, "not found"),
     }
 }
 
@@ -95,6 +95,44 @@ pub(crate) fn refused(why: &Refused) -> Response {
             }),
         ),
     }
+}
+
+/// `POST /v1/why`: a packet in words, or `{"on": "em0", "frame": "hex"}`.
+pub(crate) fn why(body: &[u8], api: &mut dyn Api) -> Response {
+    let question = match question(body) {
+        Ok(question) => question,
+        Err(text) => return Response::error(400, &text),
+    };
+    match api.why(&question) {
+        Ok(told) => as_json(&told),
+        Err(text) => Response::error(400, &text),
+    }
+}
+
+fn question(body: &[u8]) -> Result<Question, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
+    if !text.trim_start().starts_with('{') {
+        return Ok(Question::Words(text.into()));
+    }
+    let value: Value = serde_json::from_str(text).map_err(|e| format!("no JSON: {e}"))?;
+    let field = |name: &str| value.get(name).and_then(Value::as_str).map(String::from);
+    match (field("packet"), field("on"), field("frame")) {
+        (Some(words), _, _) => Ok(Question::Words(words)),
+        (None, Some(interface), Some(frame)) => Ok(Question::Frame {
+            interface,
+            frame: bytes_of(&frame).ok_or("frame: not hexadecimal")?,
+        }),
+        _ => Err("either packet, or on and frame".into()),
+    }
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes();
+    let pairs = digits.chunks(2).map(|pair| {
+        let text = std::str::from_utf8(pair).ok().filter(|t| t.len() == 2)?;
+        u8::from_str_radix(text, 16).ok()
+    });
+    pairs.collect()
 }
 
 /// 401, with the scheme that would do.

@@ -12,13 +12,14 @@ pub(crate) enum Route {
     Routes,
     Neighbors,
     Tables,
+    Why,
     Metrics,
     Health,
     Ready,
 }
 
 /// Everything there is.
-pub(crate) const TABLE: [(&str, Route); 12] = [
+pub(crate) const TABLE: [(&str, Route); 13] = [
     ("/v1/bundle", Route::Bundle),
     ("/v1/status", Route::Status),
     ("/v1/info", Route::Info),
@@ -28,6 +29,7 @@ pub(crate) const TABLE: [(&str, Route); 12] = [
     ("/v1/routes", Route::Routes),
     ("/v1/neighbors", Route::Neighbors),
     ("/v1/tables", Route::Tables),
+    ("/v1/why", Route::Why),
     ("/metrics", Route::Metrics),
     ("/healthz", Route::Health),
     ("/readyz", Route::Ready),
@@ -43,6 +45,7 @@ impl Route {
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Route::Bundle => "PUT",
+            Route::Why => "POST",
             _ => "GET, HEAD",
         }
     }

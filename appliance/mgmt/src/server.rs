@@ -19,6 +19,8 @@ use crate::routes::{self, Route};
 
 /// Bodies received at once. Each may take [`Limits::body`] bytes of memory.
 pub(crate) const UPLOADS_MAX: usize = 2;
+/// Longest body of a question, in bytes: a frame in hexadecimal.
+const QUESTION_MAX: u64 = 64 << 10;
 /// An upload without a token must be done after this when somebody else waits.
 const UNPROVEN_UPLOAD_GRACE: Duration = Duration::from_secs(10);
 /// Rounds of receive and send for one connection in one poll.
@@ -199,7 +201,10 @@ impl Server {
     fn on_event(&mut self, session: &mut Session, event: Event, now: Duration, api: &mut dyn Api) {
         let answer = match event {
             Event::Head(head) => self.on_head(session, &head, now, api),
-            Event::Body(_, body) => Some(self.on_upload(session, &body, now, api)),
+            Event::Body(head, body) => Some(match routes::find(&head.path) {
+                Some(Route::Why) => answers::why(&body, api),
+                _ => self.on_upload(session, &body, now, api),
+            }),
         };
         if let Some(response) = answer {
             *self.counters.answers.entry(response.status).or_default() += 1;
@@ -234,6 +239,9 @@ impl Server {
             Ok(proof) => proof,
             Err(text) => return Some(answers::unauthorized(text)),
         };
+        if route == Route::Why {
+            return self.on_question_head(session, head, &proof, now, api);
+        }
         if route == Route::Bundle {
             return self.on_upload_head(session, head, proof, now, api);
         }
@@ -245,6 +253,28 @@ impl Server {
             Route::Metrics => answers::metrics(metrics::page(api, self.samples())),
             _ => answers::get(route, &head.query, api),
         })
+    }
+
+    /// A question has a short body and changes nothing.
+    fn on_question_head(
+        &mut self,
+        session: &mut Session,
+        head: &Head,
+        proof: &Proof,
+        now: Duration,
+        api: &mut dyn Api,
+    ) -> Option<Response> {
+        match head.body {
+            BodyLength::Known(n) if n <= QUESTION_MAX => {}
+            BodyLength::Known(_) => return Some(Response::error(413, "the question is too long")),
+            _ => return Some(Response::error(411, "a question needs a Content-Length")),
+        }
+        if !api.may_read(proof) {
+            return Some(self.wrong_proof(session.peer, proof, "ask", now));
+        }
+        session.proven = true;
+        session.http.accept_body(now);
+        None
     }
 
     fn on_upload_head(

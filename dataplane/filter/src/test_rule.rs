@@ -77,7 +77,8 @@ fn ask_rules(
         if let Some(reason) = asked.refused() {
             return Some(RuleTest::Drop(reason));
         }
-        note_match(core.notes, nr, rule, &found, &facts);
+        core.notes.step(Step::Matched(nr));
+        let logs_matches = found.log_matches;
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
         let at_once = matches!(
@@ -92,12 +93,13 @@ fn ask_rules(
                 return Some(RuleTest::Drop(reason));
             }
             ends.show(&mut facts);
+            core.notes.step(Step::Translated(Seen::of(&facts)));
         }
+        note_match(core.notes, nr, rule, logs_matches, &facts);
     }
     core.notes.step(Step::Decided(found.rule));
     count_matched(core, &found, pd, passage);
     let decided = found.settle(ruleset);
-    note_decision(core.notes, decided, &found, &facts);
     let Some(rule) = decided else {
         let old = ends
             .by_old_rule
@@ -113,12 +115,20 @@ fn ask_rules(
     }
     let bytes = u64::from(pd.ip_len);
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
-    match rule.action {
-        Action::Block(reply) => Some(RuleTest::Block(reply)),
-        _ => match translate::by_rule(core, pd, passage, rule, &mut ends) {
-            Ok(()) => pass(core, frame, pd, passage, rule, &found, &ends),
-            Err(reason) => Some(RuleTest::Drop(reason)),
-        },
+    if let Action::Block(reply) = rule.action {
+        note_decision(core.notes, rule, &found, &facts);
+        return Some(RuleTest::Block(reply));
+    }
+    match translate::by_rule(core, pd, passage, rule, &mut ends) {
+        Ok(()) => {
+            if rule.translates() {
+                ends.show(&mut facts);
+                core.notes.step(Step::Translated(Seen::of(&facts)));
+            }
+            note_decision(core.notes, rule, &found, &facts);
+            pass(core, frame, pd, passage, rule, &found, &ends)
+        }
+        Err(reason) => Some(RuleTest::Drop(reason)),
     }
 }
 
@@ -139,19 +149,18 @@ fn default_rule(
 }
 
 /// A rule matched. `match log` logs at once; after `log (matches)` every rule does.
-fn note_match(notes: &mut Notes, nr: RuleNr, rule: &Rule, found: &RuleMatch, facts: &Facts) {
-    notes.step(Step::Matched(nr));
+fn note_match(notes: &mut Notes, nr: RuleNr, rule: &Rule, logs_matches: bool, facts: &Facts) {
     let log = rule.actions.log;
     let own = rule.action == Action::Match && log.contains(Log::ON);
-    let traced = found.log_matches && !log.contains(Log::MATCHES);
+    let traced = logs_matches && !log.contains(Log::MATCHES);
     if own || traced {
         notes.log(logged(nr, rule, facts));
     }
 }
 
 /// The rule that decides logs in the end, when the packet is as it goes on.
-fn note_decision(notes: &mut Notes, rule: Option<&Rule>, found: &RuleMatch, facts: &Facts) {
-    if let (Some(nr), Some(rule)) = (found.rule, rule)
+fn note_decision(notes: &mut Notes, rule: &Rule, found: &RuleMatch, facts: &Facts) {
+    if let Some(nr) = found.rule
         && rule.actions.log.contains(Log::ON)
     {
         notes.log(logged(nr, rule, facts));

@@ -6,7 +6,8 @@ use core::net::IpAddr;
 use filter::{PacketDesc, Response, Step};
 use net::InterfaceId;
 use nic::Nic;
-use ruleset::{Af, Direction};
+use ruleset::{Af, Direction, TagId};
+use state::State;
 
 use crate::batch::{Hop, Origin};
 use crate::turn::Worker;
@@ -35,6 +36,8 @@ pub struct Watched {
     pub dst_port: Option<u16>,
     /// Source or destination port.
     pub port: Option<u16>,
+    /// Tag given to the packets; 0 leaves them theirs. For packets that are only tried out.
+    pub tag: TagId,
 }
 
 /// A step and the packet that it is of.
@@ -154,9 +157,25 @@ impl<N: Nic> Worker<N> {
             self.watched.left -= 1;
             self.watched_so_far = self.watched_so_far.wrapping_add(1).max(1);
             self.batch.items[n].watched = self.watched_so_far;
+            if self.watched.tag != TagId::default() {
+                self.batch.items[n].pd.tag = self.watched.tag;
+            }
             let about = About::of(&self.batch.items[n].pd);
             self.tell(n, Told::Begins { interface, about }, now_ms);
         }
+    }
+
+    /// Takes over a state of another worker, for a packet that is only tried out. False if there is no room for it, or
+    /// one with its ends is there.
+    pub fn take_over(&mut self, mut st: State) -> bool {
+        st.pair = state::StateIdx::NONE;
+        let timeout_s = filter::timeout_s(
+            &self.config.ruleset,
+            &self.counters.filter,
+            &self.shared,
+            &st,
+        );
+        self.states.insert(st, timeout_s).is_ok()
     }
 
     /// Tells a step of packet `n`, if that is watched.

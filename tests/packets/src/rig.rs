@@ -663,6 +663,11 @@ impl Rig {
         self.workers.iter().flat_map(of).collect()
     }
 
+    /// The configuration published last.
+    pub fn config(&self) -> Arc<Config> {
+        self.published.last().cloned().unwrap_or_default()
+    }
+
     /// What was logged since the last call, worker by worker.
     pub fn logged(&mut self) -> Vec<LogRecord> {
         let mut records = Vec::new();

@@ -27,6 +27,7 @@ mod state;
 mod synproxy;
 mod tcp;
 mod timeout;
+mod why;
 mod workers;
 
 use packets::{Rig, Topology, everywhere};

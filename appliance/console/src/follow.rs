@@ -1,0 +1,38 @@
+//! Commands that go on printing until they end or somebody types ^C.
+
+use control::api::{Api, Explanation};
+
+use crate::json;
+
+/// What is followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Follow {
+    /// Watched packets.
+    Trace {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+impl Follow {
+    /// What there is to print now; none when it is over.
+    pub(crate) fn poll(&mut self, api: &mut dyn Api) -> Option<String> {
+        match self {
+            Follow::Trace { json } => {
+                let told = api.trace_poll()?;
+                let text = |e: &Explanation| match *json {
+                    true => json::text(e),
+                    false => e.text() + "\n",
+                };
+                Some(told.iter().map(text).collect())
+            }
+        }
+    }
+
+    /// Somebody has typed ^C.
+    pub(crate) fn stop(&mut self, api: &mut dyn Api) {
+        match self {
+            Follow::Trace { .. } => api.trace_stop(),
+        }
+    }
+}
