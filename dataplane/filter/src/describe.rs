@@ -21,6 +21,8 @@ pub const PROTO_UDP: u8 = 17;
 /// ICMPv6.
 pub const PROTO_ICMP6: u8 = 58;
 
+/// All hosts on the link (RFC 1112 4).
+const ALL_HOSTS: core::net::Ipv4Addr = core::net::Ipv4Addr::new(224, 0, 0, 1);
 /// Largest window scale shift (RFC 7323 2.3); larger ones count as this.
 const WSCALE_MAX: u8 = 14;
 
@@ -173,6 +175,8 @@ pub fn reason_of(malformed: Malformed) -> Reason {
         M::Ip4Short | M::Ip6Short | M::Ip6ExtShort | M::Ip4ExtShort => Reason::Short,
         M::TcpShort | M::UdpShort | M::IcmpShort | M::Icmp6Short => Reason::Short,
         M::Ip4Option | M::Ip6Option | M::Ip6RoutingType0 | M::Ip6Jumbo => Reason::IpOption,
+        // As pf_walk_header() and pf_walk_header6() of OpenBSD count them.
+        M::Ip6ExtRepeated | M::Ip6ExtOrder | M::Ip6ExtChain | M::Ip4HeaderChain => Reason::IpOption,
         M::Ip4Fragment | M::Ip6Fragment => Reason::Fragment,
         M::Ip4Checksum | M::IcmpChecksum | M::Icmp6Checksum => Reason::ProtoCksum,
         M::TcpChecksum | M::UdpChecksum => Reason::ProtoCksum,
@@ -229,8 +233,8 @@ pub fn describe4(
         PROTO_ICMP => describe_icmp(pd, l4)?,
         // ICMPv6 cannot travel in IPv4.
         PROTO_ICMP6 => return Err(Reason::Normalize),
-        // RFC 1112 appendix I: never beyond the link. Otherwise a router alert would need no `allow-opts`.
-        PROTO_IGMP if pd.ttl != 1 || !packet.dst().is_multicast() => return Err(Reason::IpOption),
+        // RFC 1112 appendix I: never from beyond the link.
+        PROTO_IGMP if pd.ttl != 1 && packet.dst() == ALL_HOSTS => return Err(Reason::IpOption),
         _ => {
             pd.kind = Kind::Other;
             pd.set_key((0, 0));

@@ -330,7 +330,7 @@ fn short(walk: &mut ExtWalk) -> Result<Step, Malformed> {
 
 fn fragment(bytes: &[u8], walk: &mut ExtWalk) -> Result<Step, Malformed> {
     if walk.fragment.is_some() {
-        return Err(Malformed::Ip6ExtRepeated);
+        return Err(Malformed::Ip6Fragment);
     }
     let rest = &bytes[walk.offset..];
     let Some(header) = rest.get(..FRAGMENT_HEADER_LEN) else {
@@ -589,7 +589,7 @@ mod tests {
         assert_eq!(refused(&[&frag(17, 1)[..7]]), Err(Malformed::Ip6ExtShort));
         assert_eq!(
             refused(&[&frag(proto::FRAGMENT, 0), &frag(17, 0)]),
-            Err(Malformed::Ip6ExtRepeated)
+            Err(Malformed::Ip6Fragment)
         );
     }
 

@@ -693,8 +693,11 @@ fn a_router_alert_passes_for_group_membership_alone() {
     let rows = [
         ("IGMP", igmp.clone().options(&ROUTER_ALERT), "multicast"),
         ("IGMP without it", igmp.clone(), "multicast"),
-        ("IGMP from afar", igmp.clone().ttl(2), "ip-option"),
-        ("IGMP to one host", igmp.clone().to(B), "ip-option"),
+        (
+            "IGMP to all hosts from afar",
+            igmp.clone().to("224.0.0.1").ttl(2),
+            "ip-option",
+        ),
         (
             "IGMP with another option",
             igmp.options(&RECORD_ROUTE),
