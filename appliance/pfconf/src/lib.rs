@@ -28,6 +28,7 @@ mod md5;
 mod message;
 mod names;
 mod optimize;
+mod osfp;
 mod parse;
 pub mod pfctl;
 mod policy;
@@ -227,7 +228,9 @@ pub fn compile(
         let (rules, tables) = (&built.rules, &built.tables);
         lint::lint(rules, tables, &known, &front.sources, &mut front.messages);
     }
-    let mut lowering = Lowering::new(&known, &mut front.messages, &front.sources);
+    let signatures = built.settings.fingerprints.clone();
+    let mut lowering = Lowering::new(&known, &mut front.messages, &front.sources)
+        .with_signatures(files, signatures);
     let anchors = Anchors::gather(built, &mut lowering);
     let definitions = lower::Definitions {
         tables: &built.tables,

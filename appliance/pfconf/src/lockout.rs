@@ -122,6 +122,7 @@ fn stopped_by(
         fragment: Fragment::No,
         unsolicited_reply: false,
         tag: TagId::default(),
+        os: None,
         dice: 0,
     };
     let nr = evaluate(ruleset, &facts, routes, |_| ()).rule?;

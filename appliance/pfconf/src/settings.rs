@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) debug: String,
     pub(crate) host_id: Option<u32>,
     pub(crate) ruleset_optimization: Option<String>,
+    /// `set fingerprints`, and where it stands.
+    pub(crate) fingerprints: Option<(String, Span)>,
     /// Mode, and percentages of the limit of states.
     syncookies: CookieMode,
     /// Where each option was set, by its name: `limit states`.
@@ -54,6 +56,7 @@ impl Default for Settings {
             debug: "err".into(),
             host_id: None,
             ruleset_optimization: None,
+            fingerprints: None,
             syncookies: CookieMode::Never,
             places: Vec::new(),
         }
@@ -268,6 +271,7 @@ impl Builder<'_> {
     }
 
     fn fingerprints(&mut self, file: &Text) -> Resolved<String> {
+        self.settings.fingerprints = Some((file.text.clone(), file.span));
         Ok(format!("fingerprints \"{}\"", file.text))
     }
 

@@ -18,6 +18,7 @@ pub mod kill;
 pub mod lifetime;
 pub mod limit;
 pub mod notes;
+mod os;
 pub mod owner;
 pub mod pflog;
 pub mod reason;

@@ -13,7 +13,7 @@ use crate::limit::{self, Admission, NoState};
 use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
 use crate::translate::{self, Ends};
-use crate::{Core, Passage, tcp, timeout_s};
+use crate::{Core, Passage, os, tcp, timeout_s};
 
 /// What the rules say of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +67,7 @@ fn ask_rules(
 ) -> Option<RuleTest> {
     let mut facts = facts(pd, passage, core.roll());
     let asked = Admission::new(core, routes);
+    facts.os = os::signature(&core.ruleset.fingerprints, frame, pd);
     let (ruleset, counters) = (core.ruleset, core.counters);
     let mut found = RuleMatch::new(facts.tag);
     let mut ends = Ends::of(pd);
@@ -217,6 +218,7 @@ pub(crate) fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts 
         fragment: pd.fragment(),
         unsolicited_reply: pd.kind == Kind::IcmpReply,
         tag: pd.tag,
+        os: None,
         dice,
     }
 }

@@ -3,6 +3,7 @@
 use net::{KifId, KifSet};
 
 use crate::TagId;
+use crate::os::SignatureNr;
 
 /// Direction as rules see it: from the firewall's interface.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -104,6 +105,8 @@ pub struct Facts {
     pub unsolicited_reply: bool,
     /// Tag that the packet carries; 0 for none.
     pub tag: TagId,
+    /// The signature of the system that sent it, for a SYN that has one of the ruleset's.
+    pub os: Option<SignatureNr>,
     /// A random number for `probability`, uniform over all of u32.
     pub dice: u32,
 }

@@ -15,6 +15,7 @@ pub mod index;
 pub mod limiter;
 pub mod limits;
 pub mod linear;
+pub mod os;
 pub mod owner;
 pub mod pool;
 pub mod route;
@@ -38,6 +39,7 @@ pub use limiter::{
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
 pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
+pub use os::{Fingerprints, OsMatch};
 pub use owner::{IdRange, Owner};
 pub use pool::{Block, Draw, Pool, PoolKind};
 pub use route::{RouteKind, RouteOption};
@@ -73,6 +75,8 @@ pub struct Ruleset {
     pub rule_timeouts: Vec<(RuleSlot, Timeouts)>,
     /// `set limit`.
     pub limits: Limits,
+    /// Signatures of operating systems, if rules ask for any.
+    pub fingerprints: Fingerprints,
     /// `set syncookies`.
     pub syncookies: SynCookies,
     /// `state limiter`

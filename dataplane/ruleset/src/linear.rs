@@ -131,6 +131,9 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
         && rule.tos.is_none_or(|tos| tos == facts.tos & !3)
         && rule.prio.is_none_or(|prio| prio == facts.priority)
         && (rule.fragment == Fragment::No || facts.fragment == Fragment::Yes)
+        && rule
+            .os
+            .is_none_or(|os| ruleset.fingerprints.matches(facts.os, os))
         && rule.probability.is_none_or(|p| facts.dice <= p)
         && rule.tagged.is_none_or(|t| (t.tag == facts.tag) != t.negate)
         && !(facts.unsolicited_reply && rule.keep_state != KeepState::No)
@@ -253,6 +256,7 @@ mod tests {
             fragment: Fragment::No,
             unsolicited_reply: false,
             tag: TagId(0),
+            os: None,
             dice: 0,
         }
     }

@@ -9,6 +9,7 @@ use crate::actions::Actions;
 use crate::facts::{Af, Direction, Fragment};
 use crate::limiter::{RuleLimits, SourceTrack};
 use crate::limits::Timeout;
+use crate::os::OsMatch;
 use crate::owner::Owner;
 use crate::pool::Pool;
 use crate::route::RouteOption;
@@ -304,6 +305,8 @@ pub struct Rule {
     pub src: Endpoint,
     /// `to`
     pub dst: Endpoint,
+    /// `os`
+    pub os: Option<OsMatch>,
     /// `flags`; applies to TCP only.
     pub flags: TcpFlagsMatch,
     /// `icmp-type` or `icmp6-type`.
@@ -360,6 +363,7 @@ impl Rule {
             proto: None,
             src: Endpoint::default(),
             dst: Endpoint::default(),
+            os: None,
             flags: TcpFlagsMatch::default(),
             icmp: None,
             owner: Owner::Anybody,

@@ -212,6 +212,7 @@ mod tests {
             fragment: Fragment::No,
             unsolicited_reply: false,
             tag: TagId(0),
+            os: None,
             dice: 0,
         }
     }

@@ -244,6 +244,7 @@ fn facts(dice: &mut Dice, interfaces: &[IndexedInterface]) -> Facts {
         fragment,
         unsolicited_reply: false,
         tag: TagId(dice.below(3) as u16),
+        os: None,
         dice: dice.roll() as u32,
     }
 }

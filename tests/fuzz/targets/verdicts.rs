@@ -70,6 +70,7 @@ fn plain(random: &mut Random) -> Facts {
         priority: 3,
         fragment: random.pick(&[Fragment::No, Fragment::No, Fragment::No, Fragment::Yes]),
         tag: TagId(random.below(3) as u16),
+        os: None,
         dice: 0,
         unsolicited_reply: false,
     }

@@ -318,6 +318,12 @@ impl Packet {
         self
     }
 
+    /// Adds timestamps: value and echo.
+    pub fn timestamps(mut self, value: u32, echo: u32) -> Packet {
+        self.tcp_mut().timestamps = Some((value, echo));
+        self
+    }
+
     /// Replaces the data by `len` bytes.
     pub fn data(mut self, len: usize) -> Packet {
         let pattern = (0..len).map(|n| n as u8).collect();

@@ -4,6 +4,7 @@
 mod actions;
 mod anchor;
 mod limits;
+mod os;
 mod pool;
 mod route;
 mod scrub;
@@ -26,6 +27,7 @@ use crate::policy::{
 };
 use crate::settings::Settings;
 use crate::source::{Sources, Span};
+use crate::{Files, NoFiles};
 
 pub(crate) use anchor::{Anchors, PlacedRule};
 
@@ -56,6 +58,7 @@ pub(crate) struct Lowering<'a> {
     tag_ids: HashMap<String, TagId>,
     /// Places of what has been refused.
     refused: HashSet<(u32, u32, &'static str)>,
+    signatures: os::Signatures<'a>,
 }
 
 impl<'a> Lowering<'a> {
@@ -77,6 +80,7 @@ impl<'a> Lowering<'a> {
             scrub: Vec::new(),
             tag_ids: HashMap::new(),
             refused: HashSet::new(),
+            signatures: os::Signatures::new(&NoFiles, None),
         };
         for interface in &known.env.interfaces {
             lowering.number_kif(&interface.name, interface.kif);
@@ -85,6 +89,16 @@ impl<'a> Lowering<'a> {
             lowering.number_kif(name, *kif);
         }
         lowering
+    }
+
+    /// Where the list of operating systems comes from.
+    pub(crate) fn with_signatures(
+        mut self,
+        files: &'a dyn Files,
+        file: Option<(String, Span)>,
+    ) -> Self {
+        self.signatures = os::Signatures::new(files, file);
+        self
     }
 
     fn number_kif(&mut self, name: &str, kif: KifId) {
@@ -163,6 +177,7 @@ impl<'a> Lowering<'a> {
             // Slots are given by the control core, which knows what the rules before these had.
             rule_timeouts: Vec::new(),
             limits: settings.limits,
+            fingerprints: self.fingerprints(),
             syncookies: settings.final_syncookies(),
             state_limiters: limiters.states.clone(),
             source_limiters: self.source_limiters(limiters),
@@ -220,6 +235,7 @@ impl<'a> Lowering<'a> {
         lowered.proto = rule.proto;
         lowered.src = self.endpoint(&rule.src, rule);
         lowered.dst = self.endpoint(&rule.dst, rule);
+        lowered.os = self.os(rule);
         if let Some((set, mask)) = rule.flags {
             lowered.flags = TcpFlagsMatch { set, mask };
         }
@@ -283,7 +299,6 @@ impl<'a> Lowering<'a> {
         };
         let found = [
             kind,
-            rule.os.is_some().then_some("os"),
             rule.delay.is_some().then_some("set delay"),
             rule.queue.is_some().then_some("queue"),
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),

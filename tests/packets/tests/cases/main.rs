@@ -20,6 +20,7 @@ mod nat_pool;
 mod nat_rdr;
 mod nat_to;
 mod neighbor;
+mod os;
 mod overload;
 mod pflog;
 mod reload;
