@@ -29,6 +29,7 @@ pub mod route;
 pub mod scrub;
 pub mod secret;
 pub mod seq;
+mod stamps;
 pub mod syncookies;
 pub mod synproxy;
 mod tcp;

@@ -20,19 +20,27 @@ const CHECKSUM_AT: usize = 16;
 const HEADER: usize = 20;
 
 /// Where the checksum is, and which one it is to be.
-struct Summed<'a> {
+pub(crate) struct Summed<'a> {
     bytes: &'a mut [u8],
     checksum_at: usize,
 }
 
-impl Summed<'_> {
+impl<'a> Summed<'a> {
+    /// A TCP segment.
+    pub(crate) fn tcp(bytes: &'a mut [u8]) -> Self {
+        Summed {
+            bytes,
+            checksum_at: CHECKSUM_AT,
+        }
+    }
+
     fn word(&self, at: usize) -> Option<u32> {
         let bytes = self.bytes.get(at..)?.first_chunk()?;
         Some(u32::from_be_bytes(*bytes))
     }
 
     /// Replaces the four bytes at `at`, at an even or odd place.
-    fn replace(&mut self, at: usize, new: u32) {
+    pub(crate) fn replace(&mut self, at: usize, new: u32) {
         let (Some(old), Some(sum)) = (self.word(at), self.word(self.checksum_at)) else {
             return;
         };
@@ -59,10 +67,7 @@ pub fn shift(l4: &mut [u8], src_diff: u32, dst_diff: u32) {
         return;
     };
     let is_ack = l4.get(FLAGS_AT).is_some_and(|flags| flags & ACK != 0);
-    let mut segment = Summed {
-        bytes: l4,
-        checksum_at: CHECKSUM_AT,
-    };
+    let mut segment = Summed::tcp(l4);
     segment.add(SEQ_AT, src_diff);
     if !is_ack || dst_diff == 0 {
         return;

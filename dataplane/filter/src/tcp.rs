@@ -4,12 +4,14 @@
 //! Read first: pf.conf(5) "STATEFUL FILTERING", `modulate state`; RFC 5961.
 
 use ruleset::{Direction, KeepState, Rule, Timeout};
-use state::track::tcp::{self, ACK, RST, SYN};
+use state::track::stamps::Around;
+use state::track::tcp::{self, ACK, RST, SYN, TcpState};
 use state::{Peer, Segment, State, StateFlags, StateIdx, TcpVerdict};
 
 use crate::answer::{Answers, answer_to};
 use crate::describe::{PROTO_TCP, PacketDesc};
-use crate::{Core, Passage, Secrets, Shared, seq, synproxy};
+use crate::reason::Reason;
+use crate::{Core, Passage, Secrets, Shared, seq, stamps, synproxy};
 
 /// The sender's side, then the other.
 #[inline]
@@ -53,12 +55,84 @@ pub(crate) fn begin(
     if is_half_open(st) {
         core.shared.half_open.add(1);
     }
+    let is_scrubbed = stamps::is_asked(st.actions.flags);
     if rule.keep_state == KeepState::Modulate && is_first {
         let initial = core.secrets.initial(pd, core.now_ms);
         st.peer[0].seq_diff = initial.wrapping_sub(pd.segment.seq).max(1);
         shift(st, true, frame, pd);
     }
+    // Where there is no room they are not followed, and the connection goes on as others do.
+    if is_scrubbed && core.states.follow_stamps(idx) {
+        let peer = core
+            .states
+            .get(idx)
+            .map_or_else(Default::default, |st| st.peer);
+        // The first packet of a connection is never refused: nothing is known that it could contradict.
+        test_stamps(core, idx, true, &peer, frame, pd).ok();
+    }
     false
+}
+
+/// Follows a segment of a state whose timestamps are followed, too. A segment with a bad one teaches nothing.
+pub(crate) fn track_scrubbed(
+    core: &mut Core<'_>,
+    idx: StateIdx,
+    forward: bool,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
+) -> Result<(TcpVerdict, Timeout), Reason> {
+    let Some(st) = core.states.get_mut(idx) else {
+        return Err(Reason::BadState);
+    };
+    let before = st.peer;
+    let found = track(core.secrets, core.shared, st, forward, &pd.segment);
+    if !matches!(found.0, TcpVerdict::Pass | TcpVerdict::PassLoose) {
+        return Ok(found);
+    }
+    if let Err(reason) = test_stamps(core, idx, forward, &before, frame, pd) {
+        let Some(st) = core.states.get_mut(idx) else {
+            return Err(reason);
+        };
+        let after = core::mem::replace(&mut st.peer, before);
+        if tcp::is_half_open(&before[0]) && !tcp::is_half_open(&after[0]) {
+            core.shared.half_open.add(1);
+        }
+        return Err(reason);
+    }
+    Ok(found)
+}
+
+fn test_stamps(
+    core: &mut Core<'_>,
+    idx: StateIdx,
+    forward: bool,
+    before: &[Peer; 2],
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
+) -> Result<(), Reason> {
+    let Some((st, [first, second])) = core.states.get_with_stamps(idx) else {
+        return Ok(());
+    };
+    let own = st.flags.contains(StateFlags::OWN_TIMEOUTS);
+    let timeouts = if own {
+        core.ruleset.timeouts_of(st.rule)
+    } else {
+        &core.ruleset.timeouts
+    };
+    let around = Around {
+        now: state::table::ticks(core.now_ms),
+        created: st.created,
+        leeway_s: timeouts.get(Timeout::TcpTsDiff),
+        established: before
+            .iter()
+            .all(|p| p.state >= TcpState::Established as u8),
+    };
+    let pair = if forward {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    stamps::test(pair, frame, pd, &around, core.secrets)
 }
 
 /// Follows a segment, with the windows or without (`sloppy`).

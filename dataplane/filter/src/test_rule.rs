@@ -246,14 +246,14 @@ fn pass(
     }
     match create(core, pd, passage, rule, found, ends) {
         Ok(idx) => {
-            if pd.kind == Kind::Tcp && tcp::begin(core, idx, frame, pd, passage, rule) {
-                return Some(RuleTest::Proxied(idx));
-            }
             core.notes.step(Step::MadeState);
             if core.beside.set(idx, core.ruleset, found)
                 && let Some(st) = core.states.get_mut(idx)
             {
                 st.flags |= StateFlags::BESIDE;
+            }
+            if pd.kind == Kind::Tcp && tcp::begin(core, idx, frame, pd, passage, rule) {
+                return Some(RuleTest::Proxied(idx));
             }
             Some(RuleTest::Pass {
                 state: Some(idx),

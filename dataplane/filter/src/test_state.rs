@@ -50,12 +50,28 @@ pub fn test_state(
     {
         return StateTest::Miss;
     }
-    let (verdict, timeout) = match pd.kind {
-        Kind::Tcp => tcp::track(core.secrets, core.shared, st, forward, &pd.segment),
+    let found = match pd.kind {
+        Kind::Tcp if st.stamps != State::NO_STAMPS => {
+            tcp::track_scrubbed(core, idx, forward, frame, pd)
+        }
+        Kind::Tcp => Ok(tcp::track(
+            core.secrets,
+            core.shared,
+            st,
+            forward,
+            &pd.segment,
+        )),
         _ => {
             let (src, dst) = tcp::sides(&mut st.peer, forward);
-            (TcpVerdict::Pass, track_other(pd.kind, src, dst))
+            Ok((TcpVerdict::Pass, track_other(pd.kind, src, dst)))
         }
+    };
+    let (verdict, timeout) = match found {
+        Ok(found) => found,
+        Err(reason) => return StateTest::Drop(reason),
+    };
+    let Some(st) = core.states.get_mut(idx) else {
+        return StateTest::Miss;
     };
     match verdict {
         TcpVerdict::Pass | TcpVerdict::PassLoose => {}

@@ -145,6 +145,8 @@ pub struct State {
     pub actions: Actions,
     /// Segment size that the side which began has offered, while its handshake is proxied.
     pub mss: u16,
+    /// Place of its timestamps beside the table; [`State::NO_STAMPS`] if none are followed.
+    pub stamps: u32,
     /// Where a rule sends its packets, if it is [`StateFlags::ROUTED`].
     pub next_hop: NextHop,
 }
@@ -284,6 +286,11 @@ impl State {
     }
 }
 
+impl State {
+    /// No timestamps are followed.
+    pub const NO_STAMPS: u32 = u32::MAX;
+}
+
 impl Default for State {
     fn default() -> Self {
         State {
@@ -311,6 +318,7 @@ impl Default for State {
             timer_slot: crate::wheel::NOWHERE,
             actions: Actions::default(),
             mss: 0,
+            stamps: State::NO_STAMPS,
             next_hop: NextHop::default(),
             used: false,
         }

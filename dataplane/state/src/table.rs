@@ -10,6 +10,7 @@ use ruleset::Direction;
 use crate::index::Index;
 use crate::key::{HashSeed, Key};
 use crate::record::{Hold, HoldFlags, Removed, State, StateFlags, StateIdx};
+use crate::track::stamps::Stamps;
 use crate::wheel::Wheel;
 
 /// Ticks of `last_seen` per second.
@@ -49,7 +50,13 @@ pub struct StateTable {
     scan_at: usize,
     /// States that are gone and of which other cores still have to hear, linked through `timer_next`.
     departed: StateIdx,
+    /// Timestamps of states that have them followed, and free places.
+    stamps: Box<[[Stamps; 2]]>,
+    stamps_free: Vec<u32>,
 }
+
+/// One state in so many can have its timestamps followed.
+const STATES_PER_STAMPS: usize = 8;
 
 impl StateTable {
     /// A table for `capacity` states. `id_base` goes into the upper bits of state ids, so that ids of different
@@ -65,6 +72,9 @@ impl StateTable {
             seed,
             next_id: id_base,
             scan_at: 0,
+            stamps: vec![[Stamps::default(); 2]; capacity.div_ceil(STATES_PER_STAMPS)]
+                .into_boxed_slice(),
+            stamps_free: (0..capacity.div_ceil(STATES_PER_STAMPS) as u32).collect(),
             departed: StateIdx::NONE,
         }
     }
@@ -214,6 +224,27 @@ impl StateTable {
         Ok(idx)
     }
 
+    /// Timestamps of a state are followed from now on. False if there is no room, or no such state.
+    pub fn follow_stamps(&mut self, idx: StateIdx) -> bool {
+        let is_new = |st: &State| st.stamps == State::NO_STAMPS;
+        if !self.get(idx).is_some_and(is_new) {
+            return false;
+        }
+        let Some(place) = self.stamps_free.pop() else {
+            return false;
+        };
+        self.stamps[place as usize] = [Stamps::default(); 2];
+        self.slab[idx.0 as usize].stamps = place;
+        true
+    }
+
+    /// A state in use with its timestamps, if they are followed.
+    pub fn get_with_stamps(&mut self, idx: StateIdx) -> Option<(&mut State, &mut [Stamps; 2])> {
+        let st = self.slab.get_mut(idx.0 as usize).filter(|st| st.used)?;
+        let stamps = self.stamps.get_mut(st.stamps as usize)?;
+        Some((st, stamps))
+    }
+
     /// Ties the two states of one connection together.
     pub fn link(&mut self, a: StateIdx, b: StateIdx) {
         self.slab[a.0 as usize].pair = b;
@@ -234,6 +265,9 @@ impl StateTable {
             self.slab[pair.0 as usize].pair = StateIdx::NONE;
         }
         self.slab[idx.0 as usize].used = false;
+        if st.stamps != State::NO_STAMPS {
+            self.stamps_free.push(st.stamps);
+        }
         if st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
             self.slab[idx.0 as usize].timer_next = self.departed;
             self.departed = idx;
@@ -532,6 +566,26 @@ mod tests {
         let idx = t.insert(state(1, 0), 86_400).unwrap();
         t.requeue(idx, 5);
         assert_eq!(run_until(&mut t, 0, 8000, 5).len(), 1);
+    }
+
+    #[test]
+    fn places_for_timestamps_are_given_back_with_their_states() {
+        let mut t = table(16);
+        for n in 0..100 {
+            let idx = t.insert(state(n, 0), 60).unwrap();
+            assert!(t.follow_stamps(idx), "{n}");
+            assert!(!t.follow_stamps(idx), "{n}");
+            assert!(t.get_with_stamps(idx).is_some());
+            t.remove(idx);
+            assert!(t.get_with_stamps(idx).is_none());
+        }
+        // One state in eight, and no more.
+        let all: Vec<_> = (0..3).map(|n| t.insert(state(n, 0), 60).unwrap()).collect();
+        assert_eq!(
+            all.iter().map(|i| t.follow_stamps(*i)).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        assert!(t.get_with_stamps(all[2]).is_none());
     }
 
     #[test]

@@ -311,7 +311,6 @@ impl<'a> Lowering<'a> {
             pools(rule)
                 .any(|p| p.map_e.is_some())
                 .then_some("map-e-portset"),
-            rule.scrub.reassemble_tcp.then_some("reassemble tcp"),
             matches!(rule.on, Some((IfItemKind::Rdomain(_), _))).then_some("rdomain"),
             matches!(rule.src.addr, Addr::RouteLabel(_)).then_some("route label"),
             matches!(rule.dst.addr, Addr::RouteLabel(_)).then_some("route label"),

@@ -1,5 +1,6 @@
 //! What packets do to a state: one tracker per kind of protocol. Pure functions over the two peers.
 
+pub mod stamps;
 pub mod tcp;
 
 use ruleset::Timeout;

@@ -1,10 +1,10 @@
 //! `synproxy state` and `set syncookies`: handshakes in place of hosts.
 
-use packets::{Packet, Rig, Topology};
+use packets::{Packet, Rig, Topology, tcp};
 use wire::tcp as header;
 
 use crate::tcp::{Ends, ISS_A, ISS_B, took};
-use crate::{Family, both};
+use crate::{Family, at, both};
 
 const SA: u8 = header::SYN | header::ACK;
 
@@ -297,4 +297,86 @@ fn a_flood_of_connection_requests_does_not_fill_the_state_table() {
         rig.expect_nothing_more();
         rig.mark();
     });
+}
+
+#[test]
+fn synproxy_before_a_redirection_asks_the_inner_server() {
+    for f in [crate::INET, crate::INET6] {
+        let policy = format!(
+            "pass in on sim1 proto tcp to {} port 80 rdr-to {} port 8080 synproxy state\npass out on sim0",
+            f.box1, f.a
+        );
+        crate::everywhere(&policy, &usual(), |rig| {
+            let client = tcp(&at(f.b, 1000), &at(f.box1, 80), "S").seq(ISS_A);
+            rig.send("sim1", &client);
+            let answer = took(rig, "sim1");
+            assert_eq!((answer.flags, answer.src_port), (SA, 80));
+            let ack = |flags: &str, more: u32| {
+                let number = answer.seq.wrapping_add(1);
+                let packet = client.clone().with_flags(flags).seq(ISS_A + 1);
+                packet.ack(number.wrapping_add(more))
+            };
+            rig.send("sim1", &ack("A", 0));
+            let asked = took(rig, "sim0");
+            assert_eq!((asked.flags, asked.dst_port), (header::SYN, 8080));
+            let server = tcp(&at(f.a, 8080), &at(f.b, 1000), "SA").seq(ISS_B);
+            let first = asked.seq.wrapping_add(1);
+            rig.send("sim0", &server.clone().ack(first));
+            let to_server = took(rig, "sim0");
+            assert_eq!((to_server.dst_port, to_server.seq), (8080, first));
+            let to_client = took(rig, "sim1");
+            assert_eq!((to_client.src_port, to_client.ack), (80, ISS_A + 1));
+            rig.send("sim1", &ack("PA", 0).data(10));
+            let data = took(rig, "sim0");
+            assert_eq!(
+                (data.dst_port, data.seq, data.ack),
+                (8080, first, ISS_B + 1)
+            );
+            rig.send(
+                "sim0",
+                &server
+                    .clone()
+                    .with_flags("A")
+                    .seq(ISS_B + 1)
+                    .ack(first + 10),
+            );
+            let back = took(rig, "sim1");
+            assert_eq!((back.src_port, back.ack), (80, ISS_A + 11));
+            rig.expect_nothing_more();
+            rig.mark();
+        });
+    }
+}
+
+#[test]
+fn synproxy_and_translation_on_the_way_out_go_together() {
+    for f in [crate::INET, crate::INET6] {
+        let policy = format!(
+            "pass in on sim0 proto tcp synproxy state\npass out on sim1 nat-to {}",
+            f.box1
+        );
+        crate::everywhere(&policy, &usual(), |rig| {
+            let e = Ends::of(f, 1000);
+            let number = greeted(rig, f, &e);
+            rig.send("sim0", &e.there("A", ISS_A + 1, number.wrapping_add(1)));
+            let asked = took(rig, "sim1");
+            let back = tcp(&at(f.b, 80), &at(f.box1, asked.src_port), "SA").seq(ISS_B);
+            let first = asked.seq.wrapping_add(1);
+            rig.send("sim1", &back.clone().ack(first));
+            let to_server = took(rig, "sim1");
+            assert_eq!((to_server.src_port, to_server.seq), (asked.src_port, first));
+            assert_eq!(took(rig, "sim0").seq, number.wrapping_add(1));
+            rig.send(
+                "sim0",
+                &e.there("PA", ISS_A + 1, number.wrapping_add(1)).data(5),
+            );
+            let data = took(rig, "sim1");
+            assert_eq!(
+                (data.src_port, data.seq, data.ack),
+                (asked.src_port, first, ISS_B + 1)
+            );
+            rig.expect_nothing_more();
+            rig.mark();
+        });
+    }
 }

@@ -174,3 +174,50 @@ fn a_syn_on_an_established_connection_is_dropped_and_challenged() {
         rig.mark();
     });
 }
+
+#[test]
+fn reassemble_tcp_shifts_timestamps_refuses_impossible_ones_and_keeps_the_time_to_live() {
+    let policy = "match in on sim0 scrub (reassemble tcp)\npass";
+    both(policy, &Topology::usual(), |rig, f| {
+        let e = Ends::of(f, 1000);
+        rig.send("sim0", &e.there("S", ISS_A, 0).timestamps(100, 0));
+        let (stamp, echo) = took(rig, "sim1").timestamps.expect("timestamps");
+        let shift_a = stamp.wrapping_sub(100);
+        assert!(shift_a != 0 && echo == 0);
+        let answer = e.back("SA", ISS_B, ISS_A + 1).timestamps(5000, stamp);
+        rig.send("sim1", &answer);
+        let (stamp, echo) = took(rig, "sim0").timestamps.expect("timestamps");
+        let shift_b = stamp.wrapping_sub(5000);
+        assert!(shift_b != 0 && echo == 100);
+        let there = |value: u32| {
+            let packet = e.there("PA", ISS_A + 1, ISS_B + 1).data(5);
+            packet.timestamps(value, shift_b.wrapping_add(5000))
+        };
+        // A lower time to live than the sender has shown is raised to that.
+        rig.send("sim0", &there(101).ttl(3));
+        let frame = rig.take("sim1").expect("the data");
+        assert_eq!(frame[14 + if f.digit == "4" { 8 } else { 7 }], 63);
+        let shown = segment_of(&frame).timestamps;
+        assert_eq!(shown, Some((shift_a.wrapping_add(101), 5000)));
+        // The other side echoes it; from then on nothing older comes.
+        let echo = e.back("A", ISS_B + 1, ISS_A + 6);
+        rig.send("sim1", &echo.timestamps(5001, shift_a.wrapping_add(101)));
+        rig.ignore_rest();
+        rig.mark();
+        let refused = f.counted("received searches drop:bad-timestamp sim0.in#.block");
+        let far = 101 + 31 * 1100 + 1100;
+        for bad in [
+            there(100),
+            there(far),
+            e.there("PA", ISS_A + 1, ISS_B + 1).data(5),
+        ] {
+            rig.exchange("sim0", &bad, &[], &refused);
+        }
+        rig.send("sim0", &there(102));
+        assert_eq!(
+            took(rig, "sim1").timestamps,
+            Some((shift_a.wrapping_add(102), 5000))
+        );
+        rig.mark();
+    });
+}
