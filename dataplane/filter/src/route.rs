@@ -4,10 +4,11 @@
 //! Read first: pf.conf(5), "ROUTING"; pf_set_rt_ifp() and pf_route() of OpenBSD.
 
 use ruleset::{Direction, RouteKind, Rule};
-use state::{NextHop, State, StateFlags};
+use state::{Hold, NextHop, State, StateFlags};
 
 use crate::Core;
 use crate::reason::Reason;
+use crate::translate::sticky::Stuck;
 use crate::translate::{self, Ends, PoolUse};
 
 /// Chooses the next hop of a new state, if its rule has a route option. The ends are those of the packet as it came:
@@ -17,12 +18,16 @@ pub(crate) fn choose(
     rule: &Rule,
     ends: &Ends,
     st: &mut State,
+    hold: &mut Hold,
 ) -> Result<(), Reason> {
     let Some(route) = &rule.route else {
         return Ok(());
     };
     let addr = translate::address(core, rule, PoolUse::Route, &route.pool, ends, 0)
         .map_err(|_| Reason::NoRoute)?;
+    if route.pool.sticky {
+        Stuck::new(rule, ends).keep(core, PoolUse::Route, addr, hold)?;
+    }
     let via = route.via(addr).map_or(NextHop::BY_ROUTE, |kif| kif.0);
     st.next_hop = NextHop::new(route.kind, ends.af, addr, via);
     st.flags |= StateFlags::ROUTED;

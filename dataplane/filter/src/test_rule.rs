@@ -290,7 +290,7 @@ fn create(
     ends: &Ends,
 ) -> Result<StateIdx, NoState> {
     let counters = core.counters.rule(rule.slot);
-    let hold = limit::take(core, rule, pd)?;
+    let mut hold = limit::take(core, rule, pd)?;
     if !core
         .shared
         .states
@@ -301,7 +301,9 @@ fn create(
     }
     let mut st = new_state(core, pd, passage, rule, found);
     translate::mark(core, pd, ends, &mut st);
-    if let Err(reason) = crate::route::choose(core, rule, &Ends::of(pd), &mut st) {
+    let chosen = crate::route::choose(core, rule, &Ends::of(pd), &mut st, &mut hold)
+        .and_then(|()| translate::sticky::keep(core, ends, &mut hold));
+    if let Err(reason) = chosen {
         core.shared.states.give_back(1);
         limit::give_back(core, rule.slot, &hold);
         return Err(NoState::Drop(reason));

@@ -304,7 +304,6 @@ impl<'a> Lowering<'a> {
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
             rule.divert.is_some().then_some("divert"),
             rule.naf.is_some().then_some("af-to"),
-            pools(rule).any(|p| p.sticky).then_some("sticky-address"),
             pools(rule)
                 .any(|p| p.endpoint_independent)
                 .then_some("endpoint-independent"),

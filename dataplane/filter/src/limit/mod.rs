@@ -304,27 +304,15 @@ pub(crate) fn give_back(core: &Core<'_>, slot: RuleSlot, hold: &Hold) {
 
 /// The node of a source for a pool with `sticky-address`, with one more state on it: `chosen` is remembered if the node
 /// is new. Put the node into the state's [`Hold`], or give it back with [`SourceNodes::give_back`].
-pub fn take_sticky(
-    core: &Core<'_>,
-    rule: &Rule,
-    kind: NodeKind,
-    source: (Af, u128),
-    chosen: Redirect,
-) -> Result<NodeRef, Reason> {
+pub fn take_sticky(core: &Core<'_>, key: &NodeKey, chosen: Redirect) -> Result<NodeRef, Reason> {
     let bounds = Bounds {
         total: core.ruleset.limits.src_nodes,
         ..Bounds::default()
     };
-    let key = NodeKey {
-        slot: rule.slot,
-        kind,
-        af: source.0,
-        addr: source.1,
-    };
     let taken = core
         .shared
         .sources
-        .take(&key, &bounds, Some(chosen), core.now_ms * 1000);
+        .take(key, &bounds, Some(chosen), core.now_ms * 1000);
     taken
         .map(|taken| taken.node)
         .map_err(|refusal| match refused(core, refusal) {

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod ports;
+pub(crate) mod sticky;
 
 use ruleset::{Af, Direction, Draw, Facts, Pool, PoolKind, Rule, RuleNr};
 use state::{Key, State, StateFlags};
@@ -36,6 +37,8 @@ pub struct Ends {
     pub dst: (u128, u16),
     /// Source, destination: it was chosen for having the fewest states.
     pub by_load: [bool; 2],
+    /// Source, destination: whose choice it is, if the pool is sticky.
+    pub sticky: [Option<sticky::Stuck>; 2],
     /// A rule of the old syntax has changed them: there must be a state.
     pub by_old_rule: Option<RuleNr>,
 }
@@ -49,6 +52,7 @@ impl Ends {
             src: pd.key_in.end(0),
             dst: pd.key_in.end(1),
             by_load: [false; 2],
+            sticky: [None; 2],
             by_old_rule: None,
         }
     }
@@ -94,10 +98,13 @@ pub fn by_rule(
     if let Some(pool) = &rule.nat {
         new.src = ports::source(core, passage.direction, rule, pool, &new)?;
         new.by_load[0] = pool.kind == PoolKind::LeastStates;
+        new.sticky[0] = pool.sticky.then(|| sticky::Stuck::new(rule, ends));
     }
     if let Some(pool) = &rule.rdr {
-        new.dst = destination(core, rule, pool, &new)?;
+        let asked = new;
+        new.dst = destination(core, rule, pool, &asked)?;
         new.by_load[1] = pool.kind == PoolKind::LeastStates;
+        new.sticky[1] = pool.sticky.then(|| sticky::Stuck::new(rule, &asked));
     }
     *ends = new;
     Ok(())
@@ -184,6 +191,11 @@ pub(crate) fn address(
     ends: &Ends,
     attempt: u32,
 ) -> Result<u128, Reason> {
+    if pool.sticky
+        && let Some(known) = sticky::Stuck::new(rule, ends).known(core, usage)
+    {
+        return Ok(known);
+    }
     let agreement = &core.shared.agreement;
     let dice = u128::from(core.roll()) << 96 | u128::from(core.roll()) << 64;
     let dice = dice | u128::from(core.roll()) << 32 | u128::from(core.roll());

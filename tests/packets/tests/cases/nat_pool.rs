@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use packets::{Rig, Topology, everywhere, udp};
+use packets::{Rig, Spread, Topology, everywhere, udp};
 
 use crate::nat_to::given;
 use crate::{A, B, at};
@@ -114,4 +114,34 @@ fn another_address_is_tried_when_the_ports_of_one_are_taken() {
         rig.expect_nothing_more();
         assert_eq!(rig.changes().get("drop:translate"), Some(&1));
     });
+}
+
+/// The address that a connection from `host` gets.
+fn stuck(rig: &mut Rig, host: &str, port: u16) -> String {
+    let from = at(host, port);
+    rig.send("sim0", &udp(&from, &at(B, 53)));
+    rig.ignore_rest();
+    host_of(&given(rig, &from))
+}
+
+#[test]
+fn a_sticky_source_keeps_its_address_as_long_as_it_has_states() {
+    let policy = "set timeout udp.first 20\nset timeout src.track 10\n\
+        match out on sim1 inet nat-to { 203.0.113.16, 203.0.113.17, 203.0.113.18 } round-robin sticky-address\npass";
+    for spread in Spread::ALL {
+        let mut rig = Rig::with(policy, &Topology::usual(), spread);
+        let first = stuck(&mut rig, A, 1000);
+        for port in 1001..1012 {
+            assert_eq!(stuck(&mut rig, A, port), first, "another connection");
+        }
+        let other = stuck(&mut rig, "192.0.2.77", 1000);
+        assert_ne!(other, first, "another source takes the next address");
+        // Its states are gone, but not yet what is remembered of it.
+        rig.advance(25_000);
+        assert_eq!(stuck(&mut rig, A, 2000), first);
+        rig.advance(60_000);
+        let later = stuck(&mut rig, A, 3000);
+        assert_ne!(later, first, "forgotten: the round goes on");
+        rig.ignore_rest();
+    }
 }
