@@ -38,7 +38,7 @@ pub fn test_state(
     if pd.options && !st.flags.contains(StateFlags::ALLOW_OPTS) {
         return StateTest::Drop(Reason::IpOption);
     }
-    let forward = passage.direction == st.direction;
+    let forward = st.is_forward(passage.direction, pd.af);
     if pd.kind == Kind::Tcp && synproxy::is_proxying(st) {
         synproxy::test(st, forward, &pd.segment, core.secrets, core.answers);
         return StateTest::Drop(Reason::SynProxy);
@@ -203,7 +203,11 @@ fn test_quoted(
     if st.flags.contains(StateFlags::IF_BOUND) && !passage.on.contains(st.kif) {
         return StateTest::Miss;
     }
-    let forward = direction == st.direction;
+    let forward = match st.flags.contains(StateFlags::CHANGES_FAMILY) {
+        // What it quotes went out as the other side sees it, unless the box itself speaks to the sender.
+        true => (quoted.af == st.wire.af()) == (passage.direction == Direction::Out),
+        false => direction == st.direction,
+    };
     let (src, dst) = if forward {
         (&st.peer[0], &st.peer[1])
     } else {

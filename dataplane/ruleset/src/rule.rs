@@ -329,6 +329,8 @@ pub struct Rule {
     pub actions: Actions,
     /// `log (to pflogN)`: that number.
     pub log_to: u8,
+    /// `af-to`: the family that packets get. `nat` has their new sources, `rdr` the prefix of their destinations.
+    pub new_family: Option<Af>,
     /// `nat-to`
     pub nat: Option<Box<Pool>>,
     /// `rdr-to`
@@ -375,6 +377,7 @@ impl Rule {
             tag: TagId::default(),
             actions: Actions::default(),
             log_to: 0,
+            new_family: None,
             nat: None,
             rdr: None,
             route: None,

@@ -84,6 +84,8 @@ bitflags! {
         const PKT_RATE = 1 << 17;
         /// Its actions change packets; without this they need not be looked at.
         const SCRUBBED = 0x4000;
+        /// `wire` and `stack` are of different families: packets of both come in, each with one of the keys (`af-to`).
+        const CHANGES_FAMILY = 1 << 18;
     }
 }
 
@@ -267,6 +269,15 @@ const _: () = assert!(core::mem::offset_of!(State, stack) == 128);
 const _: () = assert!(core::mem::offset_of!(State, id) <= 192);
 
 impl State {
+    /// Whether a packet that passes an interface in `direction` goes the way of the one that made the state.
+    #[inline]
+    pub fn is_forward(&self, direction: Direction, af: Af) -> bool {
+        if self.flags.contains(StateFlags::CHANGES_FAMILY) {
+            return af == self.wire.af();
+        }
+        direction == self.direction
+    }
+
     /// Computes what rewriting does to checksums, once for all packets. For packets that go out the complement holds.
     pub fn set_deltas(&mut self) {
         use wire::checksum::delta;

@@ -138,15 +138,19 @@ impl StateTable {
 
     /// The state of a packet that comes in with this key: the one that has it on the wire.
     pub fn find(&self, key: &Key, hash: u64) -> Option<StateIdx> {
-        self.index
-            .find(hash, |idx| self.slab[idx.0 as usize].wire == *key)
+        self.index.find(hash, |idx| {
+            let st = &self.slab[idx.0 as usize];
+            st.wire == *key || (st.stack == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
+        })
     }
 
     /// The state of a packet that goes out with this key, before it is translated: the one that has it on the box's
     /// side.
     pub fn find_stack(&self, key: &Key, hash: u64) -> Option<StateIdx> {
-        self.index
-            .find(hash, |idx| self.slab[idx.0 as usize].stack == *key)
+        self.index.find(hash, |idx| {
+            let st = &self.slab[idx.0 as usize];
+            st.stack == *key || (st.wire == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
+        })
     }
 
     /// The state of a packet that passes an interface in `direction` with this key.

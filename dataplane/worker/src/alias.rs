@@ -124,6 +124,14 @@ fn name_of(agreement: &Agreement, direction: Direction, key: &Key) -> u64 {
     hash.max(1)
 }
 
+/// Which way packets go that have the key of the box's side.
+fn stack_way(both_come_in: bool) -> Direction {
+    match both_come_in {
+        true => Direction::In,
+        false => Direction::Out,
+    }
+}
+
 impl<N: Nic> Worker<N> {
     /// The worker that packets with this key reach by themselves.
     fn reached(&self, key: &Key) -> u16 {
@@ -139,7 +147,9 @@ impl<N: Nic> Worker<N> {
             return true;
         }
         let (wire, stack) = (st.wire, st.stack);
+        let both_come_in = st.flags.contains(StateFlags::CHANGES_FAMILY);
         let local = st.direction == Direction::In
+            && !both_come_in
             && self
                 .config
                 .interfaces
@@ -147,11 +157,11 @@ impl<N: Nic> Worker<N> {
                 .is_some();
         let told = [
             (Direction::In, wire, StateFlags::ALIASED_WIRE),
-            // Answers of the box itself.
-            (Direction::Out, stack, StateFlags::ALIASED_STACK),
+            // Answers of the box itself, or those in the other family.
+            (stack_way(both_come_in), stack, StateFlags::ALIASED_STACK),
         ];
         for (direction, key, flag) in told {
-            if direction == Direction::Out && !local {
+            if flag == StateFlags::ALIASED_STACK && !local && !both_come_in {
                 continue;
             }
             let to = self.reached(&key);
@@ -226,9 +236,14 @@ impl<N: Nic> Worker<N> {
     }
 
     fn withdraw_aliases(&mut self, gone: &State) -> bool {
+        let both_come_in = gone.flags.contains(StateFlags::CHANGES_FAMILY);
         let told = [
             (StateFlags::ALIASED_WIRE, Direction::In, gone.wire),
-            (StateFlags::ALIASED_STACK, Direction::Out, gone.stack),
+            (
+                StateFlags::ALIASED_STACK,
+                stack_way(both_come_in),
+                gone.stack,
+            ),
         ];
         for (flag, direction, key) in told {
             if !gone.flags.contains(flag) {

@@ -39,6 +39,8 @@ pub(crate) struct Item {
     pub(crate) egress: Option<Hop>,
     /// The end, once reached.
     pub(crate) verdict: Option<Verdict>,
+    /// Its family is another one than that in which it came: it leaves unasked.
+    pub(crate) changed_family: bool,
     /// Number among the watched packets; 0 is not watched.
     pub(crate) watched: u32,
 }
@@ -76,6 +78,7 @@ impl Item {
             state: None,
             egress: None,
             verdict: None,
+            changed_family: false,
             watched: 0,
         }
     }

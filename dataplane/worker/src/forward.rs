@@ -97,6 +97,7 @@ impl<N: Nic> Worker<N> {
             }
             Err(refusal) => {
                 if refusal != RouteKind::Blackhole {
+                    self.show_family(n);
                     self.send_error(n, interface, ErrorKind::HostUnreachable, now_ms);
                 }
                 self.batch.items[n].drop_for(Reason::NoRoute);
@@ -158,6 +159,10 @@ impl<N: Nic> Worker<N> {
     /// Where the last packet of this state went, if nothing has changed since.
     #[inline]
     fn cached_egress(&self, item: &Item) -> Option<Egress> {
+        if item.changed_family {
+            // Both ways of the connection have this one state.
+            return None;
+        }
         let cache = self.states.get(item.state?)?.egress;
         (cache.stamp == self.egress_stamp).then_some(Egress {
             interface: InterfaceId(cache.interface),
@@ -168,6 +173,7 @@ impl<N: Nic> Worker<N> {
     fn remember_egress(&mut self, n: usize, hop: Hop) {
         let stamp = self.egress_stamp;
         if let (Hop::Known(egress), Some(idx)) = (hop, self.batch.items[n].state)
+            && !self.batch.items[n].changed_family
             && let Some(st) = self.states.get_mut(idx)
         {
             st.egress = EgressCache {

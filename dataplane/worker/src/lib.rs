@@ -15,6 +15,7 @@ mod batch;
 pub mod config;
 pub mod counters;
 mod detour;
+mod family;
 mod forward;
 mod generate;
 mod kills;

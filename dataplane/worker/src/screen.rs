@@ -56,7 +56,13 @@ impl<N: Nic> Worker<N> {
         let states = &self.states;
         for item in &mut self.batch.items {
             let key = &item.pd.key_in;
-            let is_its_own = |idx: &StateIdx| states.get(*idx).is_some_and(|st| st.stack == *key);
+            let is_its_own = |idx: &StateIdx| {
+                let of = |st: &State| {
+                    let far = st.stack.mirrored() == *key || st.wire.mirrored() == *key;
+                    st.stack == *key || (st.flags.contains(StateFlags::CHANGES_FAMILY) && far)
+                };
+                states.get(*idx).is_some_and(of)
+            };
             item.state = item.state.filter(is_its_own);
         }
     }
@@ -64,7 +70,8 @@ impl<N: Nic> Worker<N> {
     /// Screens what is about to leave. The box's own packets come here first; answers of the filter pass unasked.
     pub(crate) fn filter_out(&mut self, now_ms: u64) {
         for n in 0..self.batch.len() {
-            if self.batch.items[n].origin != Origin::Answer {
+            let item = &self.batch.items[n];
+            if item.origin != Origin::Answer && !item.changed_family {
                 self.let_out(n, now_ms);
             }
         }

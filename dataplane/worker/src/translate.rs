@@ -23,6 +23,9 @@ impl<N: Nic> Worker<N> {
         if !st.flags.contains(StateFlags::TRANSLATED) {
             return;
         }
+        if st.flags.contains(StateFlags::CHANGES_FAMILY) {
+            return self.change_family(n, idx, now_ms);
+        }
         let item = &mut self.batch.items[n];
         let dst = item.pd.dst;
         let frame = self.batch.bufs[n].bytes_mut();
@@ -46,6 +49,13 @@ impl<N: Nic> Worker<N> {
         if !st.flags.contains(StateFlags::TRANSLATED) {
             return;
         }
+        if st.flags.contains(StateFlags::CHANGES_FAMILY) {
+            // What the box itself says is said in the family of who hears it.
+            if direction == Direction::In {
+                self.change_error_family(n, about);
+            }
+            return;
+        }
         let item = &mut self.batch.items[n];
         let dst = item.pd.dst;
         let frame = self.batch.bufs[n].bytes_mut();
@@ -57,20 +67,23 @@ impl<N: Nic> Worker<N> {
 
     /// A packet that ends here is about to be quoted to its sender, who knows it as it was before it was translated on
     /// its way out.
-    pub(crate) fn show_original(&mut self, n: usize) {
+    /// Says how many bytes longer it has become by its translation.
+    pub(crate) fn show_original(&mut self, n: usize) -> i32 {
+        let longer = self.show_family(n);
         let item = &mut self.batch.items[n];
-        if !item.pd.may_have_state() {
-            return;
+        if item.changed_family || !item.pd.may_have_state() {
+            return longer;
         }
         let wire = item.pd.key(Direction::Out);
         let found = self.states.find(&wire, self.states.hash(&wire));
         let Some(st) = found.and_then(|idx| self.states.get(idx)) else {
-            return;
+            return longer;
         };
         if st.flags.contains(StateFlags::TRANSLATED) {
             let frame = self.batch.bufs[n].bytes_mut();
             filter::rewrite::undo(frame, &mut item.pd, st);
         }
+        longer
     }
 
     /// The source of a forwarded packet was given to it by a rule.

@@ -56,15 +56,23 @@ impl<N: Nic> Worker<N> {
         }
         if dont_fragment {
             if let Some(interface) = received_on {
-                self.show_original(n);
+                let longer = self.show_original(n);
+                let mtu = (i32::from(mtu) - longer) as u16;
                 self.send_error(n, interface, ErrorKind::FragmentationNeeded { mtu }, now_ms);
             }
-        } else if self.cut(n, hop, mtu) {
+        } else if self.cut_any(n, hop, mtu) {
             self.batch.items[n].verdict =
                 Some(Verdict::Consumed(crate::verdict::Consumer::Fragments));
             return;
         }
         self.batch.items[n].drop_for(Reason::Mtu);
+    }
+
+    fn cut_any(&mut self, n: usize, hop: Hop, mtu: u16) -> bool {
+        match self.batch.items[n].pd.af {
+            Af::Inet => self.cut(n, hop, mtu),
+            Af::Inet6 => self.cut6(n, hop, mtu),
+        }
     }
 
     #[inline]

@@ -261,10 +261,10 @@ impl<'a> Lowering<'a> {
         }
         lowered.actions = actions::actions(rule);
         lowered.log_to = rule.log.as_ref().map_or(0, |log| log.to);
-        if rule.naf.is_none() {
-            lowered.nat = rule.nat.as_ref().map(|p| self.pool(p, rule.af).into());
-            lowered.rdr = rule.rdr.as_ref().map(|p| self.pool(p, rule.af).into());
-        }
+        lowered.new_family = rule.naf;
+        let af = rule.naf.or(rule.af);
+        lowered.nat = rule.nat.as_ref().map(|p| self.pool(p, af).into());
+        lowered.rdr = rule.rdr.as_ref().map(|p| self.pool(p, af).into());
         lowered.route = self.route(rule);
         lowered.allow_opts = rule.allow_opts;
         lowered.keep_state = match rule.keep {
@@ -303,7 +303,6 @@ impl<'a> Lowering<'a> {
             rule.queue.is_some().then_some("queue"),
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
             rule.divert.is_some().then_some("divert"),
-            rule.naf.is_some().then_some("af-to"),
             pools(rule)
                 .any(|p| p.endpoint_independent)
                 .then_some("endpoint-independent"),

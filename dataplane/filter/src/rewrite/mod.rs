@@ -3,6 +3,7 @@
 //!
 //! Read first: RFC 1624, RFC 768 (the zero checksum), RFC 5508 (ICMP through NAT).
 
+pub mod family;
 mod quoted;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -53,7 +54,7 @@ struct Deltas {
 
 /// The description follows the packet.
 #[inline]
-fn take_over(pd: &mut PacketDesc, key: Key) {
+pub fn take_over(pd: &mut PacketDesc, key: Key) {
     (pd.src, pd.dst) = (key.end(0).0, key.end(1).0);
     if matches!(pd.kind, Kind::Tcp | Kind::Udp) {
         pd.ports = (key.end(0).1, key.end(1).1);

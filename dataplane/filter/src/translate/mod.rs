@@ -4,6 +4,7 @@
 //! Read first: pf.conf(5), "TRANSLATION", "POOL OPTIONS"; pf_get_transaddr() and pf_get_sport() of OpenBSD.
 
 mod agreement;
+mod family;
 mod ports;
 pub(crate) mod sticky;
 
@@ -95,6 +96,10 @@ pub fn by_rule(
         return Ok(());
     }
     let mut new = *ends;
+    if let Some(naf) = rule.new_family {
+        *ends = family::ends(core, pd, rule, naf, ends)?;
+        return Ok(());
+    }
     if let Some(pool) = &rule.nat {
         new.src = ports::source(core, passage.direction, rule, pool, &new)?;
         new.by_load[0] = pool.kind == PoolKind::LeastStates;
@@ -116,6 +121,10 @@ pub fn mark(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
     if (ends.af, ends.src, ends.dst) != (before.af, before.src, before.dst) {
         let changed = ends.key(st.direction);
         match st.direction {
+            _ if ends.af != before.af => {
+                (st.wire, st.stack) = family::keys(&st.wire, ends);
+                st.flags |= StateFlags::CHANGES_FAMILY;
+            }
             Direction::In => st.stack = changed,
             Direction::Out => st.wire = changed,
         }
@@ -143,7 +152,7 @@ pub fn publish(core: &Core<'_>, st: &State) -> bool {
     if !st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
         return true;
     }
-    if !core.shared.agreement.claim(&st.wire) {
+    if !core.shared.agreement.claim(claimed(st)) {
         return false;
     }
     for place in load_places(&core.shared.agreement, st) {
@@ -161,9 +170,17 @@ pub fn withdraw(core: &Core<'_>, st: &State) {
 
 /// As [`withdraw`], for a state that has departed.
 pub fn retract(agreement: &Agreement, st: &State) {
-    agreement.release(&st.wire);
+    agreement.release(claimed(st));
     for place in load_places(agreement, st) {
         agreement.loads().sub(place);
+    }
+}
+
+/// The key that no other state of any core may have.
+fn claimed(st: &State) -> &Key {
+    match st.flags.contains(StateFlags::CHANGES_FAMILY) {
+        true => &st.stack,
+        false => &st.wire,
     }
 }
 

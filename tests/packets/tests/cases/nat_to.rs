@@ -23,7 +23,7 @@ pub(crate) fn all_given(rig: &Rig, inside: &str) -> Vec<String> {
     rig.states().iter().filter_map(of).collect()
 }
 
-fn text(af: ruleset::Af, (addr, port): (u128, u16)) -> String {
+pub(crate) fn text(af: ruleset::Af, (addr, port): (u128, u16)) -> String {
     let addr: std::net::IpAddr = match af {
         ruleset::Af::Inet => std::net::Ipv4Addr::from_bits(addr as u32).into(),
         ruleset::Af::Inet6 => std::net::Ipv6Addr::from_bits(addr).into(),
