@@ -111,7 +111,7 @@ impl<'a> Builder<'a> {
         // The error has been said; the statement is left out.
         let _said: Result<(), crate::resolve::Reported> = match &stmt.node {
             Node::Macro { name, value } => {
-                self.output += &format!("{} = \"{value}\"\n", name.text);
+                self.output += &format!("{} = {}\n", name.text, crate::print::quoted(value));
                 Ok(())
             }
             Node::Set(option) => self.set(option, stmt.span),

@@ -1,13 +1,13 @@
 //! Contradictions. Two kinds: those of a statement as written (its parts exclude each other), and those of one
 //! rule after expansion (`icmp` with `inet6`). One function per rule of pf.conf(5), pfctl's message for each.
 
-use ruleset::{Af, Direction};
+use ruleset::{Af, Direction, PortOp};
 
-use crate::ast::{ActionKind, FilterOpts, Head, KeepKind};
+use crate::ast::{ActionKind, FilterOpts, Head, KeepKind, RouteKind, TranslationKind};
 use crate::build::Builder;
 use crate::diag::Severity;
-use crate::message::{Audience, Message};
-use crate::policy::{Addr, Host, Reply, Rule};
+use crate::message::Message;
+use crate::policy::{Addr, Host, Reply, Rule, RuleKind};
 use crate::resolve::Resolved;
 use crate::source::Span;
 
@@ -15,6 +15,7 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP6: u8 = 58;
+const SCTP: u8 = 132;
 
 /// A contradiction of one rule: none, or a message with its stable name.
 type Contradiction = Option<(&'static str, String)>;
@@ -23,9 +24,11 @@ type Contradiction = Option<(&'static str, String)>;
 const CONTRADICTIONS: &[fn(&Rule) -> Contradiction] = &[
     os_without_tcp,
     port_without_tcp_udp,
-    id_without_tcp_udp,
+    user_without_tcp_udp,
+    group_without_tcp_udp,
     icmp_type_without_icmp,
     icmp_type_without_family,
+    af_to_same_family,
     overload_without_connections,
     protocol_of_other_family,
     allow_opts_without_pass,
@@ -33,13 +36,16 @@ const CONTRADICTIONS: &[fn(&Rule) -> Contradiction] = &[
     reset_without_tcp,
     nodes_without_rule_tracking,
     state_without_pass,
+    route_without_state,
+    sloppy_with_proxy,
     translation_without_state,
     translation_without_direction,
-    route_without_pass,
-    route_without_direction,
-    sloppy_with_proxy,
     scrub_of_other_family,
-    af_to_same_family,
+    divert_on_match,
+    route_without_pass,
+    af_to_on_match,
+    rdr_port_without_tcp_udp,
+    rdr_port_operator,
 ];
 
 fn said(code: &'static str, text: &str) -> Contradiction {
@@ -55,15 +61,55 @@ fn os_without_tcp(rule: &Rule) -> Contradiction {
     wrong.then(|| said("os-tcp", "os only applies to tcp"))?
 }
 
+/// Protocols with ports; SCTP is one of them in FreeBSD, and we read both.
+fn has_ports(rule: &Rule) -> bool {
+    matches!(rule.proto, Some(TCP | UDP | SCTP))
+}
+
 fn port_without_tcp_udp(rule: &Rule) -> Contradiction {
-    let wrong = with_ports(rule) && !matches!(rule.proto, Some(TCP | UDP));
+    let old = matches!(rule.kind, RuleKind::Translation { .. });
+    let wrong = with_ports(rule) && !old && !has_ports(rule);
     wrong.then(|| said("port-protocol", "port only applies to tcp/udp"))?
 }
 
-fn id_without_tcp_udp(rule: &Rule) -> Contradiction {
-    let given = rule.user.is_some() || rule.group.is_some();
-    let wrong = given && !matches!(rule.proto, Some(TCP | UDP));
-    wrong.then(|| said("user-protocol", "user/group only applies to tcp/udp"))?
+fn user_without_tcp_udp(rule: &Rule) -> Contradiction {
+    let wrong = rule.user.is_some() && !matches!(rule.proto, Some(TCP | UDP));
+    wrong.then(|| said("user-protocol", "user only applies to tcp/udp"))?
+}
+
+fn group_without_tcp_udp(rule: &Rule) -> Contradiction {
+    let wrong = rule.group.is_some() && !matches!(rule.proto, Some(TCP | UDP));
+    wrong.then(|| said("user-protocol", "group only applies to tcp/udp"))?
+}
+
+fn is_rdr(rule: &Rule) -> bool {
+    let rdr = TranslationKind::Rdr;
+    matches!(rule.kind, RuleKind::Translation { kind, .. } if kind == rdr)
+}
+
+fn rdr_port_without_tcp_udp(rule: &Rule) -> Contradiction {
+    if !is_rdr(rule) || has_ports(rule) {
+        return None;
+    }
+    let target = rule.rdr.as_ref().is_some_and(|pool| pool.ports.0 != 0);
+    for (given, which) in [
+        (rule.src.port.is_some(), "src"),
+        (rule.dst.port.is_some(), "dst"),
+        (target, "rpool"),
+    ] {
+        if given {
+            let text = format!("{which} port only applies to tcp/udp/sctp");
+            return Some(("port-protocol", text));
+        }
+    }
+    None
+}
+
+fn rdr_port_operator(rule: &Rule) -> Contradiction {
+    let op = rule.dst.port.map(|port| port.op);
+    let wrong = is_rdr(rule) && !matches!(op, None | Some(PortOp::Eq | PortOp::Range));
+    let text = "invalid port operator for rdr destination port";
+    wrong.then(|| said("port-operator", text))?
 }
 
 fn icmp_type_without_icmp(rule: &Rule) -> Contradiction {
@@ -95,7 +141,8 @@ fn protocol_of_other_family(rule: &Rule) -> Contradiction {
 }
 
 fn allow_opts_without_pass(rule: &Rule) -> Contradiction {
-    let wrong = rule.allow_opts && rule.action() != Some(ActionKind::Pass);
+    let passes = !matches!(rule.action(), Some(ActionKind::Block | ActionKind::Match));
+    let wrong = rule.allow_opts && !passes;
     wrong.then(|| {
         said(
             "allow-opts",
@@ -132,7 +179,7 @@ fn translates(rule: &Rule) -> bool {
 }
 
 fn translation_without_state(rule: &Rule) -> Contradiction {
-    let stateless = rule.action() == Some(ActionKind::Pass) && !rule.keeps_state();
+    let stateless = rule.action() != Some(ActionKind::Match) && !rule.keeps_state();
     let text = "nat-to and rdr-to require keep state";
     (translates(rule) && stateless).then(|| said("nat-state", text))?
 }
@@ -153,16 +200,23 @@ fn route_without_pass(rule: &Rule) -> Contradiction {
             "route",
             "route-to, reply-to and dup-to are not supported on match rules",
         ),
-        Some(ActionKind::Pass) if !rule.keeps_state() => {
-            said("route", "route-to, reply-to and dup-to require keep state")
-        }
         _ => None,
     }
 }
 
-fn route_without_direction(rule: &Rule) -> Contradiction {
-    let text = "direction must be explicit with rules that specify routing";
-    (rule.route.is_some() && rule.direction.is_none()).then(|| said("route-direction", text))?
+fn route_without_state(rule: &Rule) -> Contradiction {
+    let text = "route-to, reply-to and dup-to require keep state";
+    (rule.route.is_some() && !rule.keeps_state()).then(|| said("route", text))?
+}
+
+fn divert_on_match(rule: &Rule) -> Contradiction {
+    let wrong = rule.divert.is_some() && rule.action() == Some(ActionKind::Match);
+    wrong.then(|| said("divert", "divert is not supported on match rules"))?
+}
+
+fn af_to_on_match(rule: &Rule) -> Contradiction {
+    let wrong = rule.naf.is_some() && rule.action() == Some(ActionKind::Match);
+    wrong.then(|| said("af-to", "af-to is not supported on match rules"))?
 }
 
 fn sloppy_with_proxy(rule: &Rule) -> Contradiction {
@@ -174,7 +228,7 @@ fn sloppy_with_proxy(rule: &Rule) -> Contradiction {
 fn scrub_of_other_family(rule: &Rule) -> Contradiction {
     let v4_only = rule.scrub.no_df || rule.scrub.random_id;
     let filter = rule.action().is_some();
-    let text = "no-df and random-id only apply to inet";
+    let text = "address family inet6 does not support scrub options no-df, random-id";
     (filter && v4_only && rule.af == Some(Af::Inet6)).then(|| said("scrub-family", text))?
 }
 
@@ -270,61 +324,49 @@ impl Builder<'_> {
         opts: &FilterOpts,
     ) -> Resolved<()> {
         self.check_once(base, opts)?;
-        self.check_divert(base, opts)?;
-        self.check_binat(base, opts)?;
-        self.check_af_to(base, head, opts)?;
+        self.check_af_to(base, opts)?;
+        self.check_route_direction(base, head, opts)?;
         self.check_limiters(base)
     }
 
-    fn check_once(&mut self, base: &Rule, opts: &FilterOpts) -> Resolved<()> {
+    pub(crate) fn check_once(&mut self, base: &Rule, opts: &FilterOpts) -> Resolved<()> {
+        let decides = matches!(base.action(), Some(ActionKind::Pass | ActionKind::Block));
         match opts.once {
-            Some(span) if base.action() == Some(ActionKind::Match) => {
-                let text = "once is not applicable to match rules";
+            Some(span) if !decides => {
+                let text = "'once' only applies to pass/block rules";
                 Err(self.fail(span, "once", text))
             }
             _ => Ok(()),
         }
     }
 
-    fn check_divert(&mut self, base: &Rule, opts: &FilterOpts) -> Resolved<()> {
-        match &opts.divert {
-            Some((_, span)) if base.action() == Some(ActionKind::Match) => {
-                let text = "divert is not supported on match rules";
-                Err(self.fail(*span, "divert", text))
+    fn check_route_direction(
+        &mut self,
+        base: &Rule,
+        head: &Head,
+        opts: &FilterOpts,
+    ) -> Resolved<()> {
+        match head.route.as_ref().or(opts.route.as_ref()) {
+            Some(route) if base.direction.is_none() && route.kind != RouteKind::Dup => {
+                let text = "direction must be explicit with rules that specify routing";
+                Err(self.fail(route.span, "route-direction", text))
             }
             _ => Ok(()),
         }
     }
 
-    fn check_binat(&mut self, base: &Rule, opts: &FilterOpts) -> Resolved<()> {
-        match &opts.binat {
-            Some(binat) if base.direction.is_some() => {
-                let text = "binat-to rules cannot have a direction";
-                Err(self.fail(binat.span, "binat", text))
-            }
-            Some(binat) if opts.rdr.is_some() => {
-                let text = "cannot respecify nat-to/binat-to/rdr-to";
-                Err(self.fail(binat.span, "binat", text))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_af_to(&mut self, base: &mut Rule, head: &Head, opts: &FilterOpts) -> Resolved<()> {
+    fn check_af_to(&mut self, base: &mut Rule, opts: &FilterOpts) -> Resolved<()> {
         let Some(af_to) = &opts.af_to else {
             return Ok(());
         };
-        if opts.route.is_some() {
-            let text = "af-to cannot be used together with route-to, reply-to, dup-to";
+        if base.direction != Some(Direction::In) {
+            let text = "af-to can only be used with direction in";
             return Err(self.fail(af_to.span, "af-to", text));
         }
         // The old position of route-to is FreeBSD's, which allows both.
-        let _allowed = &head.route;
-        if base.action() == Some(ActionKind::Match) {
-            return Err(self.fail(af_to.span, "af-to", "af-to is not supported on match rules"));
-        }
-        if base.direction == Some(Direction::Out) {
-            return Err(self.fail(af_to.span, "af-to", "af-to is only valid on inbound rules"));
+        if opts.route.is_some() && !self.known.env.freebsd {
+            let text = "af-to cannot be used together with route-to, reply-to, dup-to";
+            return Err(self.fail(af_to.span, "af-to", text));
         }
         base.naf = Some(af_to.af);
         Ok(())
@@ -357,11 +399,16 @@ impl Builder<'_> {
     }
 
     /// What an anchor may not have.
-    pub(crate) fn check_anchor(&mut self, opts: &FilterOpts, span: Span) -> Resolved<()> {
+    pub(crate) fn check_anchor(
+        &mut self,
+        head: &Head,
+        opts: &FilterOpts,
+        span: Span,
+    ) -> Resolved<()> {
         let wrong = [
             (
-                opts.route.is_some(),
-                "cannot specify routing options on anchors",
+                opts.route.is_some() || head.route.is_some(),
+                "cannot specify route handling on anchors",
             ),
             (
                 opts.nat.is_some()
@@ -371,19 +418,11 @@ impl Builder<'_> {
                 "cannot specify translation on anchors",
             ),
             (opts.divert.is_some(), "cannot specify divert on anchors"),
-            (opts.scrub.is_some(), "cannot specify scrub on anchors"),
         ];
         for (wrong, text) in wrong {
             if wrong {
                 return Err(self.fail(span, "anchor-option", text));
             }
-        }
-        if let Some(allow) = opts.allow_opts {
-            let text = "cannot specify allow-opts on anchors";
-            let message = Message::error("anchor-option", allow, text);
-            self.messages
-                .add(message.pfctl_line(self.line).to(Audience::Both));
-            return Err(crate::resolve::Reported);
         }
         Ok(())
     }

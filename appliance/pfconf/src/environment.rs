@@ -204,10 +204,12 @@ impl<'a> Known<'a> {
     pub(crate) fn service_name(&self, port: u16, proto: Option<u8>) -> Option<&'a str> {
         let wanted = if proto == Some(6) { 6 } else { 17 };
         // What is printed in FreeBSD's form has FreeBSD's names, whoever wrote the list of the tree.
-        let freebsd = services::name(port, wanted).filter(|_| self.env.freebsd);
+        if self.env.freebsd && services::lists(port) {
+            return services::name(port, wanted);
+        }
         let mut all = self.env.services.iter();
-        let mut listed = || all.find(|s| s.1 == wanted && s.2 == port);
-        freebsd.or_else(|| listed().map(|s| s.0.as_str()))
+        let listed = all.find(|s| s.1 == wanted && s.2 == port);
+        listed.map(|s| s.0.as_str())
     }
 
     pub(crate) fn service_names(&self) -> impl Iterator<Item = &str> {

@@ -442,6 +442,14 @@ fn ends_number(b: u8) -> bool {
     b.is_ascii_whitespace() || b == 0x0b || matches!(b, b')' | b',' | b'/' | b'}' | b'=')
 }
 
+/// True for a text that is read as one name without quotes.
+pub(crate) fn is_bare_name(text: &str) -> bool {
+    let first = text.bytes().next();
+    let starts = first.is_some_and(|b| b.is_ascii_alphanumeric() || b == b':' || b == b'_');
+    let number = text.bytes().all(|b| b.is_ascii_digit());
+    starts && !number && text.bytes().all(in_word) && !is_reserved(text)
+}
+
 fn in_word(b: u8) -> bool {
     b.is_ascii_alphanumeric()
         || (b.is_ascii_punctuation()

@@ -5,7 +5,7 @@ use ruleset::{Af, Direction, PortOp};
 
 use crate::ast::{self, FilterOpts, PoolKind, PoolOpts, Redirect, TargetPort};
 use crate::build::Builder;
-use crate::expand::{Lists, Target, Targets};
+use crate::expand::{Target, Targets};
 use crate::md5::md5;
 use crate::policy::{Addr, Divert, Host, Modifiers, Pool, Rule, Table};
 use crate::resolve::Resolved;
@@ -13,6 +13,14 @@ use crate::source::Span;
 
 /// Ports that source translation chooses from unless told otherwise.
 pub(crate) const NAT_PORTS: (u16, u16) = (50001, 65535);
+
+/// Targets of a rule whose addresses are chosen and whose ports are not.
+#[derive(Default)]
+pub(crate) struct Chosen {
+    pub(crate) nat: Option<Pool>,
+    rdr: Option<Pool>,
+    route: Option<Pool>,
+}
 
 /// What a pool is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -27,17 +35,22 @@ impl Builder<'_> {
     pub(crate) fn targets(&mut self, early: &Targets, opts: &FilterOpts) -> Resolved<Targets> {
         let mut targets = early.clone();
         if let Some(nat) = opts.nat.as_ref().or(opts.binat.as_ref()) {
-            targets.nat = Some(self.target(nat)?);
+            let mut nat = self.target(nat)?;
+            nat.spec.pool.static_port |= opts.binat.is_some();
+            targets.nat = Some(nat);
         }
         if let Some(rdr) = &opts.rdr {
             targets.rdr = Some(self.target(rdr)?);
         }
         if let Some(af_to) = &opts.af_to {
-            targets.nat = Some(self.target(&af_to.from)?);
-            targets.rdr = match &af_to.to {
-                Some(to) => Some(self.target(to)?),
-                None => None,
-            };
+            let mut from = self.target(&af_to.from)?;
+            if let Some(to) = &af_to.to {
+                let mut to = self.target(to)?;
+                // As in pfctl, the options of the second pool are those of the first.
+                from.spec.pool = std::mem::take(&mut to.spec.pool);
+                targets.rdr = Some(to);
+            }
+            targets.nat = Some(from);
         }
         if let Some(route) = &opts.route {
             if targets.route.is_some() {
@@ -71,77 +84,98 @@ impl Builder<'_> {
         }
     }
 
-    /// Chooses the targets of the rule's family. What does not fit has been said.
-    pub(crate) fn apply_targets(&mut self, rule: &mut Rule, targets: &Targets) {
-        let af = |rule: &Rule| rule.naf.or(rule.af);
-        if let Some(nat) = &targets.nat {
-            let pool = self.redirect_pool(nat, af(rule), rule, PoolUse::Nat);
-            rule.nat = pool.ok().map(Into::into);
-        }
+    /// Chooses the addresses of each target that fit the rule. A rule without a family takes that of the first. What
+    /// does not fit has been said.
+    pub(crate) fn choose_targets(&mut self, rule: &mut Rule, targets: &Targets) -> Chosen {
+        let mut chosen = Chosen::default();
         if let Some(rdr) = &targets.rdr {
-            let pool = self.redirect_pool(rdr, af(rule), rule, PoolUse::Rdr);
-            rule.rdr = pool.ok().map(Into::into);
+            let (spec, hosts) = (&rdr.spec, &rdr.hosts);
+            let pool = self.pool(rule, hosts, &spec.pool, PoolUse::Rdr, spec.span);
+            chosen.rdr = pool.ok();
+        }
+        if let Some(nat) = &targets.nat {
+            let (spec, hosts) = (&nat.spec, &nat.hosts);
+            let pool = self.pool(rule, hosts, &spec.pool, PoolUse::Nat, spec.span);
+            chosen.nat = pool.ok();
         }
         if let Some(route) = &targets.route {
-            let spec = &route.spec;
-            let af = self.route_family(rule, route);
-            let pool = self.pool(&route.hosts, &spec.pool, af, PoolUse::Route, spec.span);
-            rule.route = pool.ok().map(|pool| (spec.kind, pool.into()));
+            let (spec, hosts) = (&route.spec, &route.hosts);
+            let pool = self.pool(rule, hosts, &spec.pool, PoolUse::Route, spec.span);
+            chosen.route = pool.ok();
         }
+        chosen
     }
 
-    /// `(if gw)` after `af-to` leads packets of the new family; with `prefer-ipv6-nexthop` the gateway decides.
-    fn route_family(&self, rule: &Rule, route: &Target<ast::RouteSpec>) -> Option<Af> {
-        if rule.prefer_ipv6_nexthop {
-            return None;
-        }
-        let old = route.hosts.iter().any(|h| h.via.is_some());
-        let forward = route.spec.kind == ast::RouteKind::Route;
-        match rule.naf {
-            Some(naf) if old && forward => Some(naf),
-            _ => rule.af,
-        }
-    }
-
-    fn redirect_pool(
+    /// Gives the chosen targets their ports and options, and the rule its targets.
+    pub(crate) fn finish_targets(
         &mut self,
+        rule: &mut Rule,
+        targets: &Targets,
+        chosen: &mut Chosen,
+    ) {
+        if let (Some(nat), Some(mut pool)) = (&targets.nat, chosen.nat.take()) {
+            let finished = self.finish_redirect(&mut pool, nat, rule, PoolUse::Nat);
+            rule.nat = finished.ok().map(|()| pool.into());
+        }
+        if let (Some(rdr), Some(mut pool)) = (&targets.rdr, chosen.rdr.take()) {
+            let finished = self.finish_redirect(&mut pool, rdr, rule, PoolUse::Rdr);
+            rule.rdr = finished.ok().map(|()| pool.into());
+        }
+        if let (Some(route), Some(mut pool)) = (&targets.route, chosen.route.take()) {
+            let finished = self.finish_pool(&mut pool, &route.hosts, rule);
+            rule.route = finished.ok().map(|()| (route.spec.kind, pool.into()));
+        }
+    }
+
+    fn finish_redirect(
+        &mut self,
+        pool: &mut Pool,
         target: &Target<Redirect>,
-        af: Option<Af>,
         rule: &Rule,
         usage: PoolUse,
-    ) -> Resolved<Pool> {
+    ) -> Resolved<()> {
         let spec = &target.spec;
-        let mut pool = self.pool(&target.hosts, &spec.pool, af, usage, spec.span)?;
-        let one_dynamic = matches!(target.hosts.as_slice(), [h] if is_multi_address(&h.addr));
-        if rule.naf.is_some() && one_dynamic && spec.pool.kind == PoolKind::None {
-            pool.kind = PoolKind::None;
-        }
         pool.ports = match usage {
             PoolUse::Rdr => self.rdr_ports(spec.port.as_ref(), rule)?,
             _ => self.nat_ports(spec.port.as_ref())?,
         };
-        if !spec.pool.static_port {
-            return Ok(pool);
+        self.finish_pool(pool, &target.hosts, rule)?;
+        if spec.pool.static_port {
+            self.check_nat_option("static-port", pool, usage, spec.span)?;
+            pool.ports = (0, 0);
         }
-        if usage == PoolUse::Rdr {
-            let text = "the 'static-port' option is only valid with nat rules";
-            return Err(self.fail(spec.span, "pool", text));
+        if spec.pool.map_e.is_some() {
+            self.check_nat_option("map-e-portset", pool, usage, spec.span)?;
         }
-        if pool.ports != NAT_PORTS {
-            let text = "the 'static-port' option can't be used when specifying a port range";
-            return Err(self.fail(spec.span, "pool", text));
-        }
-        pool.ports = (0, 0);
-        Ok(pool)
+        Ok(())
+    }
+
+    /// Options that choose the port say so where there is none to choose.
+    fn check_nat_option(
+        &mut self,
+        option: &str,
+        pool: &Pool,
+        usage: PoolUse,
+        span: Span,
+    ) -> Resolved<()> {
+        let text = if usage == PoolUse::Rdr {
+            format!("the '{option}' option is only valid with nat rules")
+        } else if pool.ports == (0, 0) {
+            format!("the '{option}' option can't be used 'static-port'")
+        } else if pool.ports.0 != NAT_PORTS.0 && pool.ports.1 != NAT_PORTS.1 {
+            format!("the '{option}' option can't be used when specifying a port range")
+        } else {
+            return Ok(());
+        };
+        Err(self.fail(span, "pool", text))
     }
 
     fn nat_ports(&mut self, port: Option<&TargetPort>) -> Resolved<(u16, u16)> {
         let Some(port) = port else {
             return Ok(NAT_PORTS);
         };
-        let (low, high) = self.target_ports(port)?;
-        Ok(match (low, high) {
-            (0, None) => NAT_PORTS,
+        Ok(match self.target_ports(port)? {
+            (0, None | Some(0)) => NAT_PORTS,
             (low, high) => (low, high.filter(|h| *h != 0).unwrap_or(low)),
         })
     }
@@ -154,6 +188,10 @@ impl Builder<'_> {
         let (low, high) = self.target_ports(port)?;
         let range = rule.dst.port.filter(|_| port.star);
         Ok(match (high, range) {
+            (Some(high), _) if high < low => {
+                let text = "invalid rdr-to port range";
+                return Err(self.fail(port.span, "port-range", text));
+            }
             (Some(high), _) => (low, high),
             (None, Some(range)) => {
                 let length = match range.op {
@@ -166,40 +204,34 @@ impl Builder<'_> {
         })
     }
 
+    /// The first port, and the last if it is another.
     fn target_ports(&mut self, port: &TargetPort) -> Resolved<(u16, Option<u16>)> {
         let low = self.service(&port.low, port.span)?;
         let high = match &port.high {
             Some(high) => Some(self.service(high, port.span)?),
             None => None,
         };
-        if high.is_some_and(|high| high < low) {
-            return Err(self.fail(port.span, "port-range", "invalid port range"));
-        }
-        Ok((low, high))
+        Ok((low, high.filter(|high| *high != low)))
     }
 
-    /// The pool of those hosts that are of the family, or of none.
+    /// The pool of those hosts that fit the rule; its kind is looked at later.
     fn pool(
         &mut self,
+        rule: &mut Rule,
         hosts: &[Host],
         opts: &PoolOpts,
-        af: Option<Af>,
         usage: PoolUse,
         span: Span,
     ) -> Resolved<Pool> {
-        let fits = |h: &&Host| af.is_none() || h.af().is_none() || h.af() == af;
-        let chosen: Vec<Host> = hosts.iter().filter(fits).cloned().collect();
-        if chosen.is_empty() {
-            let text = "af mismatch in routing spec";
-            let hint = Some("no target is of the rule's address family".into());
-            return Err(self.fail_hint(span, "family", text, hint));
-        }
-        let old = chosen.iter().any(|h| h.via.is_some()) || self.old_translation;
-        let kind = self.pool_kind(&chosen, opts, old, span)?;
+        let old = hosts.iter().any(|h| h.via.is_some()) || self.old_translation;
+        let hosts = match old {
+            true => self.fitting_old(rule, hosts, usage, span)?,
+            false => self.fitting(rule, hosts, usage, span)?,
+        };
         let mut pool = Pool {
-            hosts: chosen,
+            hosts,
             table: None,
-            kind,
+            kind: opts.kind,
             key: None,
             sticky: opts.sticky,
             static_port: opts.static_port,
@@ -207,59 +239,128 @@ impl Builder<'_> {
             map_e: opts.map_e,
             endpoint_independent: opts.endpoint_independent,
         };
-        if kind == PoolKind::SourceHash {
+        if opts.kind == PoolKind::SourceHash {
             pool.key = Some(self.hash_key(opts));
         }
-        if pool.hosts.len() > 1 && !old {
-            pool.table = Some(self.automatic_table(&pool.hosts, span)?);
-        }
-        if let (PoolUse::Rdr, Some(_)) = (usage, opts.map_e) {
-            let text = "the 'map-e-portset' option is only valid with nat rules";
+        if pool.hosts.len() > 1 && opts.kind == PoolKind::Bitmask {
+            let text = "pool type is not valid for multiple translation or routing addresses";
             return Err(self.fail(span, "pool", text));
+        }
+        if pool.hosts.len() > 1 && !old {
+            let mixed = |h: &Host| !matches!(h.addr, Addr::Masked { .. });
+            if pool.hosts.iter().any(mixed) {
+                let text = "multiple tables or dynamic interfaces not supported for translation or routing";
+                return Err(self.fail(span, "pool", text));
+            }
+            pool.table = Some(self.automatic_table(&pool.hosts, span)?);
         }
         Ok(pool)
     }
 
-    /// The kind given, or round-robin where several addresses may answer.
-    fn pool_kind(
+    /// Targets of today's rules: all of one family, which becomes that of the rule.
+    fn fitting(
         &mut self,
+        rule: &mut Rule,
         hosts: &[Host],
-        opts: &PoolOpts,
-        old: bool,
+        usage: PoolUse,
         span: Span,
-    ) -> Resolved<PoolKind> {
-        let several = hosts.len() > 1
-            || matches!(hosts[0].addr, Addr::Table(_))
-            || is_multi_address(&hosts[0].addr);
-        let routed_old = hosts.iter().any(|h| h.via.is_some());
-        let kind = match opts.kind {
-            PoolKind::None if several && (!routed_old || hosts.len() > 1) => PoolKind::RoundRobin,
-            kind => kind,
-        };
-        if matches!(kind, PoolKind::None | PoolKind::Bitmask) {
-            if let Some(table) = hosts.iter().find(|h| matches!(h.addr, Addr::Table(_))) {
-                let text = "tables are not supported by pool type";
-                return Err(self.fail(table.span, "pool", text));
+    ) -> Resolved<Vec<Host>> {
+        let routing = usage == PoolUse::Route;
+        let word = if routing { "routing" } else { "translation" };
+        let new_family = rule.naf.filter(|_| !routing);
+        let mut af = rule.af.or(new_family.map(other_family));
+        let mut fitting = Vec::new();
+        for host in hosts {
+            if routing && needs_peer(&host.addr) {
+                let text = "route spec requires :peer with dynamic interface addresses";
+                return Err(self.fail(host.span, "pool", text));
             }
-            for host in hosts.iter().filter(|h| is_multi_address(&h.addr)) {
-                if let (Addr::Dynamic(dynamic), None) = (&host.addr, &host.via) {
-                    let name = &dynamic.name;
-                    let text = format!("interface ({name}) is not supported by pool type");
-                    return Err(self.fail(host.span, "pool", text));
+            let Some(of) = host.af() else {
+                fitting.push(host.clone());
+                continue;
+            };
+            let text = match (rule.naf, new_family) {
+                (Some(_), Some(new)) if new != of => {
+                    format!("{word} spec contains addresses that don't match target address family")
                 }
-            }
-            if hosts.len() > 1 {
-                let text = "pool type not valid with multiple addresses";
-                return Err(self.fail(span, "pool", text));
+                (None, _) if rule.af.is_some_and(|rule| rule != of) => continue,
+                (None, _) if af.is_some_and(|af| af != of) => {
+                    format!("{word} spec contains addresses with different address families")
+                }
+                _ => {
+                    af = af.or(Some(of));
+                    fitting.push(host.clone());
+                    continue;
+                }
+            };
+            return Err(self.fail(host.span, "family", text));
+        }
+        rule.af = rule.af.or(af);
+        if fitting.is_empty() {
+            let text = format!("af mismatch in {word} spec");
+            let hint = Some("no target is of the rule's address family".into());
+            return Err(self.fail_hint(span, "family", text, hint));
+        }
+        Ok(fitting)
+    }
+
+    /// Targets of the old dialect: the first chooses the family of a rule that has none, others are left out.
+    fn fitting_old(
+        &mut self,
+        rule: &mut Rule,
+        hosts: &[Host],
+        usage: PoolUse,
+        span: Span,
+    ) -> Resolved<Vec<Host>> {
+        let routing = usage == PoolUse::Route;
+        if routing && rule.prefer_ipv6_nexthop {
+            return Ok(hosts.to_vec());
+        }
+        let wanted = match (rule.naf, routing) {
+            (Some(_), true) => None,
+            (naf, _) => naf.or(rule.af).or_else(|| hosts.iter().find_map(Host::af)),
+        };
+        let fits = |h: &&Host| wanted.is_none() || h.af().is_none() || h.af() == wanted;
+        let fitting: Vec<Host> = hosts.iter().filter(fits).cloned().collect();
+        if fitting.is_empty() {
+            let text = match routing {
+                true => "no routing address with matching address family found.",
+                false => "no translation address with matching address family found.",
+            };
+            return Err(self.fail(span, "family", text));
+        }
+        if rule.naf.is_none() {
+            rule.af = rule.af.or(wanted);
+        }
+        Ok(fitting)
+    }
+
+    /// The kind given, or round-robin where several addresses may answer; not every kind can have several.
+    fn finish_pool(&mut self, pool: &mut Pool, all: &[Host], rule: &Rule) -> Resolved<()> {
+        let first = &pool.hosts[0];
+        let several = pool.hosts.len() > 1
+            || matches!(first.addr, Addr::Table(_))
+            || is_multi_address(&first.addr) && first.via.is_none();
+        // FreeBSD leaves a translation to another family as it is.
+        let as_given = rule.naf.is_some() && self.known.env.freebsd && pool.hosts.len() == 1;
+        if pool.kind == PoolKind::None && several && !as_given {
+            pool.kind = PoolKind::RoundRobin;
+        }
+        if as_given || !matches!(pool.kind, PoolKind::None | PoolKind::Bitmask) {
+            return Ok(());
+        }
+        if let Some(table) = all.iter().find(|h| matches!(h.addr, Addr::Table(_))) {
+            let text = "tables are not supported by pool type";
+            return Err(self.fail(table.span, "pool", text));
+        }
+        for host in all.iter().filter(|h| is_multi_address(&h.addr)) {
+            if let (Addr::Dynamic(dynamic), None) = (&host.addr, &host.via) {
+                let name = &dynamic.name;
+                let text = format!("interface ({name}) is not supported by pool type");
+                return Err(self.fail(host.span, "pool", text));
             }
         }
-        let mixed = |h: &Host| !matches!(h.addr, Addr::Masked { .. });
-        if hosts.len() > 1 && !old && hosts.iter().any(mixed) {
-            let text = "multiple tables or dynamic interfaces not supported as translation or \
-                        routing addresses";
-            return Err(self.fail(span, "pool", text));
-        }
-        Ok(kind)
+        Ok(())
     }
 
     fn hash_key(&mut self, opts: &PoolOpts) -> [u32; 4] {
@@ -295,80 +396,47 @@ impl Builder<'_> {
         Ok(name)
     }
 
-    /// Two rules: out with the source translated, in with the destination translated back.
-    pub(crate) fn binat(&mut self, base: &Rule, lists: &Lists, opts: &FilterOpts) -> Resolved<()> {
-        let Some(nat) = lists.targets.nat.clone() else {
-            return Ok(());
+    /// What `binat-to` cannot do with the source and the target of a rule.
+    pub(crate) fn check_binat(&mut self, rule: &Rule, nat: Option<&Pool>, span: Span) {
+        let target = nat.and_then(|pool| pool.hosts.first());
+        let Some(target) = target else {
+            return;
         };
-        let span = opts.binat.as_ref().map_or(base.span, |b| b.span);
-        let source = self.binat_source(lists, span)?;
-        let af = base.af.or_else(|| source.af());
-        let fits = |h: &&Host| af.is_none() || h.af().is_none() || h.af() == af;
-        let Some(target) = nat.hosts.iter().find(fits).cloned() else {
-            let text = "af mismatch in routing spec";
-            return Err(self.fail(span, "family", text));
-        };
-        if prefix_of(&source) != prefix_of(&target) {
-            let text = "binat-to source mask and redirect mask must be the same";
-            return Err(self.fail(span, "binat", text));
+        let table = nat.is_some_and(|pool| pool.table.is_some());
+        let (src, nat) = (&rule.src.addr, &target.addr);
+        let one = |a: &Addr| matches!(a, Addr::Any | Addr::Masked { .. } | Addr::Dynamic(_));
+        let mut wrong: Vec<String> = Vec::new();
+        match src {
+            Addr::Table(name) => wrong.push(format!(
+                "invalid use of table <{name}> as the source address of a binat-to rule"
+            )),
+            Addr::Dynamic(d) if is_multi_address(src) => wrong.push(format!(
+                "invalid use of interface ({}) as the source address of a binat-to rule",
+                d.name
+            )),
+            _ if !one(src) || !one(nat) || table => {
+                let text = "binat-to requires a specified source and redirect address";
+                wrong.push(text.into());
+            }
+            _ => {}
         }
-        let mut out = base.clone();
-        out.direction = Some(Direction::Out);
-        let mut spec = nat.spec.clone();
-        spec.pool.static_port = true;
-        let one = |host: Host, spec: Redirect| Target {
-            spec,
-            hosts: vec![host],
-        };
-        let out_lists = Lists {
-            targets: Targets {
-                nat: Some(one(target.clone(), spec)),
-                ..Targets::default()
-            },
-            ..lists.items()
-        };
-        let mut inward = base.clone();
-        inward.direction = Some(Direction::In);
-        let in_lists = Lists {
-            src: lists.dst.clone(),
-            dst: vec![Host {
-                not: false,
-                ..target
-            }],
-            src_port: lists.dst_port.clone(),
-            dst_port: lists.src_port.clone(),
-            targets: Targets {
-                rdr: Some(one(source, nat.spec)),
-                ..Targets::default()
-            },
-            ..lists.items()
-        };
-        for (base, lists) in [(out, out_lists), (inward, in_lists)] {
-            let rules = self.expand(&base, &lists)?;
-            self.append(rules);
+        if is_multi_address(src) || is_multi_address(nat) {
+            wrong.push("dynamic interfaces must be used with :0 in a binat-to rule".into());
         }
-        Ok(())
-    }
-
-    fn binat_source(&mut self, lists: &Lists, span: Span) -> Resolved<Host> {
-        let text = match lists.src.as_slice() {
-            [host] => match &host.addr {
-                Addr::Masked { .. } => return Ok(host.clone()),
-                Addr::Dynamic(d) if d.mods.no_alias => return Ok(host.clone()),
-                Addr::Table(name) => {
-                    format!(
-                        "invalid use of table <{name}> as the source address of a binat-to rule"
-                    )
-                }
-                Addr::Dynamic(d) => format!(
-                    "invalid use of interface ({}) as the source address of a binat-to rule",
-                    d.name
-                ),
-                _ => "binat-to requires a specified source and redirect address".into(),
-            },
-            _ => "binat-to requires a specified source and redirect address".to_string(),
-        };
-        Err(self.fail(span, "binat", text))
+        if prefix_of(src) != prefix_of(nat) || matches!(src, Addr::Any) {
+            let text = "source and redir addresess must have a matching network mask in binat-rule";
+            wrong.push(text.into());
+        }
+        if matches!(nat, Addr::Table(_)) || table {
+            let text = "tables cannot be used as the redirect address of a binat-to rule";
+            wrong.push(text.into());
+        }
+        if rule.direction.is_some() {
+            wrong.push("binat-to cannot be specified with a direction".into());
+        }
+        for text in wrong {
+            self.fail(span, "binat", text);
+        }
     }
 
     /// `divert-to` chooses the rule's family if it has none.
@@ -386,6 +454,8 @@ impl Builder<'_> {
             }
             ast::Divert::Packet { port } => {
                 let port = self.divert_port(port, *span)?;
+                // A socket wants whole segments, unless reassembly was switched off above.
+                base.scrub.reassemble_tcp |= self.settings.reassemble;
                 Divert::Packet { port }
             }
             ast::Divert::To { host, port } => {
@@ -405,8 +475,11 @@ impl Builder<'_> {
     }
 
     fn divert_port(&mut self, port: &str, span: Span) -> Resolved<u16> {
+        if port.contains(':') {
+            return Err(self.fail(span, "divert", format!("port is invalid: {port}")));
+        }
         match self.service(port, span)? {
-            0 => Err(self.fail(span, "divert", "invalid divert port")),
+            0 => Err(self.fail(span, "divert", "invalid divert port: 0")),
             port => Ok(port),
         }
     }
@@ -448,9 +521,26 @@ fn is_multi_address(addr: &Addr) -> bool {
     !no_alias || !dynamic.name.ends_with(|c: char| c.is_ascii_digit())
 }
 
-fn prefix_of(host: &Host) -> Option<u8> {
-    match host.addr {
-        Addr::Masked { bits, .. } => Some(bits),
+/// Bits of the network; a dynamic address is a whole one.
+fn prefix_of(addr: &Addr) -> Option<u8> {
+    match addr {
+        Addr::Masked { af, bits, .. } if *bits < af.bits() => Some(*bits),
         _ => None,
+    }
+}
+
+/// `(if)` as a next hop is nothing but the machine itself.
+fn needs_peer(addr: &Addr) -> bool {
+    let peer = Modifiers {
+        peer: true,
+        ..Modifiers::default()
+    };
+    matches!(addr, Addr::Dynamic(dynamic) if dynamic.mods != peer)
+}
+
+fn other_family(af: Af) -> Af {
+    match af {
+        Af::Inet => Af::Inet6,
+        Af::Inet6 => Af::Inet,
     }
 }

@@ -12,13 +12,26 @@ use ruleset::{Af, Direction, PortOp, PortRange};
 
 use crate::ast::{ActionKind, AnchorKind, LogSpec, TranslationKind};
 use crate::environment::Known;
-use crate::names;
+use crate::lex::is_bare_name;
 use crate::policy::{Addr, Dynamic, End, Host, IfItemKind, Reply, Rule, RuleKind};
 
 use ether::print_ether;
 pub(crate) use label::label_macros;
 use options::{print_labels, print_old_scrub, print_options, print_tags};
 use pool::{print_route, print_translation};
+
+/// A text in quotes. PF has an escape for the quote, and none is needed for anything else.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
+}
+
+/// One or more names as they are; in quotes if they would not be read as names.
+fn names(text: &str) -> String {
+    match text.split(' ').all(is_bare_name) {
+        true => text.to_string(),
+        false => quoted(text),
+    }
+}
 
 /// Appends; writing to a `String` cannot fail.
 macro_rules! put {
@@ -117,7 +130,9 @@ fn print_indented(out: &mut String, rules: &[Rule], style: &Style<'_>, depth: us
             None => *out += &indent,
         }
         *out += &print_rule(rule, style);
-        if let Some(body) = rule.body.as_ref().filter(|body| !body.is_empty()) {
+        // Braces without a name stay, even with nothing between them.
+        let unnamed = matches!(rule.kind, RuleKind::Anchor { name: None, .. });
+        if let Some(body) = rule.body.as_ref().filter(|b| unnamed || !b.is_empty()) {
             *out += " {\n";
             print_indented(out, body, style, depth + 1);
             put!(out, "{indent}}}");
@@ -198,7 +213,7 @@ fn print_reply(out: &mut String, rule: &Rule) {
 }
 
 fn code_text(af: Af, (icmp_type, code): (u8, u8)) -> String {
-    match names::icmp_code_name(af, icmp_type, code) {
+    match crate::names::icmp_code_name(af, icmp_type, code) {
         Some(name) => name.into(),
         None => code.to_string(),
     }

@@ -123,7 +123,8 @@ pub(crate) fn queue_text(queue: &Queue) -> String {
         (",", "min", queue.min),
         (",", "max", queue.max),
     ] {
-        if let Some(curve) = curve {
+        // A rate of 0 is none.
+        if let Some(curve) = curve.filter(|c| c.rate != 0) {
             text += &format!("{comma} {word} {}", curve_text(curve));
         }
     }
@@ -146,7 +147,7 @@ fn curve_text(curve: Curve) -> String {
     }
 }
 
-/// A unit only where nothing is lost by it.
+/// A unit only where nothing is lost by it; in its place pfctl leaves a blank.
 fn rate_text(rate: u64) -> String {
     let mut rate = rate;
     let mut unit = 0;
@@ -154,10 +155,15 @@ fn rate_text(rate: u64) -> String {
         rate /= 1000;
         unit += 1;
     }
-    format!("{rate}{}", ["", "K", "M", "G"][unit])
+    format!("{rate}{}", [" ", "K", "M", "G"][unit])
 }
 
 impl Builder<'_> {
+    /// False for a name that is no interface where the interfaces are known.
+    fn may_be_interface(&self, name: &str) -> bool {
+        self.known.env.interfaces.is_empty() || self.known.interface(name).is_some()
+    }
+
     pub(crate) fn queue(&mut self, def: &QueueDef, span: Span) -> Resolved<()> {
         if def.parent.is_none() && def.interfaces.is_empty() {
             let text = "root queue without interface";
@@ -166,15 +172,18 @@ impl Builder<'_> {
         let mut interfaces: Vec<Option<String>> = Vec::new();
         for item in &def.interfaces {
             match IfItemKind::of(item) {
-                IfItemKind::Name(name) if !item.not => interfaces.push(Some(name)),
-                _ => {
-                    let text = "a queue needs the name of an interface";
-                    return Err(self.fail(item.span, "queue", text));
+                IfItemKind::Name(name) if !item.not && self.may_be_interface(&name) => {
+                    interfaces.push(Some(name));
                 }
+                _ => return Err(self.fail(item.span, "queue", "not an interface")),
             }
         }
         if interfaces.is_empty() {
             interfaces.push(None);
+        }
+        if def.bandwidth.is_none() && def.flows.is_none() {
+            let text = "no bandwidth or flow specification";
+            return Err(self.fail(span, "queue", text));
         }
         for interface in interfaces {
             self.queues.list.push(Queue {

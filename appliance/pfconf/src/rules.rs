@@ -7,7 +7,7 @@ use crate::ast::{
     RuleStmt, StateOpt, StateOptKind, Stmt,
 };
 use crate::build::Builder;
-use crate::expand::{Lists, Target, Targets};
+use crate::expand::{Lists, Target};
 use crate::names::unreachable_default;
 use crate::parse::LABEL_MAX;
 use crate::policy::{
@@ -103,9 +103,8 @@ impl Builder<'_> {
         self.default_flags(&mut base, &stmt.opts);
         self.check_statement(&mut base, &stmt.head, &stmt.opts)?;
         self.choose_family(&mut base, &lists);
-        if stmt.opts.binat.is_some() {
-            return self.binat(&base, &lists, &stmt.opts);
-        }
+        self.divert(&mut base, &stmt.opts)?;
+        lists.binat = stmt.opts.binat.as_ref().map(|b| b.span);
         let rules = self.expand(&base, &lists)?;
         self.append(rules);
         Ok(())
@@ -215,7 +214,7 @@ impl Builder<'_> {
         self.queue_of_rule(base, opts)?;
         self.check_tcp_only(head, opts, &lists.proto)?;
         lists.targets = self.targets(&lists.targets, opts)?;
-        self.divert(base, opts)
+        Ok(())
     }
 
     pub(crate) fn labels(&mut self, base: &mut Rule, opts: &FilterOpts) -> Resolved<()> {
@@ -448,16 +447,6 @@ impl Builder<'_> {
             .af
             .or_else(|| of(&lists.src))
             .or_else(|| of(&lists.dst));
-        if base.naf.is_none() {
-            let Targets { nat, rdr, route } = &lists.targets;
-            let hosts = nat
-                .iter()
-                .map(|t| &t.hosts)
-                .chain(rdr.iter().map(|t| &t.hosts));
-            for hosts in hosts.chain(route.iter().map(|t| &t.hosts)) {
-                base.af = base.af.or_else(|| of(hosts));
-            }
-        }
     }
 
     pub(crate) fn anchor(&mut self, stmt: &AnchorStmt, whole: &Stmt) -> Resolved<()> {
@@ -474,7 +463,8 @@ impl Builder<'_> {
         let mut base = Rule::new(kind, whole.span);
         let mut lists = self.head(&mut base, &stmt.head)?;
         self.options(&mut base, &mut lists, &stmt.head, &stmt.opts)?;
-        self.check_anchor(&stmt.opts, whole.span)?;
+        self.check_once(&base, &stmt.opts)?;
+        self.check_anchor(&stmt.head, &stmt.opts, whole.span)?;
         self.choose_family(&mut base, &lists);
         base.body = body;
         let rules = self.expand(&base, &lists)?;

@@ -123,6 +123,11 @@ const NAMES: &[(u16, &str, For)] = &[
     (9876, "sd", Both),
 ];
 
+/// True if the list speaks of the port, be it for the other protocol.
+pub(crate) fn lists(port: u16) -> bool {
+    NAMES.iter().any(|n| n.0 == port)
+}
+
 /// The name of a port for an IP protocol, 6 or 17.
 pub(crate) fn name(port: u16, proto: u8) -> Option<&'static str> {
     let fits = |wanted: For| match wanted {

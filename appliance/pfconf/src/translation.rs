@@ -46,16 +46,17 @@ impl Builder<'_> {
 
     fn check_target(&mut self, stmt: &Translation, span: Span) -> Resolved<()> {
         if stmt.no && stmt.target.is_some() {
-            let text = "translation rule with 'no' needs no '->'";
+            let text = match stmt.kind {
+                TranslationKind::Binat => "'no binat' rule does not need '->'",
+                _ => "translation rule with 'no' does not need '->'",
+            };
             return Err(self.fail(span, "translation", text));
         }
         if !stmt.no && stmt.target.is_none() {
-            let word = match stmt.kind {
-                TranslationKind::Nat => "nat",
-                TranslationKind::Rdr => "rdr",
-                TranslationKind::Binat => "binat",
+            let text = match stmt.kind {
+                TranslationKind::Binat => "'binat' rule requires '-> address'",
+                _ => "translation rule requires '-> address'",
             };
-            let text = format!("{word} rule requires '->'");
             return Err(self.fail(span, "translation", text));
         }
         Ok(())
@@ -103,7 +104,29 @@ impl Builder<'_> {
             .as_ref()
             .map(|q| (q.name.text.clone(), None));
         self.choose_family(&mut base, &lists);
-        let rules = self.expand(&base, &lists)?;
+        // The interface is the outermost loop.
+        for on in each(&lists.on) {
+            let lists = Lists {
+                on: on.into_iter().cloned().collect(),
+                src: lists.src.clone(),
+                dst: lists.dst.clone(),
+                ..Lists::default()
+            };
+            self.ether_rules(&base, &ether, &lists, stmt)?;
+        }
+        Ok(())
+    }
+
+    /// The rules of one interface: protocol, source and destination, and the addresses behind `l3`.
+    fn ether_rules(
+        &mut self,
+        base: &Rule,
+        ether: &Ether,
+        lists: &Lists,
+        stmt: &EtherStmt,
+    ) -> Resolved<()> {
+        let span = base.span;
+        let rules = self.expand(base, lists)?;
         for proto in each(&stmt.protocols) {
             for src in each(&stmt.from) {
                 for dst in each(&stmt.to) {

@@ -18,7 +18,7 @@ const FLOOR: &[(&str, usize)] = &[
     ("pfail", 26),
     ("pfopt", 2),
     ("pfsimple", 1),
-    ("freebsd", 70),
+    ("freebsd", 71),
     ("freebsd-fail", 4),
 ];
 

@@ -52,6 +52,7 @@ impl Parser<'_> {
             default: false,
             qlimit: None,
         };
+        self.queue_opt(&mut queue)?;
         while !self.at_end() {
             self.queue_opt(&mut queue)?;
         }

@@ -8,7 +8,7 @@ use crate::policy::{Divert, IdRange, Rule, RuleKind};
 use crate::resolve::ID_UNKNOWN;
 
 use super::pool::{print_route, print_translations};
-use super::{Style, code_text, has_early_route, if_text, ip_text, put};
+use super::{Style, code_text, has_early_route, if_text, ip_text, put, quoted};
 
 pub(super) fn print_options(out: &mut String, rule: &Rule, style: &Style<'_>) {
     if let Some((kind, not)) = &rule.received_on {
@@ -70,7 +70,7 @@ pub(super) fn print_options(out: &mut String, rule: &Rule, style: &Style<'_>) {
 /// Labels and the number of FreeBSD's `ridentifier`.
 pub(super) fn print_labels(out: &mut String, rule: &Rule) {
     for label in rule.label.iter().chain(&rule.more_labels) {
-        put!(out, " label \"{label}\"");
+        put!(out, " label {}", quoted(label));
     }
     if let Some(id) = rule.ridentifier {
         put!(out, " ridentifier {id}");
@@ -88,10 +88,11 @@ fn print_queue(out: &mut String, rule: &Rule) {
 
 pub(super) fn print_tags(out: &mut String, rule: &Rule) {
     if let Some(tag) = &rule.tag {
-        put!(out, " tag {tag}");
+        put!(out, " tag {}", super::names(tag));
     }
     if let Some((tag, not)) = &rule.tagged {
-        put!(out, "{} tagged {tag}", if *not { " !" } else { "" });
+        let not = if *not { " !" } else { "" };
+        put!(out, "{not} tagged {}", super::names(tag));
     }
 }
 
