@@ -72,10 +72,12 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "pfctl",
-        usage: "pfctl [-v] -s WHAT [-i IF] [--json]  |  pfctl -t TABLE -T show",
-        summary: "show rules, states, counters and tables of the filter",
+        usage: "pfctl [-v] -s WHAT [-i IF] [--json]  |  pfctl -t TABLE -T COMMAND ADDRESS",
+        summary: "show rules, states, counters and tables; edit tables, kill states",
         details: "-sr rules, -ss states, -si info, -sT Tables, -st timeouts, -sm memory, -sl labels, -sI Interfaces, -sa all.\n\
-                  -v adds counters, -vv numbers and ids: pfctl -vvsr.",
+                  -sS Sources, -sL Limiters. -v adds counters, -vv numbers and ids: pfctl -vvsr.\n\
+                  -t T -T add, delete, replace, flush, test, zero, expire. -k kills states, -K source nodes,\n\
+                  -F states, Sources or Tables clears them all.",
         run: |words, api| pfctl::run(words, api).map(Output::Text),
         complete: pfctl::completions,
     },

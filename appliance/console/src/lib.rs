@@ -21,6 +21,7 @@ mod json;
 mod keys;
 mod net;
 mod painter;
+mod pfchange;
 mod pfctl;
 mod ping;
 mod words;

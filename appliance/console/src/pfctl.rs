@@ -5,17 +5,20 @@
 
 use std::net::IpAddr;
 
-use control::api::{Api, InterfaceView, PfInfo, RuleView, StateEnd, StateView, TableView};
+use control::api::{
+    Api, InterfaceView, LimiterView, PfInfo, RuleView, StateEnd, StateView, TableView,
+};
 
 use crate::anchors;
 use crate::json;
+use crate::pfchange;
 use crate::words::did_you_mean;
 
 /// States fetched for one command: at 115200 baud more would take minutes to print.
 pub(crate) const STATES_MAX: usize = 100_000;
 
 /// What `-s` can show, with pfctl's names; unambiguous beginnings are enough, and case tells some apart.
-const MODIFIERS: [(&str, Show, &str); 13] = [
+const MODIFIERS: [(&str, Show, &str); 14] = [
     ("rules", Show::Rules, "the loaded rules"),
     ("states", Show::States, "the state table"),
     ("info", Show::Info, "filter statistics and counters"),
@@ -27,7 +30,12 @@ const MODIFIERS: [(&str, Show, &str); 13] = [
     ("all", Show::All, "all of it"),
     ("queue", Show::Nothing, "queues"),
     ("Anchors", Show::Anchors, "anchors"),
-    ("Sources", Show::Nothing, "source tracking"),
+    ("Sources", Show::Sources, "source tracking"),
+    (
+        "Limiters",
+        Show::Limiters,
+        "state limiters and source limiters",
+    ),
     ("osfp", Show::Nothing, "fingerprints"),
 ];
 
@@ -43,6 +51,8 @@ enum Show {
     Labels,
     Interfaces,
     Anchors,
+    Sources,
+    Limiters,
     All,
     /// Known to pfctl, and always empty here so far.
     Nothing,
@@ -56,6 +66,14 @@ struct Options {
     table: Option<String>,
     table_command: Option<String>,
     interface: Option<String>,
+    /// `-k`, in order.
+    kills: Vec<String>,
+    /// `-K`, in order.
+    source_kills: Vec<String>,
+    /// `-F`
+    flush: Option<String>,
+    /// Words that are no options: addresses for `-T`.
+    words: Vec<String>,
     /// `-a`: the anchor that is meant; empty is the main ruleset, `*` is everything.
     anchor: String,
     json: bool,
@@ -74,7 +92,9 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
             api.anchors().into_iter().map(|a| a.path).collect(),
             "anchor",
         ),
-        Some("-T") => vec![("show".into(), "addresses of the table")],
+        Some("-T") => pfchange::TABLE_COMMANDS
+            .map(|(n, help)| (n.to_string(), help))
+            .to_vec(),
         Some("-i") => named(
             api.interfaces().into_iter().map(|i| i.name).collect(),
             "interface",
@@ -97,7 +117,12 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
             ("-a", "an anchor, with -s; '*' for all"),
             ("-s", "show, by its long name"),
             ("-t", "a table, with -T show"),
-            ("-T", "show the table of -t"),
+            ("-T", "what to do with the table of -t"),
+            ("-sS", "source tracking"),
+            ("-sL", "limiters"),
+            ("-k", "kill states of a source, or: label, id, key"),
+            ("-K", "kill source nodes"),
+            ("-F", "clear states, Sources or Tables"),
             ("-i", "only this interface"),
             ("-v", "more"),
             ("--json", "as JSON"),
@@ -113,6 +138,18 @@ pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<String, String>
     if options.table.is_some() || options.table_command.is_some() {
         return table(&options, api);
     }
+    if !options.words.is_empty() {
+        return Err(format!("pfctl: '{}' is no option", options.words[0]));
+    }
+    if !options.kills.is_empty() {
+        return pfchange::kill(&options.kills, api);
+    }
+    if !options.source_kills.is_empty() {
+        return pfchange::kill_sources(&options.source_kills, api);
+    }
+    if let Some(word) = &options.flush {
+        return pfchange::flush(word, options.interface.as_deref(), api);
+    }
     if options.shows.is_empty() {
         return Err("pfctl: nothing to do; -s shows things, such as -sr, -ss, -si".into());
     }
@@ -124,7 +161,7 @@ pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<String, String>
 }
 
 /// Letters that take a word after them.
-const WITH_VALUE: &str = "stTia";
+const WITH_VALUE: &str = "stTiakKF";
 /// Letters that only change how things are shown: resolving names is not done here at all.
 const QUIETLY_TAKEN: &str = "nNrPqg";
 
@@ -137,7 +174,8 @@ fn parse(words: &[String]) -> Result<Options, String> {
             continue;
         }
         let Some(letters) = word.strip_prefix('-').filter(|l| !l.is_empty()) else {
-            return Err(format!("pfctl: '{word}' is no option"));
+            options.words.push(word.clone());
+            continue;
         };
         for (at, letter) in letters.char_indices() {
             let rest = &letters[at + letter.len_utf8()..];
@@ -162,11 +200,11 @@ fn parse(words: &[String]) -> Result<Options, String> {
 
 fn unsupported(letter: char, word: &str) -> String {
     match letter {
-        'f' | 'F' => {
+        'f' => {
             format!("pfctl: '-{letter}' in '{word}': rules come with a bundle; see fuguctl push")
         }
         'e' | 'd' => format!("pfctl: '-{letter}' in '{word}': the filter is always enabled"),
-        'k' | 'K' => format!("pfctl: '-{letter}' in '{word}': states cannot be killed yet"),
+        'z' => format!("pfctl: '-z' in '{word}': counters run on; take the difference of two"),
         _ => format!("pfctl: '-{letter}' in '{word}' is no option"),
     }
 }
@@ -177,6 +215,9 @@ impl Options {
             's' => self.shows.push(modifier(value)?),
             't' => self.table = Some(value.to_string()),
             'T' => self.table_command = Some(value.to_string()),
+            'k' => self.kills.push(value.to_string()),
+            'K' => self.source_kills.push(value.to_string()),
+            'F' => self.flush = Some(value.to_string()),
             'a' => self.anchor = value.trim_start_matches('/').to_string(),
             _ => self.interface = Some(value.to_string()),
         }
@@ -203,20 +244,19 @@ fn table(options: &Options, api: &mut dyn Api) -> Result<String, String> {
         .table
         .as_deref()
         .ok_or("pfctl: -T: the table is missing; name it with -t")?;
-    match options.table_command.as_deref() {
-        Some("show") => {}
-        Some(word) => {
-            return Err(format!(
-                "pfctl: -T: '{word}' is not possible here; only show is"
-            ));
-        }
-        None => return Err("pfctl: -t: what to do with it is missing; -T show".into()),
-    }
-    let tables = api.tables();
     let own = match options.anchor.as_str() {
         "" => name.to_string(),
         anchor => format!("{name}@{anchor}"),
     };
+    match options.table_command.as_deref() {
+        Some("show") => {}
+        Some(command) => {
+            let how = (options.verbose, options.json);
+            return pfchange::table(&own, command, &options.words, how, api);
+        }
+        None => return Err("pfctl: -t: what to do with it is missing; -T show".into()),
+    }
+    let tables = api.tables();
     let found = tables.iter().find(|t| t.name == own);
     let table = found.ok_or_else(|| {
         let hint = did_you_mean(name, tables.iter().map(|t| t.name.as_str()));
@@ -225,7 +265,12 @@ fn table(options: &Options, api: &mut dyn Api) -> Result<String, String> {
     if options.json {
         return Ok(json::text(table));
     }
-    Ok(table.entries.iter().map(|e| entry(e)).collect())
+    let lines = table.entries.iter().zip(&table.ages_s);
+    let line = |(e, age): (&String, &u64)| match options.verbose {
+        0 => entry(e),
+        _ => format!("{}\tCleared:     {} ago\n", entry(e), clock(*age)),
+    };
+    Ok(lines.map(line).collect())
 }
 
 /// Addresses stand in the fourth column, so that a `!` before them fits.
@@ -260,7 +305,7 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
             if options.json {
                 json::text(&facts)
             } else {
-                info(&facts)
+                info(&facts, v)
             }
         }
         Show::Tables => {
@@ -302,8 +347,32 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
         Show::Anchors if options.json => json::text(&api.anchors()),
         Show::Anchors => anchors::list(&api.anchors(), &options.anchor, v),
         Show::All => all(options, api),
+        Show::Sources if options.json => json::text(&api.sources()),
+        Show::Sources => {
+            let sources = api.sources();
+            sources.iter().map(|s| pfchange::source(s, v)).collect()
+        }
+        Show::Limiters if options.json => json::text(&api.limiters()),
+        Show::Limiters => api.limiters().iter().map(limiter).collect(),
         Show::Nothing => String::new(),
     }
+}
+
+fn limiter(l: &LimiterView) -> String {
+    format!(
+        "{} limiter {} id {} limit {}\n  [ In use: {}  Sources: {}  Admitted: {}  Hard limited: {}  \
+         Rate limited: {}  Address limited: {} ]\n",
+        l.kind,
+        l.name,
+        l.id,
+        l.limit,
+        l.in_use,
+        l.sources,
+        l.admitted,
+        l.hard_limited,
+        l.rate_limited,
+        l.address_limited
+    )
 }
 
 fn all(options: &Options, api: &mut dyn Api) -> String {
@@ -476,7 +545,7 @@ fn protocol(number: u8) -> String {
     }
 }
 
-fn clock(seconds: u64) -> String {
+pub(crate) fn clock(seconds: u64) -> String {
     format!(
         "{:02}:{:02}:{:02}",
         seconds / 3600,
@@ -485,7 +554,7 @@ fn clock(seconds: u64) -> String {
     )
 }
 
-fn info(i: &PfInfo) -> String {
+fn info(i: &PfInfo, verbose: u8) -> String {
     let running = if i.enabled { "Enabled" } else { "Disabled" };
     let days = i.since_s / 86_400;
     let status = format!(
@@ -511,6 +580,12 @@ fn info(i: &PfInfo) -> String {
     out += "Counters\n";
     for (name, n) in &i.reasons {
         out += &rate_line(name, *n, i.since_s);
+    }
+    if verbose > 0 {
+        out += "Limit Counters\n";
+        for (name, n) in &i.limits {
+            out += &rate_line(name, *n, i.since_s);
+        }
     }
     out
 }
@@ -548,9 +623,13 @@ fn interface_stats(i: &InterfaceView) -> String {
 fn table_name(t: &TableView, verbose: u8) -> String {
     match verbose {
         0 => format!("{}\n", t.name),
-        // Active and referenced: tables that are neither do not exist here.
-        1 => format!("--a-r--\t{}\n", t.name),
-        _ => format!("--a-r--\t{}\n\tAddresses:   {}\n", t.name, t.entries.len()),
+        1 => format!("{}\t{}\n", t.flags, t.name),
+        _ => format!(
+            "{}\t{}\n\tAddresses:   {}\n",
+            t.flags,
+            t.name,
+            t.entries.len()
+        ),
     }
 }
 
@@ -731,7 +810,7 @@ mod tests {
     #[test]
     fn tables_limits_timeouts_labels_interfaces() {
         check("-sT", "bruteforce\n");
-        check("-vsT", "--a-r--\tbruteforce\n");
+        check("-vsT", "-pa-r--\tbruteforce\n");
         check("-t bruteforce -T show", "   10.0.0.0/8\n  !10.1.0.0/16\n");
         check("-tbruteforce -Tshow", "   10.0.0.0/8\n  !10.1.0.0/16\n");
         check(
@@ -824,8 +903,8 @@ mod tests {
                 "pfctl: 'brutforce': Table does not exist.; did you mean 'bruteforce'?",
             ),
             (
-                "-t bruteforce -T flush",
-                "pfctl: -T: 'flush' is not possible here; only show is",
+                "-t bruteforce -T load",
+                "pfctl: -T: 'load' is no command for a table",
             ),
         ] {
             assert_eq!(pfctl(line), Err(says.to_string()), "{line}");

@@ -216,6 +216,9 @@ pub struct PfInfo {
     /// PF's reason counters in PF's order and with PF's names, then ours: (name, packets).
     #[serde(serialize_with = "as_map")]
     pub reasons: Vec<(String, u64)>,
+    /// PF's limit counters with PF's names: (name, times).
+    #[serde(serialize_with = "as_map")]
+    pub limits: Vec<(String, u64)>,
     /// The `set loginterface` interface, if set: name, then [v4, v6] × bytes in/out and packets in pass/block, out pass/block.
     pub loginterface: Option<InterfaceView>,
 }
@@ -308,8 +311,126 @@ pub struct AnchorView {
 pub struct TableView {
     /// Name.
     pub name: String,
+    /// pfctl's letters: const, persist, active, `-`, referenced, `-`, counters.
+    pub flags: String,
     /// Elements as printed: `10.0.0.0/8`, `!10.1.0.0/16`.
     pub entries: Vec<String>,
+    /// For each element, seconds since it came or was cleared.
+    pub ages_s: Vec<u64>,
+}
+
+/// Which states are to be killed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Killing {
+    /// `pfctl -F states`
+    All,
+    /// `pfctl -i em0 -F states`: made on this interface.
+    Interface(String),
+    /// `pfctl -k from -k to`: addresses or networks.
+    Hosts {
+        /// Who began.
+        from: String,
+        /// Who was addressed; none is anybody.
+        to: Option<String>,
+    },
+    /// `pfctl -k label -k L`
+    Label(String),
+    /// `pfctl -k id -k ID`
+    Id(u64),
+    /// `pfctl -k key -k 'tcp 10.0.0.1:80 <- 192.0.2.9:51000'`
+    Key(String),
+}
+
+/// A source node, as `pfctl -sS` shows it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct SourceView {
+    /// The source.
+    pub addr: IpAddr,
+    /// `nat-to`, `rdr-to`, `route-to` for what a pool chose, `limiter`; empty for limits of a rule.
+    pub kind: &'static str,
+    /// What a pool chose.
+    pub redirect: Option<IpAddr>,
+    /// Id of its source limiter.
+    pub limiter: Option<u8>,
+    /// States.
+    pub states: u32,
+    /// Completed connections among them.
+    pub connections: u32,
+    /// Connections of late.
+    pub rate: f64,
+    /// In how many seconds; 0 if the rule has no rate.
+    pub rate_seconds: u32,
+    /// Seconds since it was made.
+    pub age_s: u32,
+    /// Seconds until it goes; 0 while it has states.
+    pub expires_s: u32,
+    /// Packets of its states that are gone.
+    pub packets: u64,
+    /// Bytes of its states that are gone.
+    pub bytes: u64,
+    /// Its rule's number.
+    pub rule: Option<u32>,
+}
+
+/// A limiter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LimiterView {
+    /// `state` or `source`.
+    pub kind: &'static str,
+    /// Name.
+    pub name: String,
+    /// Number.
+    pub id: u8,
+    /// States, of all or of each source.
+    pub limit: u32,
+    /// States now; 0 for source limiters.
+    pub in_use: u32,
+    /// Sources now; 0 for state limiters.
+    pub sources: u64,
+    /// States let through.
+    pub admitted: u64,
+    /// Refused: as many states as there may be.
+    pub hard_limited: u64,
+    /// Refused: too many in too short a time.
+    pub rate_limited: u64,
+    /// Refused: as many sources as there may be.
+    pub address_limited: u64,
+}
+
+/// What is to be done with a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TableEdit {
+    /// Adds addresses; makes the table if there is none.
+    Add(Vec<String>),
+    /// Takes addresses out.
+    Delete(Vec<String>),
+    /// These addresses and no others.
+    Replace(Vec<String>),
+    /// No addresses.
+    Flush,
+    /// Takes out what came, or was cleared, longer than so many seconds ago.
+    Expire(u64),
+    /// All addresses are as if they had come now.
+    Zero,
+    /// Asks which addresses are in it.
+    Test(Vec<String>),
+}
+
+/// What became of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct TableEdited {
+    /// Addresses that were named, or that there were.
+    pub asked: usize,
+    /// Addresses added.
+    pub added: usize,
+    /// Addresses taken out.
+    pub deleted: usize,
+    /// Addresses that got or lost their `!`.
+    pub changed: usize,
+    /// The table was made.
+    pub created: bool,
+    /// For each address that was tested, the element that covers it.
+    pub matches: Vec<Option<String>>,
 }
 
 /// Answer to one echo request.
@@ -400,6 +521,16 @@ pub trait Api {
     fn pf_info(&mut self) -> PfInfo;
     /// `pfctl -sT`, `-t name -T show`.
     fn tables(&mut self) -> Vec<TableView>;
+    /// `pfctl -k`, `-F states`: how many were killed.
+    fn kill_states(&mut self, which: &Killing) -> Result<u64, String>;
+    /// `pfctl -K`, `-F Sources`: how many source nodes were killed. None is everybody.
+    fn kill_sources(&mut self, from: Option<&str>, to: Option<&str>) -> Result<u64, String>;
+    /// `pfctl -s Sources`
+    fn sources(&mut self) -> Vec<SourceView>;
+    /// State limiters, then source limiters.
+    fn limiters(&mut self) -> Vec<LimiterView>;
+    /// `pfctl -t name -T …`
+    fn edit_table(&mut self, name: &str, edit: &TableEdit) -> Result<TableEdited, String>;
     /// `pfctl -sm`, `-st`: (name, value).
     fn limits(&mut self) -> Vec<(String, u64)>;
     /// Timeouts: (name, seconds or states).

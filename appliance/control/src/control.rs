@@ -15,6 +15,7 @@ use nic::LinkState;
 use pfconf::Bounds;
 use pfconf::diag::Diagnostic;
 use ruleset::{RuleSlot, Ruleset};
+use sync::OverlayEntry;
 
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
@@ -26,6 +27,7 @@ use crate::policy::RuleText;
 use crate::settings::{self, Management, Settings};
 use crate::slots::RuleSlots;
 use crate::store::Store;
+use crate::tables::Since;
 use crate::token::{Memo, TokenHash, hex};
 use crate::trace::Trace;
 use crate::transaction::{Candidate, Context, check};
@@ -131,6 +133,10 @@ pub struct Control {
     pub(crate) kifs: Kifs,
     tags: Tags,
     pub(crate) table_slots: TableSlots,
+    /// Edits of tables that are part of the contents by now, and that some worker may not know yet.
+    pub(crate) folded: Vec<OverlayEntry>,
+    /// When addresses came into tables.
+    pub(crate) since: Since,
     random_key: [u32; 4],
     pub(crate) running: Option<Running>,
     pub(crate) shown: Shown,
@@ -172,6 +178,8 @@ impl Control {
             kifs: Kifs::default(),
             tags: Tags::default(),
             table_slots: TableSlots::default(),
+            folded: Vec::new(),
+            since: Since::default(),
             random_key: random_key(setup.clock.as_ref()),
             clock: setup.clock,
             running: None,
@@ -242,7 +250,10 @@ impl Control {
     /// Something happened.
     pub fn on_event(&mut self, event: Event) {
         match event {
-            Event::Tick => self.fleet.bury(),
+            Event::Tick => {
+                self.tend_tables();
+                self.fleet.bury();
+            }
             Event::Link { port, state } => self.on_link(port, state),
         }
     }
@@ -439,6 +450,7 @@ impl Control {
             self.admit(verified, &digest)?;
         }
         let opened = open(bytes, &self.bundle_limits)?;
+        self.fold_tables();
         let candidate = self.check(&opened.files, true).map_err(Refused::Invalid)?;
         self.store
             .store_bundle(bytes)

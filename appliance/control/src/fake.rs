@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, Explanation, InterfaceView, NeighborView, PfInfo, PingReply,
-    Proof, Question, Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView,
-    WorkerStatus,
+    AnchorView, Api, Applied, Count, Explanation, InterfaceView, Killing, LimiterView,
+    NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView, Sample,
+    SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableView, WorkerStatus,
 };
 
 /// The fake. Begins as a box with two interfaces, two rules and two states.
@@ -30,6 +30,12 @@ pub struct Fake {
     pub info: PfInfo,
     /// Answer to `tables`.
     pub tables: Vec<TableView>,
+    /// Answer to `sources`.
+    pub sources: Vec<SourceView>,
+    /// Answer to `limiters`.
+    pub limiters: Vec<LimiterView>,
+    /// Answer to `edit_table`.
+    pub edited: TableEdited,
     /// Answer to `limits`.
     pub limits: Vec<(String, u64)>,
     /// Answer to `timeouts`.
@@ -238,9 +244,15 @@ impl Default for Fake {
                     ("bad-offset".into(), 0),
                     ("short".into(), 1),
                 ],
+                limits: vec![("max-src-conn".into(), 2)],
                 loginterface: None,
             },
+            sources: vec![source()],
+            limiters: Vec::new(),
+            edited: TableEdited::default(),
             tables: vec![TableView {
+                flags: "-pa-r--".into(),
+                ages_s: vec![60; 2],
                 name: "bruteforce".into(),
                 entries: vec!["10.0.0.0/8".into(), "!10.1.0.0/16".into()],
             }],
@@ -337,6 +349,24 @@ impl Fake {
     }
 }
 
+fn source() -> SourceView {
+    SourceView {
+        addr: IpAddr::from([10, 0, 0, 9]),
+        kind: "",
+        redirect: None,
+        limiter: None,
+        states: 3,
+        connections: 2,
+        rate: 0.4,
+        rate_seconds: 5,
+        age_s: 61,
+        expires_s: 0,
+        packets: 10,
+        bytes: 840,
+        rule: Some(1),
+    }
+}
+
 impl Api for Fake {
     fn status(&mut self) -> Status {
         self.status.clone()
@@ -422,6 +452,29 @@ impl Api for Fake {
 
     fn tables(&mut self) -> Vec<TableView> {
         self.tables.clone()
+    }
+
+    fn kill_states(&mut self, which: &Killing) -> Result<u64, String> {
+        self.change(format!("kill {which:?}"))?;
+        Ok(3)
+    }
+
+    fn kill_sources(&mut self, from: Option<&str>, to: Option<&str>) -> Result<u64, String> {
+        self.change(format!("kill sources {from:?} {to:?}"))?;
+        Ok(2)
+    }
+
+    fn sources(&mut self) -> Vec<SourceView> {
+        self.sources.clone()
+    }
+
+    fn limiters(&mut self) -> Vec<LimiterView> {
+        self.limiters.clone()
+    }
+
+    fn edit_table(&mut self, name: &str, edit: &TableEdit) -> Result<TableEdited, String> {
+        self.change(format!("table {name} {edit:?}"))?;
+        Ok(self.edited.clone())
     }
 
     fn limits(&mut self) -> Vec<(String, u64)> {

@@ -14,6 +14,8 @@ use crate::slots::Totals;
 
 /// Longest time that a question to the workers may take, in milliseconds: forwarding does not wait, but the console does.
 pub const ASK_MS_MAX: u64 = 200;
+/// Longest time that killing states may take, in milliseconds: a worker looks through its whole table.
+pub const KILL_MS_MAX: u64 = 5000;
 /// States asked for at once: a quarter of the ring of answers.
 const PORTION: u32 = 256;
 
@@ -87,6 +89,11 @@ impl Fleet {
     /// Configurations that wait for a worker to let go.
     pub fn unburied(&self) -> usize {
         self.retired.len()
+    }
+
+    /// True while a worker has not taken over what was published last.
+    pub fn is_pending(&self) -> bool {
+        self.workers.iter().any(|w| w.config.is_pending())
     }
 
     /// The oldest generation that a worker runs on.
@@ -204,6 +211,14 @@ impl Fleet {
         }
     }
 
+    /// Kills states on every worker; how many.
+    pub fn kill(&mut self, kill: filter::Kill, clock: &dyn Clock) -> u64 {
+        let deadline = clock.now_ms() + KILL_MS_MAX;
+        (0..self.workers.len())
+            .map(|n| self.asked(n, deadline, clock).kill(kill))
+            .sum()
+    }
+
     fn asked<'a>(&'a mut self, n: usize, deadline: u64, clock: &'a dyn Clock) -> Asked<'a> {
         Asked {
             worker: &mut self.workers[n],
@@ -256,6 +271,18 @@ impl Asked<'_> {
                 None => self.clock.pause(),
             }
         }
+    }
+
+    fn kill(&mut self, kill: filter::Kill) -> u64 {
+        if !self.ask(Mail::Kill(kill)) {
+            return 0;
+        }
+        while let Some(report) = self.hear() {
+            if let Report::Killed(n) = report {
+                return n;
+            }
+        }
+        0
     }
 
     fn states(&mut self, from: u32, count: u32) -> Portion {

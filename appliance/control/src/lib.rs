@@ -11,6 +11,7 @@ pub mod control;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod fleet;
+mod kills;
 mod layout;
 pub mod log_ring;
 pub mod machine;
@@ -21,6 +22,7 @@ mod policy;
 pub mod settings;
 pub mod slots;
 pub mod store;
+mod tables;
 #[cfg(test)]
 mod tests;
 pub mod token;

@@ -6,7 +6,7 @@ use netconf::NetConfig;
 use netconf::environment::{self, PF_CONF, Tree};
 use pfconf::diag::Diagnostic;
 use pfconf::{Bounds, EnvAddress, EnvInterface, Environment, Options, PrintedRule};
-use ruleset::Ruleset;
+use ruleset::{Ruleset, Table, TableFlags};
 
 use crate::layout::{ALL, Layout};
 use crate::numbers::{Full, Kifs};
@@ -92,6 +92,13 @@ pub(crate) fn compile(
             *table = table.clone().with_contents_of(kept);
         }
     }
+    // What somebody made by hand, or the rules before made to last, stays (pf.conf(5), TABLES, "persist").
+    let stays = |t: &&Table| {
+        let lasting = TableFlags::PERSIST | TableFlags::KEEPS;
+        t.flags.contains(lasting) && !ruleset.tables.iter().any(|new| new.name == t.name)
+    };
+    let staying: Vec<Table> = before.tables.iter().filter(stays).cloned().collect();
+    ruleset.tables.extend(staying);
     Some(Policy {
         ruleset,
         texts: compiled

@@ -23,6 +23,8 @@ use crate::{Control, Setup, WorkerLink};
 
 const TOKEN: &str = "0123456789abcdef";
 
+mod tables;
+
 /// The other ends of a worker's rings.
 struct FakeWorker {
     config: Subscriber<Config>,
@@ -40,6 +42,13 @@ impl FakeWorker {
             self.held = config;
         }
         while let Some(mail) = self.mail.pop() {
+            if let Mail::Kill(kill) = mail {
+                let before = self.states.len();
+                self.states.retain(|st| !kill.covers(st));
+                let killed = (before - self.states.len()) as u64;
+                self.reports.push(Report::Killed(killed)).unwrap();
+                continue;
+            }
             let Mail::ListStates { from, count } = mail else {
                 self.reports.push(Report::NeighborsEnd).unwrap();
                 continue;

@@ -8,13 +8,13 @@ use filter::Reason;
 use net::neighbor;
 use net::{Interface, Route, RouteKind};
 use nic::LinkState;
-use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
+use ruleset::{Af, Direction, RuleSlot, TableEntry, TableFlags, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, InterfaceView, NeighborView, PfInfo, PingReply, Proof,
-    Question, Refused, RouteView, RuleView, Sample, StateEnd, StateView, Status, TableView,
-    WorkerStatus,
+    AnchorView, Api, Applied, Count, InterfaceView, Killing, LimiterView, NeighborView, PfInfo,
+    PingReply, Proof, Question, Refused, RouteView, RuleView, Sample, SourceView, StateEnd,
+    StateView, Status, TableEdit, TableEdited, TableView, WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
@@ -185,7 +185,7 @@ fn end(key: &Key, n: usize) -> StateEnd {
     }
 }
 
-fn ip(af: Af, addr: u128) -> IpAddr {
+pub(crate) fn ip(af: Af, addr: u128) -> IpAddr {
     match af {
         Af::Inet => std::net::Ipv4Addr::from_bits(addr as u32).into(),
         Af::Inet6 => std::net::Ipv6Addr::from_bits(addr).into(),
@@ -235,7 +235,7 @@ fn route_view(route: &Route, interface: String) -> RouteView {
     }
 }
 
-fn table_entry(entry: &TableEntry) -> String {
+pub(crate) fn table_entry(entry: &TableEntry) -> String {
     let not = if entry.negate { "!" } else { "" };
     let addr = ip(entry.af, entry.addr);
     if entry.prefix_len == entry.af.bits() {
@@ -243,6 +243,16 @@ fn table_entry(entry: &TableEntry) -> String {
     } else {
         format!("{not}{addr}/{}", entry.prefix_len)
     }
+}
+
+/// pfctl's letters: const, persist, active, referenced, history, counters.
+fn table_flags(flags: TableFlags) -> String {
+    let letter = |flag, letter| if flags.contains(flag) { letter } else { '-' };
+    let (c, p) = (
+        letter(TableFlags::CONST, 'c'),
+        letter(TableFlags::PERSIST, 'p'),
+    );
+    format!("{c}{p}a-r-{}", letter(TableFlags::COUNTERS, 'C'))
 }
 
 impl Api for Control {
@@ -356,6 +366,11 @@ impl Api for Control {
                 self.fleet.sum(|c| &c.filter.reasons[n]),
             )
         });
+        let limits = filter::LimitCounter::NAMES.iter().enumerate();
+        let limits = limits.map(|(n, name)| {
+            let counted = self.fleet.sum(|c| &c.filter.limits[n]);
+            ((*name).to_string(), counted)
+        });
         let logged = self.shown.loginterface.as_ref();
         let config = self.fleet.current().clone();
         let logged = logged.and_then(|name| config.interfaces.by_name(name));
@@ -369,17 +384,45 @@ impl Api for Control {
             inserts: self.fleet.sum(|c| &c.filter.inserts),
             removals: self.fleet.sum(|c| &c.filter.removals),
             reasons: reasons.collect(),
+            limits: limits.collect(),
             loginterface: logged.map(|i| self.interface_view(i)),
         }
     }
 
     fn tables(&mut self) -> Vec<TableView> {
         let tables = self.ruleset().tables.iter();
-        let view = |table: &ruleset::Table| TableView {
-            name: table.name.clone(),
-            entries: table.entries().iter().map(table_entry).collect(),
+        let now_s = self.clock.now_ms() / 1000;
+        let view = |table: &ruleset::Table| {
+            let entries = self.table_now(table);
+            let since = entries.iter().map(|e| self.since.of(&table.name, e));
+            TableView {
+                name: table.name.clone(),
+                flags: table_flags(table.flags),
+                ages_s: since.map(|s| now_s.saturating_sub(s)).collect(),
+                entries: entries.iter().map(table_entry).collect(),
+            }
         };
         tables.map(view).collect()
+    }
+
+    fn kill_states(&mut self, which: &Killing) -> Result<u64, String> {
+        self.kill(which)
+    }
+
+    fn kill_sources(&mut self, from: Option<&str>, to: Option<&str>) -> Result<u64, String> {
+        self.kill_nodes(from, to)
+    }
+
+    fn sources(&mut self) -> Vec<SourceView> {
+        self.source_views()
+    }
+
+    fn limiters(&mut self) -> Vec<LimiterView> {
+        self.limiter_views()
+    }
+
+    fn edit_table(&mut self, name: &str, edit: &TableEdit) -> Result<TableEdited, String> {
+        self.change_table(name, edit)
     }
 
     fn limits(&mut self) -> Vec<(String, u64)> {

@@ -1,6 +1,6 @@
 //! What the control core says, as HTTP answers. The JSON is documented in `docs/api.md`; fields are only ever added.
 
-use control::api::{Api, Applied, Question, Refused};
+use control::api::{Api, Applied, Killing, Question, Refused, TableEdit};
 use pfconf::diag::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Routes => as_json(&api.routes()),
         Route::Neighbors => as_json(&api.neighbors()),
         Route::Tables => as_json(&api.tables()),
+        Route::Sources => as_json(&api.sources()),
+        Route::Limiters => as_json(&api.limiters()),
         Route::States => match states_limit(query) {
             Ok(limit) => as_json(&api.states(limit)),
             Err(text) => Response::error(400, &text),
@@ -34,6 +36,77 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Ready => ready(api),
         // Metrics need counters of the server and are made there; a bundle is not read back yet.
         Route::Metrics | Route::Bundle | Route::Why => Response::error(404, "not found"),
+    }
+}
+
+/// The answer to a DELETE or POST that is allowed: what is meant stands in the query.
+pub(crate) fn change(route: Route, query: &str, api: &mut dyn Api) -> Response {
+    let value = |name| query_value(query, name);
+    let done = match route {
+        Route::States => killing(query).and_then(|which| api.kill_states(&which)),
+        Route::Sources => api.kill_sources(value("src"), value("redirect")),
+        Route::Tables => return edited(query, api),
+        _ => return Response::error(405, "nothing can be changed here"),
+    };
+    match done {
+        Ok(killed) => json_of(200, &json!({ "killed": killed })),
+        Err(text) => Response::error(400, &text),
+    }
+}
+
+/// Which states: one of `src` (and `dst`), `label`, `id`, `interface`; `all=1` for all of them.
+fn killing(query: &str) -> Result<Killing, String> {
+    let value = |name| query_value(query, name).map(String::from);
+    if let Some(from) = value("src") {
+        let to = value("dst");
+        return Ok(Killing::Hosts { from, to });
+    }
+    if let Some(label) = value("label") {
+        return Ok(Killing::Label(label));
+    }
+    if let Some(text) = value("id") {
+        let id = u64::from_str_radix(text.trim_start_matches("0x"), 16);
+        return id
+            .map(Killing::Id)
+            .map_err(|_| format!("id: '{text}' is no id of a state"));
+    }
+    if let Some(name) = value("interface") {
+        return Ok(Killing::Interface(name));
+    }
+    match value("all").as_deref() {
+        Some("1") => Ok(Killing::All),
+        _ => Err("which states? src=, label=, id=, interface= or all=1".into()),
+    }
+}
+
+/// `table=NAME` and one of `add`, `delete`, `replace`, `test` with addresses between commas, `expire=SECONDS`,
+/// `flush=1`, `zero=1`.
+fn edited(query: &str, api: &mut dyn Api) -> Response {
+    let Some(table) = query_value(query, "table") else {
+        return Response::error(400, "which table? table=NAME");
+    };
+    let list = |name| {
+        let words = query_value(query, name)?.split(',');
+        let words = words.filter(|w| !w.is_empty());
+        Some(words.map(String::from).collect::<Vec<String>>())
+    };
+    let seconds = query_value(query, "expire").and_then(|s| s.parse().ok());
+    let edits = [
+        list("add").map(TableEdit::Add),
+        list("delete").map(TableEdit::Delete),
+        list("replace").map(TableEdit::Replace),
+        list("test").map(TableEdit::Test),
+        seconds.map(TableEdit::Expire),
+        query_value(query, "flush").map(|_| TableEdit::Flush),
+        query_value(query, "zero").map(|_| TableEdit::Zero),
+    ];
+    let Some(edit) = edits.into_iter().flatten().next() else {
+        let text = "what to do? add=, delete=, replace=, test=, expire=, flush=1 or zero=1";
+        return Response::error(400, text);
+    };
+    match api.edit_table(table, &edit) {
+        Ok(edited) => as_json(&edited),
+        Err(text) => Response::error(400, &text),
     }
 }
 

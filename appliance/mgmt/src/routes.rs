@@ -12,6 +12,8 @@ pub(crate) enum Route {
     Routes,
     Neighbors,
     Tables,
+    Sources,
+    Limiters,
     Why,
     Metrics,
     Health,
@@ -19,7 +21,7 @@ pub(crate) enum Route {
 }
 
 /// Everything there is.
-pub(crate) const TABLE: [(&str, Route); 13] = [
+pub(crate) const TABLE: [(&str, Route); 15] = [
     ("/v1/bundle", Route::Bundle),
     ("/v1/status", Route::Status),
     ("/v1/info", Route::Info),
@@ -29,6 +31,8 @@ pub(crate) const TABLE: [(&str, Route); 13] = [
     ("/v1/routes", Route::Routes),
     ("/v1/neighbors", Route::Neighbors),
     ("/v1/tables", Route::Tables),
+    ("/v1/sources", Route::Sources),
+    ("/v1/limiters", Route::Limiters),
     ("/v1/why", Route::Why),
     ("/metrics", Route::Metrics),
     ("/healthz", Route::Health),
@@ -45,6 +49,8 @@ impl Route {
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Route::Bundle => "PUT",
+            Route::States | Route::Sources => "GET, HEAD, DELETE",
+            Route::Tables => "GET, HEAD, POST",
             Route::Why => "POST",
             _ => "GET, HEAD",
         }
@@ -61,7 +67,8 @@ impl Route {
     }
 }
 
-/// Value of `name` in a query: `limit=10&x=y`. No percent-decoding: every value we know is a number.
+/// Value of `name` in a query: `limit=10&x=y`. No percent-decoding: every value we know is a number, a
+/// name or a list of addresses.
 pub(crate) fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split('&')

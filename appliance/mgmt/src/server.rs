@@ -251,6 +251,9 @@ impl Server {
         session.proven = true;
         Some(match route {
             Route::Metrics => answers::metrics(metrics::page(api, self.samples())),
+            Route::States | Route::Sources | Route::Tables if !is_reading(&head.method) => {
+                answers::change(route, &head.query, api)
+            }
             _ => answers::get(route, &head.query, api),
         })
     }
@@ -503,4 +506,9 @@ fn headline(why: &Refused) -> String {
             None => format!("{} messages", list.len()),
         },
     }
+}
+
+/// The method changes nothing.
+fn is_reading(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
 }

@@ -527,6 +527,58 @@ fn every_page_answers_and_needs_a_token() {
 }
 
 #[test]
+fn states_sources_and_tables_are_changed_by_whoever_has_the_token() {
+    let mut lab = Lab::new();
+    let ask = |lab: &mut Lab, method: &str, path: &str, token: &str| {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: fw\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let c = lab.ask(head);
+        (c.statuses(), c.text())
+    };
+    for (method, path, said, done) in [
+        (
+            "DELETE",
+            "/v1/states?src=10.0.0.0/8",
+            "\"killed\":3",
+            "kill Hosts { from: \"10.0.0.0/8\", to: None }",
+        ),
+        ("DELETE", "/v1/states?id=1f", "\"killed\":3", "kill Id(31)"),
+        (
+            "DELETE",
+            "/v1/sources?src=::1",
+            "\"killed\":2",
+            "kill sources Some(\"::1\") None",
+        ),
+        (
+            "POST",
+            "/v1/tables?table=bad&add=10.0.0.1,::1",
+            "\"added\":0",
+            "table bad Add([\"10.0.0.1\", \"::1\"])",
+        ),
+    ] {
+        let (statuses, text) = ask(&mut lab, method, path, "secret");
+        assert!(statuses == [200] && text.contains(said), "{path}: {text}");
+        assert_eq!(lab.api.done.last().map(String::as_str), Some(done));
+    }
+    let changes = lab.api.done.len();
+    for (method, path, token, status) in [
+        ("DELETE", "/v1/states?src=10.0.0.0/8", "wrong", 401),
+        ("DELETE", "/v1/states", "secret", 400),
+        ("POST", "/v1/tables?add=10.0.0.1", "secret", 400),
+        ("POST", "/v1/tables?table=bad", "secret", 400),
+        ("DELETE", "/v1/tables?table=bad", "secret", 405),
+    ] {
+        assert_eq!(
+            ask(&mut lab, method, path, token).0,
+            [status],
+            "{method} {path}"
+        );
+    }
+    assert_eq!(lab.api.done.len(), changes);
+}
+
+#[test]
 fn wrong_paths_methods_and_limits_are_named() {
     let mut lab = Lab::new();
     assert_eq!(lab.ask(get("/nothing", "secret")).statuses(), [404]);

@@ -1,0 +1,371 @@
+//! What `pfctl` changes: states and source nodes are killed, counters of tables cleared, tables edited. What it would
+//! change of the rules comes with a bundle, and a sentence says so.
+//!
+//! Read first: pfctl(8).
+
+use control::api::{Api, Killing, SourceView, TableEdit, TableEdited};
+
+use crate::json;
+
+/// What `-F` takes, with pfctl's names; unambiguous beginnings are enough, and case tells some apart.
+const FLUSHES: [&str; 9] = [
+    "rules", "states", "Sources", "info", "Tables", "osfp", "Reset", "queue", "all",
+];
+
+/// What `-T` takes.
+pub(crate) const TABLE_COMMANDS: [(&str, &str); 9] = [
+    ("show", "addresses of the table"),
+    ("add", "add addresses"),
+    ("delete", "take addresses out"),
+    ("replace", "these addresses and no others"),
+    ("flush", "no addresses"),
+    ("test", "are these addresses in it?"),
+    ("zero", "clear counters and times"),
+    ("expire", "take out what is older than so many seconds"),
+    ("kill", "as flush: tables come and go with the rules"),
+];
+
+/// `-k X [-k Y]`
+pub(crate) fn kill(words: &[String], api: &mut dyn Api) -> Result<String, String> {
+    let (which, hosts) = match words {
+        [kind, value] if kind == "label" => (Killing::Label(value.clone()), false),
+        [kind, value] if kind == "id" => (Killing::Id(state_id(value)?), false),
+        [kind, value] if kind == "key" => (Killing::Key(value.clone()), false),
+        [kind] if matches!(kind.as_str(), "label" | "id" | "key") => {
+            return Err(format!("pfctl: -k {kind}: a second -k must say which"));
+        }
+        [from] => (
+            Killing::Hosts {
+                from: from.clone(),
+                to: None,
+            },
+            true,
+        ),
+        [from, to] => (
+            Killing::Hosts {
+                from: from.clone(),
+                to: Some(to.clone()),
+            },
+            true,
+        ),
+        _ => return Err("pfctl: -k: one or two of them, not more".into()),
+    };
+    let killed = api.kill_states(&which).map_err(|e| format!("pfctl: {e}"))?;
+    if hosts {
+        let to = words.len() - 1;
+        Ok(format!(
+            "killed {killed} states from 1 sources and {to} destinations\n"
+        ))
+    } else {
+        Ok(format!("killed {killed} states\n"))
+    }
+}
+
+/// Hexadecimal as `-vvss` prints it, with or without the creator.
+fn state_id(text: &str) -> Result<u64, String> {
+    let id = text.split('/').next().unwrap_or(text);
+    let digits = id.strip_prefix("0x").unwrap_or(id);
+    u64::from_str_radix(digits, 16)
+        .map_err(|_| format!("pfctl: -k id: '{text}' is no id of a state"))
+}
+
+/// `-K X [-K Y]`
+pub(crate) fn kill_sources(words: &[String], api: &mut dyn Api) -> Result<String, String> {
+    let (from, to) = match words {
+        [from] => (from, None),
+        [from, to] => (from, Some(to.as_str())),
+        _ => return Err("pfctl: -K: one or two of them, not more".into()),
+    };
+    let killed = api
+        .kill_sources(Some(from), to)
+        .map_err(|e| format!("pfctl: {e}"))?;
+    let to = words.len() - 1;
+    Ok(format!(
+        "killed {killed} src nodes from 1 sources and {to} destinations\n"
+    ))
+}
+
+/// `-F X`
+pub(crate) fn flush(
+    word: &str,
+    interface: Option<&str>,
+    api: &mut dyn Api,
+) -> Result<String, String> {
+    let found = FLUSHES.iter().find(|name| name.starts_with(word));
+    let name = found.ok_or_else(|| format!("pfctl: -F: '{word}' cannot be cleared"))?;
+    match *name {
+        "states" => {
+            let which = interface.map_or(Killing::All, |i| Killing::Interface(i.into()));
+            let killed = api.kill_states(&which).map_err(|e| format!("pfctl: {e}"))?;
+            Ok(format!("{killed} states cleared\n"))
+        }
+        "Sources" => {
+            api.kill_sources(None, None)
+                .map_err(|e| format!("pfctl: {e}"))?;
+            Ok("source tracking entries cleared\n".into())
+        }
+        "Tables" => flush_tables(api),
+        "all" => {
+            let mut out = flush("Tables", None, api)?;
+            out += &flush("states", interface, api)?;
+            out += &flush("Sources", None, api)?;
+            Ok(out + "rules and options stay: they come with a bundle; see fuguctl push\n")
+        }
+        "info" => Err(
+            "pfctl: -F info: counters run from the start of the box; take the difference of two"
+                .into(),
+        ),
+        other => Err(format!(
+            "pfctl: -F {other}: rules, queues and options come with a bundle; see fuguctl push"
+        )),
+    }
+}
+
+/// Tables of the rules stay, empty: the rules name them.
+fn flush_tables(api: &mut dyn Api) -> Result<String, String> {
+    let mut flushed = 0;
+    for table in api.tables().iter().filter(|t| !t.flags.starts_with('c')) {
+        api.edit_table(&table.name, &TableEdit::Flush)
+            .map_err(|e| format!("pfctl: {e}"))?;
+        flushed += 1;
+    }
+    Ok(format!("{flushed} tables deleted.\n"))
+}
+
+/// `-t TABLE -T COMMAND [ADDRESS …]`, but for show.
+pub(crate) fn table(
+    name: &str,
+    command: &str,
+    words: &[String],
+    (verbose, as_json): (u8, bool),
+    api: &mut dyn Api,
+) -> Result<String, String> {
+    let list = words.to_vec();
+    let edit = match command {
+        "add" => TableEdit::Add(list),
+        "delete" => TableEdit::Delete(list),
+        "replace" => TableEdit::Replace(list),
+        "test" => TableEdit::Test(list),
+        "flush" | "kill" => TableEdit::Flush,
+        "zero" => TableEdit::Zero,
+        "expire" => TableEdit::Expire(seconds(words)?),
+        other => return Err(format!("pfctl: -T: '{other}' is no command for a table")),
+    };
+    let edited = api
+        .edit_table(name, &edit)
+        .map_err(|e| format!("pfctl: {e}"))?;
+    if as_json {
+        return Ok(json::text(&edited));
+    }
+    let created = if edited.created {
+        "1 table created.\n"
+    } else {
+        ""
+    };
+    Ok(format!("{created}{}", said(&edit, &edited, words, verbose)))
+}
+
+fn seconds(words: &[String]) -> Result<u64, String> {
+    let number = words.first().and_then(|w| w.parse().ok());
+    number.ok_or_else(|| "pfctl: -T expire: how many seconds?".into())
+}
+
+fn said(edit: &TableEdit, edited: &TableEdited, words: &[String], verbose: u8) -> String {
+    let TableEdited {
+        asked,
+        added,
+        deleted,
+        changed,
+        ..
+    } = edited;
+    match edit {
+        TableEdit::Add(_) => format!("{added}/{asked} addresses added.\n"),
+        TableEdit::Delete(_) => format!("{deleted}/{asked} addresses deleted.\n"),
+        TableEdit::Expire(_) => format!("{deleted}/{asked} addresses expired.\n"),
+        TableEdit::Flush => format!("{deleted} addresses deleted.\n"),
+        TableEdit::Zero => "1 table/stats cleared.\n".into(),
+        TableEdit::Replace(_) => {
+            let parts = [(added, "added"), (deleted, "deleted"), (changed, "changed")];
+            let said = parts.iter().filter(|(n, _)| **n > 0);
+            let text: String = said
+                .map(|(n, what)| format!("{n} addresses {what}.\n"))
+                .collect();
+            if text.is_empty() {
+                "no changes.\n".into()
+            } else {
+                text
+            }
+        }
+        TableEdit::Test(_) => tested(edited, words, verbose),
+    }
+}
+
+fn tested(edited: &TableEdited, words: &[String], verbose: u8) -> String {
+    let matched = edited.matches.iter().flatten().count();
+    let mut out = format!("{matched}/{} addresses match.\n", edited.asked);
+    for (word, found) in words.iter().zip(&edited.matches).filter(|_| verbose > 0) {
+        match (found, verbose) {
+            (Some(_), 1) => out += &format!("M  {word}\n"),
+            (Some(entry), _) => out += &format!("M  {word}\t {entry}\n"),
+            (None, 1) => {}
+            (None, _) => out += &format!("   {word}\t nomatch\n"),
+        }
+    }
+    out
+}
+
+/// A line of `-sS`, and what `-v` adds.
+pub(crate) fn source(s: &SourceView, verbose: u8) -> String {
+    let mut out = s.addr.to_string();
+    if let Some(to) = s.redirect {
+        out += &format!(" [{} {to}]", s.kind);
+    }
+    if let Some(id) = s.limiter {
+        out += &format!(" [limiter {id}]");
+    }
+    out += &format!(
+        " ( states {}, connections {}, rate {:.1}/{}s )\n",
+        s.states, s.connections, s.rate, s.rate_seconds
+    );
+    if verbose > 0 {
+        let clock = crate::pfctl::clock;
+        out += &format!(
+            "   age {}, expires in {}, {} pkts, {} bytes",
+            clock(s.age_s.into()),
+            clock(s.expires_s.into()),
+            s.packets,
+            s.bytes
+        );
+        if let Some(rule) = s.rule {
+            out += &format!(", rule {rule}");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::fake::Fake;
+
+    fn pfctl(line: &str, api: &mut Fake) -> Result<String, String> {
+        let words: Vec<String> = line.split('|').map(String::from).collect();
+        crate::pfctl::run(&words, api)
+    }
+
+    #[test]
+    fn states_are_killed_in_all_the_ways_of_pfctl() {
+        let mut api = Fake::default();
+        for (line, said, done) in [
+            (
+                "-k|10.0.0.1",
+                "killed 3 states from 1 sources and 0 destinations\n",
+                "kill Hosts { from: \"10.0.0.1\", to: None }",
+            ),
+            (
+                "-k|0.0.0.0/0|-k|10.0.0.0/8",
+                "killed 3 states from 1 sources and 1 destinations\n",
+                "kill Hosts { from: \"0.0.0.0/0\", to: Some(\"10.0.0.0/8\") }",
+            ),
+            (
+                "-k|label|-k|web",
+                "killed 3 states\n",
+                "kill Label(\"web\")",
+            ),
+            (
+                "-k|id|-k|4823e84500000018/2d5b",
+                "killed 3 states\n",
+                "kill Id(5198253777966071832)",
+            ),
+            (
+                "-k|key|-k|tcp 10.0.0.1:80 <- 10.0.0.2:9",
+                "killed 3 states\n",
+                "kill Key(\"tcp 10.0.0.1:80 <- 10.0.0.2:9\")",
+            ),
+            ("-Fs", "3 states cleared\n", "kill All"),
+            (
+                "-i|vio0|-F|states",
+                "3 states cleared\n",
+                "kill Interface(\"vio0\")",
+            ),
+            (
+                "-K|10.0.0.1",
+                "killed 2 src nodes from 1 sources and 0 destinations\n",
+                "kill sources Some(\"10.0.0.1\") None",
+            ),
+            (
+                "-FS",
+                "source tracking entries cleared\n",
+                "kill sources None None",
+            ),
+        ] {
+            assert_eq!(pfctl(line, &mut api).as_deref(), Ok(said), "{line}");
+            assert_eq!(api.done.last().map(String::as_str), Some(done), "{line}");
+        }
+        for (line, word) in [
+            ("-k|label", "second"),
+            ("-k|id|-k|xyz", "xyz"),
+            ("-Fr", "bundle"),
+            ("-Fx", "'x'"),
+        ] {
+            let error = pfctl(line, &mut api).unwrap_err();
+            assert!(
+                error.starts_with("pfctl: ") && error.contains(word),
+                "{line}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn tables_are_edited_and_say_what_pfctl_says() {
+        let edited = TableEdited {
+            asked: 3,
+            added: 2,
+            deleted: 1,
+            ..TableEdited::default()
+        };
+        let mut api = Fake {
+            edited,
+            ..Fake::default()
+        };
+        for (line, said) in [
+            (
+                "-t|bad|-T|add|10.0.0.1|10.0.0.2|10.0.0.3",
+                "2/3 addresses added.\n",
+            ),
+            ("-t|bad|-Tdelete|10.0.0.1", "1/3 addresses deleted.\n"),
+            (
+                "-t|bad|-T|replace|10.0.0.1",
+                "2 addresses added.\n1 addresses deleted.\n",
+            ),
+            ("-t|bad|-T|expire|3600", "1/3 addresses expired.\n"),
+            ("-t|bad|-T|flush", "1 addresses deleted.\n"),
+            ("-t|bad|-T|zero", "1 table/stats cleared.\n"),
+        ] {
+            assert_eq!(pfctl(line, &mut api).as_deref(), Ok(said), "{line}");
+        }
+        assert_eq!(
+            api.done[0],
+            "table bad Add([\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"])"
+        );
+        api.edited = TableEdited {
+            asked: 2,
+            matches: vec![Some("10.0.0.0/8".into()), None],
+            ..TableEdited::default()
+        };
+        let line = "-t|bad|-T|test|-vv|10.1.2.3|11.1.1.1";
+        let said = "1/2 addresses match.\nM  10.1.2.3\t 10.0.0.0/8\n   11.1.1.1\t nomatch\n";
+        assert_eq!(pfctl(line, &mut api).as_deref(), Ok(said));
+        assert!(pfctl("-t|bad|-T|expire|soon", &mut api).is_err());
+    }
+
+    #[test]
+    fn sources_are_shown_as_pfctl_shows_them() {
+        let mut api = Fake::default();
+        let line = "10.0.0.9 ( states 3, connections 2, rate 0.4/5s )\n";
+        assert_eq!(pfctl("-sS", &mut api).as_deref(), Ok(line));
+        let more = "   age 00:01:01, expires in 00:00:00, 10 pkts, 840 bytes, rule 1\n";
+        assert_eq!(pfctl("-vsS", &mut api), Ok(format!("{line}{more}")));
+    }
+}
