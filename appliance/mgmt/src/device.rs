@@ -32,6 +32,11 @@ impl Queues {
         self.tx.len() >= TX_QUEUE_MAX
     }
 
+    /// Packets that find room on the way out.
+    pub(crate) fn room(&self) -> usize {
+        TX_QUEUE_MAX.saturating_sub(self.tx.len())
+    }
+
     /// Adds a packet of our own making; false if there is no room.
     pub(crate) fn push_tx(&mut self, packet: Vec<u8>) -> bool {
         let room = !self.is_full();

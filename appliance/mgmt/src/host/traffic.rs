@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::echo::{echo_reply, echo_request};
+use super::echo::{echo_reply, echo_request, large_echo_reply};
 use super::{LocalHost, Phase, instant};
 use crate::peek::{Peek, peek};
 use crate::syn::{self, Ends, Move};
@@ -45,6 +45,15 @@ impl LocalHost {
 
     /// Everything but TCP to our port: answers to our pings are kept, the rest is smoltcp's.
     fn on_other(&mut self, seen: &Peek<'_>) -> Step {
+        if let Some(pieces) = large_echo_reply(seen, self.config.mtu) {
+            // All or none: a part of them is of no use.
+            if self.queues.room() >= pieces.len() {
+                pieces.into_iter().for_each(|piece| {
+                    self.queues.push_tx(piece);
+                });
+            }
+            return Step::Done;
+        }
         match echo_reply(seen) {
             Some(reply) if self.ping.answered(reply, self.now) => Step::Done,
             _ => Step::Give,
