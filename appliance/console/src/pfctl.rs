@@ -453,8 +453,13 @@ fn state(s: &StateView, verbose: u8) -> String {
     } else {
         (&s.peers.0, &s.peers.1)
     };
+    // While the box shakes hands for a side, that is all there is to say.
+    let levels = match s.peers.0.starts_with("PROXY:") {
+        true => s.peers.0.clone(),
+        false => format!("{a}:{b}"),
+    };
     let mut out = format!(
-        "{} {} {} {arrow} {}       {a}:{b}\n",
+        "{} {} {} {arrow} {}       {levels}\n",
         s.interface,
         protocol(s.proto),
         first,
@@ -505,6 +510,10 @@ fn state_details(s: &StateView, incoming: bool) -> String {
     }
     if let Some(rule) = s.rule {
         out += &format!(", rule {rule}");
+    }
+    // pfctl prints no word for no-sync.
+    for flag in s.flags.iter().filter(|flag| **flag != "no-sync") {
+        out += &format!(", {flag}");
     }
     out.push('\n');
     out
@@ -707,6 +716,17 @@ mod tests {
              \x20  age 01:02:05, expires in 23:59:50, 10:8 pkts, 1000:800 bytes, rule 1\n\
              \x20  id: 000000005f000001 creatorid: 00000000 worker: 0\n",
         );
+    }
+
+    #[test]
+    fn a_proxied_state_and_options_of_states_are_shown_as_pfctl_does() {
+        let mut api = Fake::default();
+        api.states.truncate(1);
+        api.states[0].peers = ("PROXY:SRC".into(), "CLOSED".into());
+        api.states[0].flags = vec!["sloppy", "pflow", "no-sync"];
+        let out = state(&api.states[0], 1);
+        assert!(out.contains("51000       PROXY:SRC\n"), "{out}");
+        assert!(out.ends_with(", rule 1, sloppy, pflow\n"), "{out}");
     }
 
     #[test]

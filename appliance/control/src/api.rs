@@ -188,6 +188,8 @@ pub struct StateView {
     pub rule: Option<u32>,
     /// Path of the anchor of that rule; empty for the main ruleset.
     pub anchor: Option<String>,
+    /// Options of the state clause, in their words: `sloppy`, `pflow`, `no-sync`.
+    pub flags: Vec<&'static str>,
     /// 64-bit id.
     pub id: u64,
     /// Worker that owns it.

@@ -134,6 +134,7 @@ fn state(
         ],
         rule: Some(1),
         anchor: Some(String::new()),
+        flags: Vec::new(),
         id: 0x5f00_0001,
         worker: 0,
     }

@@ -122,6 +122,17 @@ struct StateContext<'a> {
     now: u32,
 }
 
+/// Options of a state in the words of pf.conf.
+fn state_flags(flags: StateFlags) -> Vec<&'static str> {
+    let words = [
+        (StateFlags::SLOPPY, "sloppy"),
+        (StateFlags::PFLOW, "pflow"),
+        (StateFlags::NO_SYNC, "no-sync"),
+    ];
+    let set = |(flag, word): (StateFlags, _)| flags.contains(flag).then_some(word);
+    words.into_iter().filter_map(set).collect()
+}
+
 impl StateContext<'_> {
     fn view(&self, worker: u16, st: &State, timeout_s: u32) -> StateView {
         let from = match st.direction {
@@ -162,6 +173,7 @@ impl StateContext<'_> {
             }),
             rule: self.rules.get(&st.rule).map(|rule| rule.nr),
             anchor: self.rules.get(&st.rule).map(|rule| rule.anchor.clone()),
+            flags: state_flags(st.flags),
             id: st.id,
             worker,
         }

@@ -104,12 +104,6 @@ pub struct Counters {
     pub inserts: Counter,
     /// States removed.
     pub removals: Counter,
-    /// Floods of connection requests noticed (`set syncookies adaptive`).
-    pub syn_floods: Counter,
-    /// Connection requests answered with a cookie.
-    pub cookies_sent: Counter,
-    /// Cookies that came back.
-    pub cookies_valid: Counter,
 }
 
 impl Counters {
@@ -127,9 +121,6 @@ impl Counters {
             searches: Counter::new(),
             inserts: Counter::new(),
             removals: Counter::new(),
-            syn_floods: Counter::new(),
-            cookies_sent: Counter::new(),
-            cookies_valid: Counter::new(),
         }
     }
 

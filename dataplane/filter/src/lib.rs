@@ -119,7 +119,9 @@ impl Core<'_> {
 
 /// Seconds after which a state in its present class expires, as far as one core can tell.
 pub fn timeout_s(ruleset: &Ruleset, counters: &Counters, shared: &Shared, st: &State) -> u32 {
-    let of_rule = || counters.rule(st.rule).states.get();
+    // All cores count the states of a rule with `max` together; of others a core knows its own.
+    let own = || counters.rule(st.rule).states.get();
+    let of_rule = || shared.rule(st.rule).states.get().max(own());
     lifetime::lifetime_s(ruleset, st, shared.states.get(), of_rule)
 }
 

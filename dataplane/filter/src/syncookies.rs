@@ -12,6 +12,7 @@ use state::track::tcp::{self, ACK, RST, SYN};
 use state::{Segment, State, StateIdx};
 
 use crate::answer::{Answer, answer_to};
+use crate::counters::LimitCounter;
 use crate::describe::PacketDesc;
 use crate::reason::Reason;
 use crate::secret::{Key, Secrets, ends_of, siphash};
@@ -172,10 +173,11 @@ pub fn greet(core: &mut Core<'_>, frame: &mut [u8], pd: &PacketDesc) -> bool {
     let (gives_out, is_flood) = core
         .cookies
         .watch(mode, half_open, core.now_ms, core.secrets);
-    core.counters.syn_floods.add(u64::from(is_flood));
+    core.counters
+        .limit(LimitCounter::SynFloods, u64::from(is_flood));
     if gives_out {
         let mss = synproxy::mss_of(pd, frame);
-        core.counters.cookies_sent.add(1);
+        core.counters.limit(LimitCounter::SyncookiesSent, 1);
         core.answers.push(core.cookies.answer(pd, mss)).ok();
     }
     gives_out
@@ -195,7 +197,7 @@ pub fn welcome<'c>(
         return None;
     }
     let valid = core.cookies.take_back(pd)?;
-    core.counters.cookies_valid.add(1);
+    core.counters.limit(LimitCounter::SyncookiesValid, 1);
     let mut syn = *pd;
     syn.segment = Segment {
         seq: valid.seq,
@@ -222,6 +224,9 @@ pub fn welcome<'c>(
     }
     synproxy::begin_with_cookie(st, valid.seq, valid.cookie, valid.mss);
     synproxy::test(st, true, &pd.segment, core.secrets, core.answers);
+    if synproxy::has_too_many(core, idx) {
+        return Some(RuleTest::Drop(Reason::SrcLimit));
+    }
     Some(RuleTest::Proxied(idx))
 }
 

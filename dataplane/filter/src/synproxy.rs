@@ -6,11 +6,11 @@
 use net::segment::Segment as Made;
 use ruleset::TagId;
 use state::track::tcp::{ACK, FIN, RST, SYN, TcpState};
-use state::{Key, Peer, Segment, State};
+use state::{Key, Peer, Segment, State, StateIdx};
 
-use crate::Secrets;
 use crate::answer::{Answer, Answers, ip_addr};
 use crate::describe::PacketDesc;
+use crate::{Core, Secrets, limit};
 
 /// Segment size to assume of a client that names none.
 const MSS_DEFAULT: u16 = 512;
@@ -76,15 +76,16 @@ pub(crate) fn begin_with_cookie(st: &mut State, seq: u32, cookie: u32, mss: u16)
 }
 
 /// A segment of a connection that is being proxied. It never passes: what has to be said to either side goes into
-/// `answers`.
+/// `answers`. True if the client has completed its handshake with it.
 pub(crate) fn test(
     st: &mut State,
     forward: bool,
     segment: &Segment,
     secrets: &mut Secrets,
     answers: &mut Answers,
-) {
-    match (stage(st), event(st, forward, segment)) {
+) -> bool {
+    let before = stage(st);
+    match (before, event(st, forward, segment)) {
         (Stage::Client, Event::ClientSyn) => {
             answers.push(answer_client(st)).ok();
         }
@@ -99,6 +100,20 @@ pub(crate) fn test(
         (Stage::Server, Event::ServerSynAck) => introduce(st, segment, answers),
         _ => {}
     }
+    before == Stage::Client && is_proxying(st) && stage(st) == Stage::Server
+}
+
+/// The client of a state has completed its handshake: that counts for `max-src-conn` (pf.conf(5)). True if it has too
+/// many connections now; the state is gone then, and nobody is told.
+pub(crate) fn has_too_many(core: &mut Core<'_>, idx: StateIdx) -> bool {
+    if !limit::count_connection(core, idx) {
+        return false;
+    }
+    core.answers.clear();
+    if let Some(gone) = core.states.remove(idx) {
+        core.removed(&gone);
+    }
+    true
 }
 
 fn event(st: &State, forward: bool, segment: &Segment) -> Event {

@@ -400,6 +400,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
         (rule.state.if_bound, StateFlags::IF_BOUND),
         (rule.state.sloppy, StateFlags::SLOPPY),
         (rule.state.no_sync, StateFlags::NO_SYNC),
+        (rule.state.pflow, StateFlags::PFLOW),
         (rule.allow_opts, StateFlags::ALLOW_OPTS),
         (actions.log.contains(Log::ALL), StateFlags::LOG_ALL),
         (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),

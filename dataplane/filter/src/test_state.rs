@@ -40,7 +40,10 @@ pub fn test_state(
     }
     let forward = st.is_forward(passage.direction, pd.af);
     if pd.kind == Kind::Tcp && synproxy::is_proxying(st) {
-        synproxy::test(st, forward, &pd.segment, core.secrets, core.answers);
+        let greeted = synproxy::test(st, forward, &pd.segment, core.secrets, core.answers);
+        if greeted && synproxy::has_too_many(core, idx) {
+            return StateTest::Drop(Reason::SrcLimit);
+        }
         return StateTest::Drop(Reason::SynProxy);
     }
     let (tracked, slot) = (st.flags.contains(StateFlags::HOLDS), st.rule);

@@ -60,6 +60,8 @@ bitflags! {
         const OWN_TIMEOUTS = 16;
         /// Not sent to the peer (`no-sync`).
         const NO_SYNC = 32;
+        /// Its end is told to collectors (`pflow`).
+        const PFLOW = 1 << 17;
         /// Its packets count on more rules than its own (`match` rules, an anchor).
         const BESIDE = 1 << 15;
         /// `wire` and `stack` differ: packets are rewritten.

@@ -221,7 +221,8 @@ fn forward_syncookies_let_a_forwarded_connection_through() {
         let cookie = greeted(rig, f, &e);
         // Nothing is kept of a SYN.
         assert_eq!(rig.states().len(), 0);
-        let counted = "received generated passed drop:synproxy searches sim0.in#.block";
+        let counted = "received generated passed drop:synproxy searches sim0.in#.block \
+             limit:syncookies-sent";
         rig.counted(&f.counted(counted));
         let chosen = asked(rig, f, &e, cookie);
         introduced(rig, &e, cookie, chosen);
@@ -297,6 +298,32 @@ fn a_flood_of_connection_requests_does_not_fill_the_state_table() {
         rig.expect_nothing_more();
         rig.mark();
     });
+}
+
+#[test]
+fn max_src_conn_counts_clients_that_completed_their_handshake_with_the_box() {
+    let proxied = "pass in on sim0 proto tcp synproxy state (max-src-conn 1)\npass out on sim1";
+    let cookies = "set syncookies always\npass in on sim0 proto tcp keep state (max-src-conn 1)\n\
+         pass out on sim1";
+    for policy in [proxied, cookies] {
+        both(policy, &usual(), |rig, f| {
+            let first = Ends::of(f, 1000);
+            let number = greeted(rig, f, &first);
+            let chosen = asked(rig, f, &first, number);
+            introduced(rig, &first, number, chosen);
+            rig.mark();
+            let second = Ends::of(f, 1001);
+            let number = greeted(rig, f, &second);
+            rig.send(
+                "sim0",
+                &second.there("A", ISS_A + 1, number.wrapping_add(1)),
+            );
+            rig.expect_nothing_more();
+            assert_eq!(rig.changes().get("drop:src-limit"), Some(&1), "{policy}");
+            assert_eq!(rig.states().len(), 2, "{policy}");
+            rig.mark();
+        });
+    }
 }
 
 #[test]
