@@ -13,6 +13,42 @@ const ROUNDS: usize = 400;
 /// Packets that each ruleset is asked about.
 const PACKETS: usize = 300;
 
+/// Heads of anchors whose rules follow in braces.
+const ANCHORS: &[&str] = &[
+    "anchor",
+    "anchor in",
+    "anchor quick",
+    "anchor on em0",
+    "anchor out on ! em1 proto tcp",
+    "anchor inet from 10.0.0.0/30",
+    "anchor quick proto udp to port 80",
+    "anchor tagged A",
+];
+
+/// Most anchors in one another.
+const DEPTH: usize = 2;
+
+/// The same rules, runs of them in anchors.
+fn in_anchors(random: &mut Random, text: &str) -> String {
+    let (mut out, mut depth) = (String::new(), 0);
+    for line in text.lines() {
+        let table = line.starts_with("table");
+        match random.below(20) {
+            0 if depth < DEPTH && !table => {
+                out += &format!("{} {{\n", random.pick(ANCHORS));
+                depth += 1;
+            }
+            1 if depth > 0 => {
+                out += "}\n";
+                depth -= 1;
+            }
+            _ => {}
+        }
+        out += &format!("{line}\n");
+    }
+    out + &"}\n".repeat(depth)
+}
+
 #[test]
 fn an_optimized_ruleset_decides_as_the_one_written() {
     let seed = number("FUGU_SEED", 0x1357_9bdf_0246_8ace);
@@ -23,6 +59,7 @@ fn an_optimized_ruleset_decides_as_the_one_written() {
     let (mut dropped, mut decided) = (0, 0);
     for round in 0..rounds {
         let text = text(&mut random, &env);
+        let text = in_anchors(&mut random, &text);
         let written = build(&text, &env, Optimization::None);
         let basic = build(&text, &env, Optimization::Basic);
         let all = written.ruleset.as_ref().unwrap();

@@ -214,7 +214,8 @@ impl Routes for OddRoutes {
     }
 }
 
-/// What becomes of the packet: the deciding rule's action and state, the tag, and what all rules together do to it.
+/// What becomes of the packet: the deciding rule's action and state, the tag, what all rules together do to it, and
+/// whether one translates or routes it.
 pub(crate) fn verdict(ruleset: &Ruleset, facts: &Facts) -> String {
     let found = evaluate(ruleset, facts, &OddRoutes, |_| {});
     let rule = found.rule.map(|nr| &ruleset.rules[nr.0 as usize]);
@@ -230,5 +231,7 @@ pub(crate) fn verdict(ruleset: &Ruleset, facts: &Facts) -> String {
     let mut actions = found.actions;
     (actions.max_mss, actions.min_ttl, actions.tos) = (0, 0, 0);
     actions.flags.remove(ruleset::ActionFlags::SET_TOS);
-    format!("{decided:?} tag {tag:?} {actions:?}")
+    // Pools of `match` rules are not compared: the list of those that matched is cut.
+    let pools = rule.map(|r| [r.nat.is_some(), r.rdr.is_some(), r.route.is_some()]);
+    format!("{decided:?} tag {tag:?} {actions:?} nat, rdr, route {pools:?}")
 }
