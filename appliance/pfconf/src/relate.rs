@@ -30,6 +30,7 @@ pub(crate) fn covers(wide: &Rule, sub: &Rule, known: &Known<'_>) -> bool {
         && open_or_same(&wide.group, &sub.group)
         && open_or_same(&wide.tos, &sub.tos)
         && open_or_same(&wide.prio, &sub.prio)
+        && open_or_same(&wide.max_pkt_size, &sub.max_pkt_size)
         && (!wide.fragment || sub.fragment)
         && open_or_same(&wide.tagged, &sub.tagged)
 }

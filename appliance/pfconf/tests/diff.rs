@@ -317,3 +317,58 @@ fn a_ruleset_and_its_print_mean_the_same() {
         );
     }
 }
+
+#[test]
+fn whatever_a_rule_may_say_has_a_name_when_it_changes() {
+    let plain = "pass in on em0 inet proto tcp from any to any port 80";
+    let more = [
+        "log",
+        "quick",
+        "received-on em1",
+        "user 5",
+        "group 5",
+        "flags any",
+        "tos 4",
+        "prio 3",
+        "max-pkt-rate 10/1",
+        "max-pkt-size 100",
+        "set prio 3",
+        "set tos 4",
+        "set delay 5",
+        "set queue q",
+        "no state",
+        "keep state (max 5)",
+        "probability 5%",
+        "scrub (no-df)",
+        "allow-opts",
+        "label x",
+        "once",
+        "tag x",
+        "tagged x",
+        "rtable 1",
+        "divert-to 127.0.0.1 port 8",
+        "rdr-to 10.0.0.5",
+        "reply-to 192.0.2.9",
+        "ridentifier 7",
+    ];
+    let queue = "queue q on em0 bandwidth 10M default\n";
+    for option in more {
+        let changed = match option {
+            "log" | "quick" => plain.replace(" on ", &format!(" {option} on ")),
+            _ => format!("{plain} {option}"),
+        };
+        let (a, b) = (format!("{queue}{plain}"), format!("{queue}{changed}"));
+        let found = compared(&a, &b).unwrap();
+        let [change] = found.rules.as_slice() else {
+            panic!("{option}: {found:#?}");
+        };
+        let Change::Changed { fields, .. } = &change.change else {
+            panic!("{option}: {change:?}");
+        };
+        let word = option.split([' ', '-']).next().unwrap();
+        let named = fields
+            .iter()
+            .any(|f| f.contains(word) || f.contains("state") || f.contains("route"));
+        assert!(!fields.is_empty() && named, "{option}: {fields:?}");
+    }
+}

@@ -358,3 +358,28 @@ fn echo_needs_a_rule_of_its_own_family_and_protocol() {
         });
     }
 }
+
+#[test]
+fn the_marks_of_syncookies_are_right_for_small_and_for_large_limits() {
+    // Each request makes two states that are half open; the first request beyond the mark is answered with a cookie.
+    for (limit, start, end, states) in [
+        (4, 25, 5, 2),
+        (10, 20, 10, 4),
+        (100, 30, 10, 32),
+        (4_000_000_000_u32, 2, 1, 80),
+    ] {
+        let policy = format!(
+            "set limit states {limit}\nset syncookies adaptive (start {start}%, end {end}%)\npass"
+        );
+        both(&policy, &usual(), |rig, f| {
+            for port in 0..40 {
+                rig.send(
+                    "sim0",
+                    &tcp(&at(f.a, 2000 + port), &at(f.b, 80), "S").seq(1),
+                );
+            }
+            assert_eq!(rig.states().len(), states, "{limit}");
+            rig.ignore_rest();
+        });
+    }
+}

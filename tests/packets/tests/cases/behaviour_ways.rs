@@ -223,3 +223,34 @@ fn rules_send_each_source_by_its_own_uplink() {
         });
     }
 }
+
+#[test]
+fn a_translated_prefix_that_a_rule_routes_learns_the_size_of_its_link() {
+    let topology = uplinks().mtu("sim0", 9000);
+    let inside = "2001:db8:1::/64";
+    let policy = format!(
+        "match on sim2 inet6 from {inside} binat-to 2001:db8:ff::/64\npass\npass in on sim0 inet6 route-to {}",
+        SECOND[1]
+    );
+    let f = INET6;
+    everywhere(&policy, &topology, |rig| {
+        let next_hop = SECOND[1].parse().unwrap();
+        // 1452 bytes and their header fill a packet of 1500.
+        let fits = echo(f.a, f.far, 7, 1).data(1452);
+        rig.send("sim0", &fits);
+        let given = all_given(rig, &at(f.a, 7));
+        assert!(
+            given.len() == 1 && given[0].starts_with("[2001:db8:ff::2]:"),
+            "{given:?}"
+        );
+        rig.expect_via("sim2", next_hop, &fits.hop().sent_from(&given[0]));
+        let answer = fits.answer();
+        rig.send("sim2", &answer.clone().sent_to(&given[0]));
+        rig.expect("sim0", &answer.hop());
+        let large = echo(f.a, f.far, 7, 2).data(1453);
+        rig.send("sim0", &large);
+        let told = error(f.box0, &large.hop(), Error::TooBig(1500));
+        rig.expect("sim0", &told.as_box_error(&large));
+        rig.expect_nothing_more();
+    });
+}
