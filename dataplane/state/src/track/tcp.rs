@@ -210,6 +210,12 @@ fn extent(segment: &Segment) -> Extent {
     }
 }
 
+/// How far `to` lies ahead of `from` in sequence space; negative if it lies behind.
+#[inline]
+fn distance(from: u32, to: u32) -> i64 {
+    i64::from(to.wrapping_sub(from) as i32)
+}
+
 /// The tests, and what follows from them.
 #[inline]
 fn judge(
@@ -236,8 +242,12 @@ fn judge(
     let oldest = src.seq_lo.wrapping_sub(u32::from(dst.win_max) << dws);
     let acknowledges_sense = skew >= -(ACK_SKEW_MAX as i32) && skew <= (ACK_SKEW_MAX << sws) as i32;
 
-    let in_window = geq(src.seq_hi, data_end)
-        && geq(seq, oldest)
+    // Both bounds are measured from one number: two comparisons around the circle would let pass what lies on its far
+    // side whenever the window is closed.
+    let first = distance(src.seq_lo, seq);
+    let last = first + i64::from(data_end.wrapping_sub(seq));
+    let in_window = last <= distance(src.seq_lo, src.seq_hi)
+        && first >= -(i64::from(dst.win_max) << dws)
         && acknowledges_sense
         && (segment.flags & RST == 0 || reset_fits(src, segment, skew, oldest));
     if in_window {
@@ -344,8 +354,10 @@ fn fits_loosely(
         return true;
     }
     let end = if empty { segment.seq } else { data_end };
-    geq(src.seq_hi.wrapping_add(ACK_SKEW_MAX), end)
-        && geq(segment.seq, src.seq_lo.wrapping_sub(ACK_SKEW_MAX))
+    let fudge = i64::from(ACK_SKEW_MAX);
+    let first = distance(src.seq_lo, segment.seq);
+    let last = first + i64::from(end.wrapping_sub(segment.seq));
+    last <= distance(src.seq_lo, src.seq_hi) + fudge && first >= -fudge
 }
 
 /// Follows what `src` has sent, and its window.

@@ -266,6 +266,36 @@ fn a_retransmitted_syn_sets_no_limit_for_the_side_that_was_not_heard() {
 }
 
 #[test]
+fn a_segment_on_the_far_side_of_the_circle_does_not_pass_a_closed_window() {
+    let up = TcpState::Established as u8;
+    let before = Peer {
+        seq_lo: 4_294_950_791,
+        seq_hi: 4_294_916_903,
+        win_max: 65_535,
+        state: up,
+        ..Peer::default()
+    };
+    let mut src = before;
+    let mut dst = Peer {
+        seq_lo: 105_958,
+        seq_hi: 171_493,
+        win_max: 2435,
+        state: up,
+        ..Peer::default()
+    };
+    let segment = Segment {
+        seq: 2_147_460_178,
+        ack: 105_958,
+        window: 30_823,
+        flags: ACK,
+        payload: 865,
+        ..Segment::default()
+    };
+    assert_eq!(track(&mut src, &mut dst, &segment).0, BadState);
+    assert_eq!(src, before);
+}
+
+#[test]
 fn a_refused_segment_of_a_side_not_yet_heard_teaches_nothing() {
     let syn = Segment {
         seq: 7,
