@@ -83,6 +83,11 @@ impl Host {
         self.buffer = self.buffer.min(65_535);
     }
 
+    /// Before the handshake: has no more to send than goes through the other's buffer in good time.
+    pub(crate) fn suit(&mut self, other: &Host) {
+        self.total = self.total.min(other.buffer * 40);
+    }
+
     fn fin(&self) -> u64 {
         self.total + 1
     }

@@ -106,7 +106,10 @@ struct World {
 impl World {
     fn new(seed: u64, weather: Weather) -> World {
         let mut random = Random::new(seed);
-        let hosts = [Host::new(&mut random, true), Host::new(&mut random, false)];
+        let mut hosts = [Host::new(&mut random, true), Host::new(&mut random, false)];
+        let [a, b] = &mut hosts;
+        a.suit(b);
+        b.suit(a);
         World {
             random,
             weather,
