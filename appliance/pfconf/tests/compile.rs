@@ -444,3 +444,26 @@ block qick
     ];
     assert_eq!(messages, expect);
 }
+
+#[test]
+fn diverting_is_refused_with_what_to_do_instead() {
+    for (rule, expect) in [
+        (
+            "pass in inet proto tcp divert-to 127.0.0.1 port 8025",
+            "1:24: divert-to port 8025: no service of the firewall takes connections there | send them to a host that runs \
+             the service: rdr-to ADDRESS port PORT",
+        ),
+        (
+            "pass out inet proto tcp divert-reply",
+            "1:25: divert-reply: no service of the firewall opens connections in the name of others | leave it out: \
+             answers find their state without it",
+        ),
+        (
+            "pass in inet proto udp divert-packet port 700",
+            "1:24: divert-packet port 700: no program runs on the firewall that could read the packets | send a copy to a \
+             host that reads them: dup-to ADDRESS",
+        ),
+    ] {
+        assert_eq!(said(rule), [expect], "{rule}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::environment::Known;
 use crate::limiters::Limiters;
 use crate::message::{Message, Messages};
 use crate::policy::{
-    Addr, Dynamic, End, Host, IfItemKind, Pool, Reply, Rule, RuleKind, StateOpts, Table,
+    Addr, Divert, Dynamic, End, Host, IfItemKind, Pool, Reply, Rule, RuleKind, StateOpts, Table,
 };
 use crate::settings::Settings;
 use crate::source::{Sources, Span};
@@ -302,7 +302,6 @@ impl<'a> Lowering<'a> {
             rule.delay.is_some().then_some("set delay"),
             rule.queue.is_some().then_some("queue"),
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
-            rule.divert.is_some().then_some("divert"),
             pools(rule)
                 .any(|p| p.endpoint_independent)
                 .then_some("endpoint-independent"),
@@ -316,6 +315,38 @@ impl<'a> Lowering<'a> {
         for what in found.into_iter().flatten() {
             self.unsupported(rule.places.of(what, rule.span), what);
         }
+        if let Some(divert) = &rule.divert {
+            self.refuse_divert(divert, rule.places.of("divert", rule.span));
+        }
+    }
+
+    /// Diverting needs somebody on the box who takes what is diverted.
+    fn refuse_divert(&mut self, divert: &Divert, span: Span) {
+        if !self.refused.insert((span.file.0, span.start, "divert")) {
+            return;
+        }
+        let (what, needs) = match divert {
+            Divert::To { port, .. } => (
+                format!(
+                    "divert-to port {port}: no service of the firewall takes connections there"
+                ),
+                "send them to a host that runs the service: rdr-to ADDRESS port PORT",
+            ),
+            Divert::Reply => (
+                "divert-reply: no service of the firewall opens connections in the name of others"
+                    .into(),
+                "leave it out: answers find their state without it",
+            ),
+            Divert::Packet { port } | Divert::Socket { port, .. } => (
+                format!(
+                    "divert-packet port {port}: no program runs on the firewall that could read the packets"
+                ),
+                "send a copy to a host that reads them: dup-to ADDRESS",
+            ),
+        };
+        let message = Message::error("divert", span, what).hint(Some(needs.into()));
+        self.messages
+            .add(message.to(crate::message::Audience::Person));
     }
 
     fn interface(&mut self, on: Option<&(IfItemKind, bool)>, span: Span) -> Option<IfMatch> {
