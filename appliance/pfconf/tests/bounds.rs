@@ -82,3 +82,18 @@ fn lists_of_a_million_combinations_are_refused() {
     let text = format!("pass from {{ {} }} to {{ {} }}\n", hosts(10), hosts(11));
     assert_eq!(errors(&text, &NoFiles), ["more than 500000 rules"]);
 }
+
+#[test]
+fn anchors_that_call_each_other_twice_end() {
+    let circle = "anchor a in {\nanchor \"/a\" proto tcp\nanchor \"/a\" proto udp\n}\npass\n";
+    let chain = lines(40, |n| {
+        format!(
+            "anchor a{n} {{\nanchor \"/a{0}\"\nanchor \"/a{0}\"\n}}",
+            n + 1
+        )
+    });
+    for text in [circle, &chain] {
+        let said = errors(text, &NoFiles);
+        assert!(said.is_empty() || said[0].contains("more than"), "{said:?}");
+    }
+}
