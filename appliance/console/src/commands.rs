@@ -13,6 +13,7 @@ use crate::follow::Follow;
 use crate::json;
 use crate::net::{self, without_json};
 use crate::pfctl;
+use crate::tcpdump;
 use crate::words::did_you_mean;
 
 /// Echo requests of `ping -c` at most: a quarter of an hour. Without -c it runs until ^C.
@@ -72,13 +73,14 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "pfctl",
-        usage: "pfctl [-v] -s WHAT [-i IF] [--json]  |  pfctl -t TABLE -T COMMAND ADDRESS",
+        usage: "pfctl [-v] -s WHAT [-i IF] [--json]  |  pfctl -t TABLE -T COMMAND ADDRESS  |  pfctl -a ANCHOR -f -",
         summary: "show rules, states, counters and tables; edit tables, kill states",
         details: "-sr rules, -ss states, -si info, -sT Tables, -st timeouts, -sm memory, -sl labels, -sI Interfaces, -sa all.\n\
                   -sS Sources, -sL Limiters. -v adds counters, -vv numbers and ids: pfctl -vvsr.\n\
                   -t T -T add, delete, replace, flush, test, zero, expire. -k kills states, -K source nodes,\n\
-                  -F states, Sources or Tables clears them all.",
-        run: |words, api| pfctl::run(words, api).map(Output::Text),
+                  -F states, Sources or Tables clears them all.\n\
+                  -sA anchors; -a ANCHOR -f - takes rules for an anchor, -a ANCHOR -F rules empties it.",
+        run: pfctl::command,
         complete: pfctl::completions,
     },
     Command {
@@ -176,6 +178,26 @@ pub(crate) static COMMANDS: &[Command] = &[
                 ("port", "a port"),
                 JSON,
             ]),
+        },
+    },
+    Command {
+        name: "tcpdump",
+        usage: "tcpdump -i pflog0 [-n] [-e] [-t | -ttt] [-c COUNT] [--json]  |  tcpdump -r pflog0 ...",
+        summary: "show packets that rules log",
+        details: "-i shows packets as they are logged until ^C or -c, -r those that are still kept in memory.\n\
+                  -e shows the rule, -ttt the time since the packet before, -t none. Only pflog interfaces can be shown.",
+        run: tcpdump::run,
+        complete: |_, _| {
+            list(&[
+                ("-i", "a pflog interface, such as pflog0"),
+                ("-r", "what is kept of it"),
+                ("-e", "with the rule"),
+                ("-n", "as always here"),
+                ("-t", "without time"),
+                ("-ttt", "with the time since the packet before"),
+                ("-c", "so many packets"),
+                JSON,
+            ])
         },
     },
     Command {
@@ -479,6 +501,10 @@ fn status(s: &Status) -> String {
         (None, n) => format!("generation {n}, from {}", s.origin),
     };
     line("policy", policy);
+    if !s.anchors_edited.is_empty() {
+        let text = format!("edited at run time: {}", s.anchors_edited.join(" "));
+        line("anchors", text);
+    }
     line("states", format!("{} of {}", s.states, s.states_limit));
     line(
         "buffers",

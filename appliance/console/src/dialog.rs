@@ -26,6 +26,11 @@ pub(crate) enum Dialog {
     Key(Vec<String>),
     Confirm(Action),
     Setup(Setup),
+    /// Rules of an anchor, as far as they were pasted.
+    Anchor {
+        path: String,
+        text: String,
+    },
 }
 
 /// Something that is done only after a second thought.
@@ -69,6 +74,21 @@ pub(crate) struct Next {
     pub(crate) dialog: Option<Dialog>,
 }
 
+/// Longest text that is taken line by line.
+const ANCHOR_TEXT_MAX: usize = 1 << 20;
+
+fn anchor_line(path: String, mut text: String, line: &str, api: &mut dyn Api) -> Next {
+    if line.trim() == "." {
+        return end(crate::pfctl::edit_anchor(&path, &text, api));
+    }
+    if text.len() + line.len() > ANCHOR_TEXT_MAX {
+        return end("pfctl: too much; nothing was changed\n");
+    }
+    text += line;
+    text.push('\n');
+    ask("", Dialog::Anchor { path, text })
+}
+
 fn end(text: impl Into<String>) -> Next {
     Next {
         text: text.into(),
@@ -93,6 +113,7 @@ impl Dialog {
             Dialog::Key(_) => "and the second line: ".into(),
             Dialog::Confirm(action) => format!("{} [y/N] ", action.question()),
             Dialog::Setup(s) => s.prompt(),
+            Dialog::Anchor { path, .. } => format!("{path}> "),
         }
     }
 
@@ -101,14 +122,18 @@ impl Dialog {
         match self {
             Dialog::Token(_) => true,
             Dialog::Setup(s) => s.gateway.is_some() && s.token.is_none(),
-            Dialog::Key(_) | Dialog::Confirm(_) => false,
+            Dialog::Key(_) | Dialog::Confirm(_) | Dialog::Anchor { .. } => false,
         }
     }
 
     /// Takes an answer.
     pub(crate) fn answer(self, line: &str, api: &mut dyn Api, random: &mut Random) -> Next {
+        if let Dialog::Anchor { path, text } = self {
+            return anchor_line(path, text, line, api);
+        }
         let line = line.trim();
         match self {
+            Dialog::Anchor { .. } => end(""),
             Dialog::Token(token) => token.answer(line, api, random),
             Dialog::Key(lines) => key_line(lines, line, api),
             Dialog::Confirm(action) => match line {

@@ -3,6 +3,7 @@
 use control::api::{Api, Explanation};
 
 use crate::json;
+use crate::tcpdump::Dump;
 
 /// What is followed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,6 +13,8 @@ pub(crate) enum Follow {
         /// As JSON.
         json: bool,
     },
+    /// Logged packets.
+    Log(Dump),
 }
 
 impl Follow {
@@ -26,6 +29,7 @@ impl Follow {
                 };
                 Some(told.iter().map(text).collect())
             }
+            Follow::Log(dump) => dump.poll(api),
         }
     }
 
@@ -33,6 +37,7 @@ impl Follow {
     pub(crate) fn stop(&mut self, api: &mut dyn Api) {
         match self {
             Follow::Trace { .. } => api.trace_stop(),
+            Follow::Log(_) => {}
         }
     }
 }

@@ -24,6 +24,7 @@ mod painter;
 mod pfchange;
 mod pfctl;
 mod ping;
+mod tcpdump;
 mod words;
 
 use std::collections::VecDeque;

@@ -6,10 +6,13 @@
 use std::net::IpAddr;
 
 use control::api::{
-    Api, InterfaceView, LimiterView, PfInfo, RuleView, StateEnd, StateView, TableView,
+    Api, InterfaceView, LimiterView, PfInfo, Proof, Refused, RuleView, StateEnd, StateView,
+    TableView,
 };
 
 use crate::anchors;
+use crate::commands::Output;
+use crate::dialog::{Dialog, Next};
 use crate::json;
 use crate::pfchange;
 use crate::words::did_you_mean;
@@ -76,6 +79,8 @@ struct Options {
     words: Vec<String>,
     /// `-a`: the anchor that is meant; empty is the main ruleset, `*` is everything.
     anchor: String,
+    /// `-f`
+    file: Option<String>,
     json: bool,
 }
 
@@ -114,7 +119,8 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
             ("-sI", "interfaces PF knows"),
             ("-sA", "the anchors"),
             ("-sa", "all of it"),
-            ("-a", "an anchor, with -s; '*' for all"),
+            ("-a", "an anchor, with -s, -f or -F; '*' for all"),
+            ("-f", "- takes rules for the anchor of -a"),
             ("-s", "show, by its long name"),
             ("-t", "a table, with -T show"),
             ("-T", "what to do with the table of -t"),
@@ -129,6 +135,56 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
         ]
         .map(|(n, help)| (n.to_string(), help))
         .to_vec(),
+    }
+}
+
+/// `pfctl WORDS`: shows something, or edits an anchor.
+pub(crate) fn command(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let options = parse(words)?;
+    let flushes_rules = |what: &str| ["rules", "all"].iter().any(|known| known.starts_with(what));
+    let flushes = options.flush.as_deref().is_some_and(flushes_rules);
+    let in_anchor = !matches!(options.anchor.as_str(), "" | "*");
+    if options.file.is_none() && !(flushes && in_anchor) {
+        return run(words, api).map(Output::Text);
+    }
+    if matches!(options.anchor.as_str(), "" | "*") {
+        return Err("pfctl: the main rules come with a bundle; see fuguctl push. With -a an anchor can be edited".into());
+    }
+    if flushes {
+        return Ok(Output::Text(edit_anchor(&options.anchor, "", api)));
+    }
+    match options.file.as_deref() {
+        None => run(words, api).map(Output::Text),
+        Some("-") => Ok(Output::Ask(Next {
+            text: "Rules, and a line with a dot to end them.\n".into(),
+            dialog: Some(Dialog::Anchor {
+                path: options.anchor,
+                text: String::new(),
+            }),
+        })),
+        Some(file) => Err(format!(
+            "pfctl: -f: '{file}': only - is possible here: the rules are typed or pasted"
+        )),
+    }
+}
+
+/// Gives an anchor its rules; says what pfctl would.
+pub(crate) fn edit_anchor(path: &str, rules: &str, api: &mut dyn Api) -> String {
+    match api.set_anchor(path, rules.as_bytes(), &Proof::Console) {
+        Ok(applied) => {
+            let warnings = applied.warnings.iter().map(|d| format!("{d}\n"));
+            warnings.collect::<String>() + &format!("generation {}\n", applied.generation)
+        }
+        Err(Refused::Invalid(list)) => {
+            let lines: String = list.iter().map(|d| format!("{d}\n")).collect();
+            lines + "pfctl: pf rules not loaded\n"
+        }
+        Err(
+            Refused::Unauthorized(text)
+            | Refused::Replayed(text)
+            | Refused::TooLarge(text)
+            | Refused::Failed(text),
+        ) => format!("pfctl: {text}\n"),
     }
 }
 
@@ -161,7 +217,7 @@ pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<String, String>
 }
 
 /// Letters that take a word after them.
-const WITH_VALUE: &str = "stTiakKF";
+const WITH_VALUE: &str = "stTiakKFf";
 /// Letters that only change how things are shown: resolving names is not done here at all.
 const QUIETLY_TAKEN: &str = "nNrPqg";
 
@@ -200,9 +256,6 @@ fn parse(words: &[String]) -> Result<Options, String> {
 
 fn unsupported(letter: char, word: &str) -> String {
     match letter {
-        'f' => {
-            format!("pfctl: '-{letter}' in '{word}': rules come with a bundle; see fuguctl push")
-        }
         'e' | 'd' => format!("pfctl: '-{letter}' in '{word}': the filter is always enabled"),
         'z' => format!("pfctl: '-z' in '{word}': counters run on; take the difference of two"),
         _ => format!("pfctl: '-{letter}' in '{word}' is no option"),
@@ -217,6 +270,7 @@ impl Options {
             'T' => self.table_command = Some(value.to_string()),
             'k' => self.kills.push(value.to_string()),
             'K' => self.source_kills.push(value.to_string()),
+            'f' => self.file = Some(value.to_string()),
             'F' => self.flush = Some(value.to_string()),
             'a' => self.anchor = value.trim_start_matches('/').to_string(),
             _ => self.interface = Some(value.to_string()),
@@ -905,10 +959,6 @@ mod tests {
             ),
             ("rules", "pfctl: 'rules' is no option"),
             ("-vxs r", "pfctl: '-x' in '-vxs' is no option"),
-            (
-                "-f /etc/pf.conf",
-                "pfctl: '-f' in '-f': rules come with a bundle; see fuguctl push",
-            ),
             ("-d", "pfctl: '-d' in '-d': the filter is always enabled"),
             (
                 "-T show",

@@ -792,3 +792,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rules_of_an_anchor_are_pasted_and_flushed() {
+    let mut s = Session::new();
+    s.types("pfctl -a foo -f -\rpass in\rblock out\r.\r");
+    s.types("pfctl -a bar -F rules\r");
+    let set = |path: &str, text: &str| (path.to_string(), text.to_string());
+    assert_eq!(
+        s.api.anchors_set,
+        [set("foo", "pass in\nblock out\n"), set("bar", "")]
+    );
+    for (line, says) in [
+        ("pfctl -f -", "the main rules come with a bundle"),
+        ("pfctl -a foo -f /etc/x", "only - is possible here"),
+        ("pfctl -a foo -F states", "'states' cannot be flushed"),
+    ] {
+        let said = s.answer(line).join(" ");
+        assert!(said.contains(says), "{line}: {said}");
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+pub use crate::pflog::LoggedPacket;
 pub use explain::Explanation;
 use pfconf::diag::Diagnostic;
 use serde::{Serialize, Serializer};
@@ -73,6 +74,8 @@ pub struct Status {
     pub generation: u32,
     /// Digest of the running bundle, if there is one.
     pub digest: Option<String>,
+    /// Paths of anchors that were edited at run time.
+    pub anchors_edited: Vec<String>,
     /// How the running bundle came: `console`, `token`, `signify:KEYID`, `boot`, `seed`.
     pub origin: String,
     /// Seconds since start.
@@ -306,6 +309,8 @@ pub struct AnchorView {
     pub path: String,
     /// Rules of its own.
     pub rules: u32,
+    /// Its rules were edited at run time: they are not those of the bundle, and a restart forgets them.
+    pub edited: bool,
 }
 
 /// A table.
@@ -509,6 +514,12 @@ pub trait Api {
     fn rules(&mut self) -> Vec<RuleView>;
     /// `pfctl -sA`: all anchors, in the order of their paths.
     fn anchors(&mut self) -> Vec<AnchorView>;
+    /// `pfctl -a path -f -`: gives an anchor other rules, and changes nothing else. Not stored.
+    fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused>;
+    /// Gives an anchor the rules of the bundle back.
+    fn reset_anchor(&mut self, path: &str, proof: &Proof) -> Result<Applied, Refused>;
+    /// Logged packets from this serial on, as far as they are still kept, and the serial of the next one to come.
+    fn pflog(&mut self, since: u64) -> (Vec<LoggedPacket>, u64);
     /// `pfctl -ss`: at most `limit` states. Asks the workers; may take milliseconds.
     fn states(&mut self, limit: usize) -> Vec<StateView>;
     /// `why`: what would happen to a packet, by the code that would do it. Changes nothing.

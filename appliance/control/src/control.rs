@@ -17,12 +17,14 @@ use pfconf::diag::Diagnostic;
 use ruleset::{RuleSlot, Ruleset};
 use sync::OverlayEntry;
 
+use crate::anchors::Texts;
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
 use crate::fleet::{Fleet, WorkerLink};
 use crate::log_ring::LogRing;
 use crate::machine::{Clock, PortFacts, Ports};
 use crate::numbers::{Kifs, TableSlots, Tags};
+use crate::pflog::PfLog;
 use crate::policy::RuleText;
 use crate::settings::{self, Management, Settings};
 use crate::slots::RuleSlots;
@@ -93,6 +95,8 @@ pub enum Event {
 pub(crate) struct Running {
     pub(crate) digest: [u8; 32],
     pub(crate) origin: String,
+    /// Its files, for anchors that are edited at run time.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
 /// What is published, in a person's terms.
@@ -126,7 +130,7 @@ pub struct Control {
     stored: Settings,
     given: Settings,
     memo: Memo,
-    default_api_port: u16,
+    pub(crate) default_api_port: u16,
     bundle_limits: bundle::Limits,
     compile_bounds: Bounds,
     pub(crate) slots: RuleSlots,
@@ -141,6 +145,9 @@ pub struct Control {
     pub(crate) running: Option<Running>,
     pub(crate) shown: Shown,
     pub(crate) trace: Option<Trace>,
+    /// Anchors edited at run time, by path.
+    pub(crate) anchors: Texts,
+    pub(crate) pflog: PfLog,
     pub(crate) started_ms: u64,
     pub(crate) uploads_refused: u64,
     pub(crate) uploads_accepted: u64,
@@ -185,6 +192,8 @@ impl Control {
             running: None,
             shown: Shown::default(),
             trace: None,
+            anchors: Texts::new(),
+            pflog: PfLog::default(),
             uploads_refused: 0,
             uploads_accepted: 0,
             epitaph: setup.epitaph,
@@ -229,13 +238,14 @@ impl Control {
         origin: &str,
         what: &str,
     ) -> bool {
-        match self.check(files, true) {
+        match self.check(files, &Texts::new(), true) {
             Ok(candidate) => {
                 candidate.warnings.iter().for_each(|d| log::warn!("{d}"));
                 self.publish(candidate);
                 self.running = Some(Running {
                     digest,
                     origin: origin.into(),
+                    files: files.clone(),
                 });
                 true
             }
@@ -253,6 +263,7 @@ impl Control {
             Event::Tick => {
                 self.tend_tables();
                 self.fleet.bury();
+                self.drain_log();
             }
             Event::Link { port, state } => self.on_link(port, state),
         }
@@ -348,12 +359,14 @@ impl Control {
 
 /// Changes.
 impl Control {
-    fn check(
+    pub(crate) fn check(
         &self,
         files: &BTreeMap<String, Vec<u8>>,
+        anchors: &Texts,
         check_lockout: bool,
     ) -> Result<Candidate, Vec<Diagnostic>> {
         let cx = Context {
+            anchors,
             ports: &self.facts,
             kifs: &self.kifs,
             tags: &self.tags,
@@ -373,7 +386,7 @@ impl Control {
     }
 
     /// Cannot fail.
-    fn publish(&mut self, candidate: Candidate) {
+    pub(crate) fn publish(&mut self, candidate: Candidate) {
         let fleet = &self.fleet;
         let generation = candidate.config.generation;
         self.slots.commit(
@@ -412,7 +425,7 @@ impl Control {
 
     fn publish_builtin(&mut self) {
         let files = builtin::tree(self.effective(), self.default_api_port);
-        match self.check(&files, false) {
+        match self.check(&files, &self.anchors, false) {
             Ok(candidate) => self.publish(candidate),
             // Its warnings say what it lacks, which is the point of it. Workers then stay on generation 0, which passes nothing at all.
             Err(diagnostics) => {
@@ -451,23 +464,35 @@ impl Control {
         }
         let opened = open(bytes, &self.bundle_limits)?;
         self.fold_tables();
-        let candidate = self.check(&opened.files, true).map_err(Refused::Invalid)?;
+        let (candidate, anchors) = self
+            .check_with_anchors(&opened.files)
+            .map_err(Refused::Invalid)?;
         self.store
             .store_bundle(bytes)
             .map_err(|text| Refused::Failed(format!("the bundle cannot be stored: {text}")))?;
         let warnings = candidate.warnings.clone();
         self.publish(candidate);
+        self.anchors = anchors;
         let origin = origin(proof, verified.as_ref());
         // What comes over the network is logged there, with the address it came from.
         if *proof == Proof::Console {
             log::info!("generation {}: {}", self.generation(), digest_text(&digest));
         }
-        self.running = Some(Running { digest, origin });
+        self.running = Some(Running {
+            digest,
+            origin,
+            files: opened.files,
+        });
         self.raise_floor(verified.map(|v| v.date));
         Ok(self.applied(digest, true, warnings))
     }
 
-    fn applied(&self, digest: [u8; 32], changed: bool, warnings: Vec<Diagnostic>) -> Applied {
+    pub(crate) fn applied(
+        &self,
+        digest: [u8; 32],
+        changed: bool,
+        warnings: Vec<Diagnostic>,
+    ) -> Applied {
         Applied {
             generation: self.generation(),
             digest: digest_text(&digest),
@@ -531,7 +556,7 @@ impl Control {
     }
 
     /// Addresses given for this run win over stored ones.
-    fn effective(&self) -> &Settings {
+    pub(crate) fn effective(&self) -> &Settings {
         if self.given.management.is_empty() {
             &self.stored
         } else {

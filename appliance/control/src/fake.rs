@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::api::{
     AnchorView, Api, Applied, Count, Explanation, InterfaceView, Killing, LimiterView,
-    NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView, Sample,
-    SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableView, WorkerStatus,
+    LoggedPacket, NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView,
+    Sample, SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableView,
+    WorkerStatus,
 };
 
 /// The fake. Begins as a box with two interfaces, two rules and two states.
@@ -22,6 +23,10 @@ pub struct Fake {
     pub accepts_signatures: bool,
     /// Answer to `rules`.
     pub rules: Vec<RuleView>,
+    /// Anchors that were given other rules, and which.
+    pub anchors_set: Vec<(String, String)>,
+    /// Answer to `pflog`.
+    pub logged: Vec<LoggedPacket>,
     /// Packets that a trace will still see.
     pub traces: u32,
     /// Answer to `states`, before its limit.
@@ -174,6 +179,8 @@ fn interface(
 impl Default for Fake {
     fn default() -> Self {
         Fake {
+            anchors_set: Vec::new(),
+            logged: Vec::new(),
             traces: 0,
             status: Status {
                 version: "0.1.0".into(),
@@ -181,6 +188,7 @@ impl Default for Fake {
                 forwarding: true,
                 generation: 3,
                 digest: Some("sha256:00ff".into()),
+                anchors_edited: Vec::new(),
                 origin: "token".into(),
                 uptime_s: 93_784,
                 states: 2,
@@ -404,6 +412,7 @@ impl Api for Fake {
         let view = |path: &str| AnchorView {
             path: path.into(),
             rules: self.rules.iter().filter(|r| r.anchor == path).count() as u32,
+            edited: false,
         };
         paths
             .into_iter()
@@ -414,6 +423,28 @@ impl Api for Fake {
 
     fn states(&mut self, limit: usize) -> Vec<StateView> {
         self.states.iter().take(limit).cloned().collect()
+    }
+
+    fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused> {
+        if !self.may_read(proof) {
+            return Err(Refused::Unauthorized("the token is not valid".into()));
+        }
+        let text = String::from_utf8_lossy(rules).into_owned();
+        self.anchors_set.push((path.into(), text));
+        self.apply.clone()
+    }
+
+    fn reset_anchor(&mut self, path: &str, proof: &Proof) -> Result<Applied, Refused> {
+        if !self.may_read(proof) {
+            return Err(Refused::Unauthorized("the token is not valid".into()));
+        }
+        self.anchors_set.retain(|(p, _)| p != path);
+        self.apply.clone()
+    }
+
+    fn pflog(&mut self, since: u64) -> (Vec<LoggedPacket>, u64) {
+        let new = self.logged.iter().filter(|r| r.serial >= since);
+        (new.cloned().collect(), self.logged.len() as u64)
     }
 
     fn why(&mut self, question: &Question) -> Result<Explanation, String> {

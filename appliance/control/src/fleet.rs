@@ -194,6 +194,19 @@ impl Fleet {
         found
     }
 
+    /// Takes what workers have logged.
+    pub fn drain_log(&mut self, mut take: impl FnMut(LogRecord)) {
+        for worker in &mut self.workers {
+            // As many as the ring holds: a worker that logs faster does not keep us here.
+            for _ in 0..worker::mail::LOG_RING {
+                let Some(record) = worker.log.pop() else {
+                    break;
+                };
+                take(record);
+            }
+        }
+    }
+
     /// Sends every worker a letter that has no answer. Who has too many letters already does not get it.
     pub fn tell_all(&mut self, mail: &Mail) {
         for worker in &mut self.workers {

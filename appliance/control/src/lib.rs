@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anchors;
 pub mod api;
 pub mod builtin;
 pub mod control;
@@ -18,6 +19,7 @@ pub mod machine;
 mod metrics;
 mod numbers;
 pub mod offline;
+pub mod pflog;
 mod policy;
 pub mod settings;
 pub mod slots;

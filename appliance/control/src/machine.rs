@@ -55,6 +55,10 @@ pub trait Ports: Send {
 pub trait Clock: Send {
     /// Milliseconds since the program began, as the workers count them.
     fn now_ms(&self) -> u64;
+    /// Milliseconds since 1970; a machine without a clock counts from its start.
+    fn wall_ms(&self) -> u64 {
+        self.now_ms()
+    }
     /// Lets others work for a fraction of a millisecond.
     fn pause(&self);
     /// Fills with unpredictable bytes.

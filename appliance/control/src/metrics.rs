@@ -114,6 +114,33 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
             value,
         ));
     }
+    let logged = control.fleet.sum(|c| &c.logged);
+    let help = "Packets logged by rules, once for each rule.";
+    out.push(sample(
+        "fugu_pflog_records_total",
+        "counter",
+        help,
+        Vec::new(),
+        logged,
+    ));
+    let lost = control.fleet.sum(|c| &c.log_lost);
+    let help = "Log records lost because they came faster than they were taken.";
+    out.push(sample(
+        "fugu_pflog_lost_total",
+        "counter",
+        help,
+        Vec::new(),
+        lost,
+    ));
+    let help = "Anchors whose rules were edited at run time.";
+    let edited = control.anchors.len() as u64;
+    out.push(sample(
+        "fugu_pf_anchors_edited",
+        "gauge",
+        help,
+        Vec::new(),
+        edited,
+    ));
     out.push(sample(
         "fugu_uploads_accepted_total",
         "counter",

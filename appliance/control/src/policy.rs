@@ -8,6 +8,7 @@ use pfconf::diag::Diagnostic;
 use pfconf::{Bounds, EnvAddress, EnvInterface, Environment, Options, PrintedRule};
 use ruleset::{Ruleset, Table, TableFlags};
 
+use crate::anchors::{self, Texts};
 use crate::layout::{ALL, Layout};
 use crate::numbers::{Full, Kifs};
 
@@ -46,6 +47,8 @@ pub(crate) struct Policy {
     pub(crate) texts: Vec<RuleText>,
     /// For each rule of the ruleset its place in `texts`.
     pub(crate) numbers: Vec<u32>,
+    /// Anchors edited at run time for which the bundle has rules as well.
+    pub(crate) passed_over: Vec<String>,
     /// `set loginterface`
     pub(crate) loginterface: Option<String>,
     /// `set debug`
@@ -63,6 +66,7 @@ pub(crate) fn compile(
     before: &Ruleset,
     random_key: [u32; 4],
     bounds: Bounds,
+    anchors: &Texts,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Policy> {
     let source = files.get(PF_CONF)?;
@@ -77,6 +81,7 @@ pub(crate) fn compile(
         random_key,
         bounds,
         lint: true,
+        anchors: anchors.iter().map(anchors::given).collect(),
         ..Options::default()
     };
     let compiled = pfconf::compile(PF_CONF, source, &Tree(files), &environment, &options);
@@ -107,6 +112,7 @@ pub(crate) fn compile(
             .map(|rule| text_of(rule, &compiled.anchors))
             .collect(),
         numbers: compiled.numbers,
+        passed_over: compiled.passed_over,
         loginterface: compiled.control.log_interface,
         debug: compiled.control.debug,
     })

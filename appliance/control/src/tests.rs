@@ -759,3 +759,115 @@ fn an_interface_that_is_not_there_is_a_warning() {
     );
     assert_eq!(b.texts().len(), 2);
 }
+
+/// Anchors edited at run time.
+mod anchors {
+    use super::*;
+
+    const ANCHORS: [(&str, &str); 2] = [
+        EM0,
+        (
+            "pf.conf",
+            "block\npass in on em0\nanchor a\nanchor b {\n pass out on em1\n}\n",
+        ),
+    ];
+
+    fn edited(b: &mut Rig) -> Vec<String> {
+        b.control.status().anchors_edited
+    }
+
+    fn set(b: &mut Rig, path: &str, rules: &str) -> Result<crate::api::Applied, Refused> {
+        b.control
+            .set_anchor(path, rules.as_bytes(), &Proof::Console)
+    }
+
+    fn of(b: &mut Rig, path: &str) -> Vec<String> {
+        let rules = b.control.rules().into_iter();
+        rules.filter(|r| r.anchor == path).map(|r| r.text).collect()
+    }
+
+    #[test]
+    fn an_edit_is_a_generation_and_leaves_other_rules_their_counters() {
+        let mut b = Rig::new();
+        b.push(&ANCHORS).unwrap();
+        let slot = |b: &Rig, nr: usize| b.control.fleet.current().ruleset.rules[nr].slot;
+        let (before, generation) = (slot(&b, 1), b.control.generation());
+        let applied = set(&mut b, "a", "table <t> { 10.0.0.1 }\nblock from <t>\n").unwrap();
+        assert!(applied.changed);
+        assert_eq!(applied.generation, generation + 1);
+        assert_eq!(slot(&b, 1), before);
+        assert_eq!(of(&mut b, "a"), ["block drop from <t> to any"]);
+        assert_eq!(edited(&mut b), ["a"]);
+        let tables: Vec<String> = b.control.tables().into_iter().map(|t| t.name).collect();
+        assert_eq!(tables, ["t@a"]);
+        // The same again changes nothing.
+        let again = set(&mut b, "a", "table <t> { 10.0.0.1 }\nblock from <t>\n").unwrap();
+        assert!(!again.changed);
+        assert_eq!(b.control.generation(), generation + 1);
+        // Flushed: as if it had never been.
+        set(&mut b, "a", "").unwrap();
+        assert_eq!(edited(&mut b), [""; 0]);
+        assert_eq!(of(&mut b, "a"), [""; 0]);
+    }
+
+    #[test]
+    fn an_error_names_line_and_column_and_changes_nothing() {
+        let mut b = Rig::new();
+        b.push(&ANCHORS).unwrap();
+        let generation = b.control.generation();
+        let Err(Refused::Invalid(list)) = set(&mut b, "a", "pass\nblock qick\n") else {
+            panic!("refused");
+        };
+        let first = list.iter().find(|d| d.file == "anchor a").unwrap();
+        assert_eq!((first.line, first.column), (2, 7));
+        for path in ["", "_x", "a//b", "a/*", "a@b", "../x"] {
+            assert!(set(&mut b, path, "pass").is_err(), "{path}");
+        }
+        let stranger = Proof::Bearer("wrong".into());
+        assert!(b.control.set_anchor("a", b"pass", &stranger).is_err());
+        assert_eq!(b.control.generation(), generation);
+        assert_eq!(edited(&mut b), [""; 0]);
+    }
+
+    #[test]
+    fn the_next_bundle_leaves_edits_alone_unless_it_has_rules_for_the_anchor() {
+        let mut b = Rig::new();
+        b.push(&ANCHORS).unwrap();
+        set(&mut b, "a", "pass in on em1\n").unwrap();
+        set(&mut b, "b", "block out on em1\n").unwrap();
+        set(&mut b, "lonely", "pass\n").unwrap();
+        assert_eq!(of(&mut b, "b"), ["block drop out on em1 all"]);
+        assert_eq!(edited(&mut b), ["a", "b", "lonely"]);
+        b.push(&[
+            EM0,
+            ("pf.conf", "block\nanchor a\nanchor b {\n pass out\n}\n"),
+        ])
+        .unwrap();
+        assert_eq!(of(&mut b, "a"), ["pass in on em1 all flags S/SA"]);
+        assert_eq!(of(&mut b, "b"), ["pass out all flags S/SA"]);
+        assert_eq!(edited(&mut b), ["a", "lonely"]);
+        // The bundle's own again.
+        set(&mut b, "b", "").unwrap();
+        assert_eq!(of(&mut b, "b"), [""; 0]);
+        assert_eq!(edited(&mut b), ["a", "b", "lonely"]);
+        b.control.reset_anchor("b", &Proof::Console).unwrap();
+        assert_eq!(of(&mut b, "b"), ["pass out all flags S/SA"]);
+        // What does not go with a bundle does not keep it out.
+        let many = "pass\n".repeat(3);
+        set(&mut b, "a", &format!("{many}pass from <t>\n")).unwrap();
+        b.push(&[EM0, ("pf.conf", "set limit anchors 1\nblock\nanchor a\n")])
+            .unwrap_err();
+        assert_eq!(edited(&mut b), ["a", "lonely"]);
+    }
+
+    #[test]
+    fn a_restart_forgets_edits() {
+        let mut b = Rig::new();
+        b.push(&ANCHORS).unwrap();
+        set(&mut b, "a", "pass\n").unwrap();
+        let mut next = Rig::with(b.store.clone(), Settings::default());
+        assert!(next.control.start_stored());
+        assert_eq!(edited(&mut next), [""; 0]);
+        assert_eq!(of(&mut next, "a"), [""; 0]);
+    }
+}

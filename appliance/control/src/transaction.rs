@@ -16,6 +16,7 @@ use pfconf::lockout::{self, Door, LockedOut};
 use ruleset::{Rule, RuleSlot, Timeouts};
 use worker::Config;
 
+use crate::anchors::Texts;
 use crate::fleet::Fleet;
 use crate::layout::{Layout, lay_out};
 use crate::machine::PortFacts;
@@ -52,6 +53,8 @@ pub(crate) struct Context<'a> {
     pub(crate) bounds: Bounds,
     /// Key of `source-hash` where the rules give none; the same in every generation.
     pub(crate) random_key: [u32; 4],
+    /// Anchors edited at run time.
+    pub(crate) anchors: &'a Texts,
     /// False for the built-in policy, which is not told about lockouts.
     pub(crate) check_lockout: bool,
 }
@@ -64,6 +67,8 @@ pub(crate) struct Candidate {
     pub(crate) rules: Vec<RuleText>,
     /// For each rule of the ruleset its place in `rules`.
     pub(crate) numbers: Vec<u32>,
+    /// Anchors edited at run time for which the files have rules as well.
+    pub(crate) passed_over: Vec<String>,
     /// Name of the box.
     pub(crate) hostname: String,
     /// Port of the API.
@@ -107,6 +112,7 @@ pub(crate) fn check(
             &cx.fleet.current().ruleset,
             cx.random_key,
             cx.bounds,
+            cx.anchors,
             &mut diagnostics,
         )
     } else {
@@ -237,6 +243,7 @@ fn assemble(
         mut ruleset,
         texts,
         numbers,
+        passed_over,
         loginterface,
         debug,
     } = policy;
@@ -271,6 +278,7 @@ fn assemble(
         config: Arc::new(config),
         rules: texts,
         numbers,
+        passed_over,
         hostname: conf.hostname,
         api_port,
         idle: (conf.fugu.idle_after_ms, conf.fugu.idle_backoff_us),

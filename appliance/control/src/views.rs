@@ -12,9 +12,9 @@ use ruleset::{Af, Direction, RuleSlot, TableEntry, TableFlags, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, InterfaceView, Killing, LimiterView, NeighborView, PfInfo,
-    PingReply, Proof, Question, Refused, RouteView, RuleView, Sample, SourceView, StateEnd,
-    StateView, Status, TableEdit, TableEdited, TableView, WorkerStatus,
+    AnchorView, Api, Applied, Count, InterfaceView, Killing, LimiterView, LoggedPacket,
+    NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView, Sample,
+    SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableView, WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
@@ -281,6 +281,7 @@ impl Api for Control {
                 .as_ref()
                 .map_or(crate::builtin::ORIGIN, |r| &r.origin)
                 .into(),
+            anchors_edited: self.anchors.keys().cloned().collect(),
             uptime_s: self.since_start_s(),
             states: self.shared.states.get(),
             states_limit: self.ruleset().limits.states.into(),
@@ -326,6 +327,7 @@ impl Api for Control {
             .filter(|path| !path.is_empty());
         let view = |path: &String| AnchorView {
             path: path.clone(),
+            edited: self.anchors.contains_key(path),
             rules: self
                 .shown
                 .rules
@@ -352,6 +354,18 @@ impl Api for Control {
             cx.view(*worker, st, life)
         };
         found.iter().map(view).collect()
+    }
+
+    fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused> {
+        self.change_anchor(path, Some(rules), proof)
+    }
+
+    fn reset_anchor(&mut self, path: &str, proof: &Proof) -> Result<Applied, Refused> {
+        self.change_anchor(path, None, proof)
+    }
+
+    fn pflog(&mut self, since: u64) -> (Vec<LoggedPacket>, u64) {
+        self.logged_since(since)
     }
 
     fn why(&mut self, question: &Question) -> Result<Explanation, String> {

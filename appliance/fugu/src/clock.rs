@@ -33,6 +33,10 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         self.now().as_millis() as u64
     }
+    fn wall_ms(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_millis() as u64)
+    }
     fn pause(&self) {
         std::thread::sleep(PAUSE);
     }

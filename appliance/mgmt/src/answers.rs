@@ -1,6 +1,6 @@
 //! What the control core says, as HTTP answers. The JSON is documented in `docs/api.md`; fields are only ever added.
 
-use control::api::{Api, Applied, Killing, Question, Refused, TableEdit};
+use control::api::{Api, Applied, Killing, LoggedPacket, Question, Refused, TableEdit};
 use pfconf::diag::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Tables => as_json(&api.tables()),
         Route::Sources => as_json(&api.sources()),
         Route::Limiters => as_json(&api.limiters()),
+        Route::Anchors => as_json(&api.anchors()),
+        Route::Pflog => pflog(query, api),
         Route::States => match states_limit(query) {
             Ok(limit) => as_json(&api.states(limit)),
             Err(text) => Response::error(400, &text),
@@ -35,7 +37,9 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Health => text(200, "ok\n"),
         Route::Ready => ready(api),
         // Metrics need counters of the server and are made there; a bundle is not read back yet.
-        Route::Metrics | Route::Bundle | Route::Why => Response::error(404, "not found"),
+        Route::Metrics | Route::Bundle | Route::Why | Route::Anchor => {
+            Response::error(404, "not found")
+        }
     }
 }
 
@@ -167,6 +171,40 @@ pub(crate) fn refused(why: &Refused) -> Response {
                 "errors": diagnostics(list),
             }),
         ),
+    }
+}
+
+/// Logged packets: a capture, or with `format=json` in words; `since=N` leaves out those before.
+fn pflog(query: &str, api: &mut dyn Api) -> Response {
+    let since = match query_value(query, "since").map(str::parse).transpose() {
+        Ok(since) => since.unwrap_or(0),
+        Err(_) => return Response::error(400, "since: not a number"),
+    };
+    let (records, next) = api.pflog(since);
+    if query_value(query, "format") == Some("json") {
+        let views: Vec<_> = records.iter().map(LoggedPacket::view).collect();
+        return json_of(200, &json!({"next": next, "packets": views}));
+    }
+    let capture = control::pflog::pcap(&records);
+    Response::new(200, "application/vnd.tcpdump.pcap", capture)
+        .with("X-Pflog-Next", next.to_string())
+}
+
+/// `GET /v1/anchors/PATH`: the rules of an anchor.
+pub(crate) fn anchor(path: &str, api: &mut dyn Api) -> Response {
+    if !api.anchors().iter().any(|a| a.path == path) {
+        return Response::error(404, "there is no such anchor");
+    }
+    let mut rules = api.rules();
+    rules.retain(|rule| rule.anchor == path);
+    as_json(&rules)
+}
+
+/// What came of an edit.
+pub(crate) fn anchor_edited(outcome: &Result<Applied, Refused>) -> Response {
+    match outcome {
+        Ok(done) => applied(done),
+        Err(why) => refused(why),
     }
 }
 

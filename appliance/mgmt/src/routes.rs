@@ -15,13 +15,17 @@ pub(crate) enum Route {
     Sources,
     Limiters,
     Why,
+    Pflog,
+    Anchors,
+    /// One anchor; its path follows.
+    Anchor,
     Metrics,
     Health,
     Ready,
 }
 
 /// Everything there is.
-pub(crate) const TABLE: [(&str, Route); 15] = [
+pub(crate) const TABLE: [(&str, Route); 17] = [
     ("/v1/bundle", Route::Bundle),
     ("/v1/status", Route::Status),
     ("/v1/info", Route::Info),
@@ -34,6 +38,8 @@ pub(crate) const TABLE: [(&str, Route); 15] = [
     ("/v1/sources", Route::Sources),
     ("/v1/limiters", Route::Limiters),
     ("/v1/why", Route::Why),
+    ("/v1/pflog", Route::Pflog),
+    ("/v1/anchors", Route::Anchors),
     ("/metrics", Route::Metrics),
     ("/healthz", Route::Health),
     ("/readyz", Route::Ready),
@@ -41,7 +47,16 @@ pub(crate) const TABLE: [(&str, Route); 15] = [
 
 /// What is at `path`.
 pub(crate) fn find(path: &str) -> Option<Route> {
+    if anchor_of(path).is_some() {
+        return Some(Route::Anchor);
+    }
     TABLE.iter().find(|(p, _)| *p == path).map(|(_, r)| *r)
+}
+
+/// The anchor that a path names: `/v1/anchors/outer/inner`.
+pub(crate) fn anchor_of(path: &str) -> Option<&str> {
+    let anchor = path.strip_prefix("/v1/anchors/")?;
+    Some(anchor.trim_end_matches('/')).filter(|anchor| !anchor.is_empty())
 }
 
 impl Route {
@@ -52,6 +67,7 @@ impl Route {
             Route::States | Route::Sources => "GET, HEAD, DELETE",
             Route::Tables => "GET, HEAD, POST",
             Route::Why => "POST",
+            Route::Anchor => "GET, HEAD, PUT, DELETE",
             _ => "GET, HEAD",
         }
     }

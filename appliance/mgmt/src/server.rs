@@ -19,6 +19,8 @@ use crate::routes::{self, Route};
 
 /// Bodies received at once. Each may take [`Limits::body`] bytes of memory.
 pub(crate) const UPLOADS_MAX: usize = 2;
+/// Longest rules of an anchor, in bytes.
+const ANCHOR_MAX: u64 = 1 << 20;
 /// Longest body of a question, in bytes: a frame in hexadecimal.
 const QUESTION_MAX: u64 = 64 << 10;
 /// An upload without a token must be done after this when somebody else waits.
@@ -203,6 +205,11 @@ impl Server {
             Event::Head(head) => self.on_head(session, &head, now, api),
             Event::Body(head, body) => Some(match routes::find(&head.path) {
                 Some(Route::Why) => answers::why(&body, api),
+                Some(Route::Anchor) => {
+                    let anchor = routes::anchor_of(&head.path).unwrap_or_default();
+                    let proof = proof_of(&head).unwrap_or(Proof::Signature);
+                    answers::anchor_edited(&api.set_anchor(anchor, &body, &proof))
+                }
                 _ => self.on_upload(session, &body, now, api),
             }),
         };
@@ -239,7 +246,7 @@ impl Server {
             Ok(proof) => proof,
             Err(text) => return Some(answers::unauthorized(text)),
         };
-        if route == Route::Why {
+        if route == Route::Why || route == Route::Anchor && head.method == "PUT" {
             return self.on_question_head(session, head, &proof, now, api);
         }
         if route == Route::Bundle {
@@ -249,7 +256,12 @@ impl Server {
             return Some(self.wrong_proof(session.peer, &proof, "read", now));
         }
         session.proven = true;
+        let anchor = routes::anchor_of(&head.path);
         Some(match route {
+            Route::Anchor if head.method == "DELETE" => {
+                answers::anchor_edited(&api.reset_anchor(anchor.unwrap_or_default(), &proof))
+            }
+            Route::Anchor => answers::anchor(anchor.unwrap_or_default(), api),
             Route::Metrics => answers::metrics(metrics::page(api, self.samples())),
             Route::States | Route::Sources | Route::Tables if !is_reading(&head.method) => {
                 answers::change(route, &head.query, api)
@@ -258,7 +270,7 @@ impl Server {
         })
     }
 
-    /// A question has a short body and changes nothing.
+    /// The short body of a question, or the rules of an anchor.
     fn on_question_head(
         &mut self,
         session: &mut Session,
@@ -267,10 +279,14 @@ impl Server {
         now: Duration,
         api: &mut dyn Api,
     ) -> Option<Response> {
+        let most = match routes::find(&head.path) {
+            Some(Route::Anchor) => ANCHOR_MAX,
+            _ => QUESTION_MAX,
+        };
         match head.body {
-            BodyLength::Known(n) if n <= QUESTION_MAX => {}
-            BodyLength::Known(_) => return Some(Response::error(413, "the question is too long")),
-            _ => return Some(Response::error(411, "a question needs a Content-Length")),
+            BodyLength::Known(n) if n <= most.min(self.limits.body as u64) => {}
+            BodyLength::Known(_) => return Some(Response::error(413, "the body is too long")),
+            _ => return Some(Response::error(411, "the body needs a Content-Length")),
         }
         if !api.may_read(proof) {
             return Some(self.wrong_proof(session.peer, proof, "ask", now));

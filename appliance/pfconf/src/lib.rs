@@ -195,6 +195,8 @@ pub struct Compiled {
     pub numbers: Vec<u32>,
     /// Paths of all anchors, as [`Ruleset::anchors`].
     pub anchors: Vec<String>,
+    /// Those of [`Options::anchors`] for which the text has rules, too, which were passed over.
+    pub passed_over: Vec<String>,
     /// Names of interfaces and groups; the index is the [`net::KifId`]. Empty where no name has the number.
     pub kif_names: Vec<String>,
     /// Tables in the order of [`Ruleset::tables`], those that lowering added excluded.
@@ -257,6 +259,7 @@ pub fn compile(
         rules: anchors.rules().map(printed).collect(),
         numbers,
         anchors: anchors.paths(),
+        passed_over: passed_over(built, options),
         kif_names,
         tables: built.tables.iter().map(table_info).collect(),
         control: ControlOptions {
@@ -279,6 +282,25 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
     for (_, rules) in &built.loaded {
         refuse_options(rules, messages);
     }
+}
+
+/// The last text for a path counts; those that the caller gave come last.
+fn passed_over(built: &Built, options: &Options) -> Vec<String> {
+    let is_there = |path: &str| {
+        let texts = built.loaded.iter().filter(|(p, _)| p == path).count();
+        texts > 1 || has_braces(&built.rules, path)
+    };
+    let paths = options.anchors.iter().map(|given| given.path.clone());
+    paths.filter(|path| is_there(path)).collect()
+}
+
+fn has_braces(rules: &[policy::Rule], path: &str) -> bool {
+    rules.iter().any(|rule| match (&rule.kind, &rule.body) {
+        (policy::RuleKind::Anchor { call, .. }, Some(body)) => {
+            call.path == path || has_braces(body, path)
+        }
+        _ => false,
+    })
 }
 
 fn calls(rule: &policy::Rule) -> Option<String> {

@@ -139,6 +139,7 @@ fn what_is_given_takes_the_place_of_what_was_loaded_with_its_tables() {
         ["t"],
         "the anchor's own is gone, the main one is meant"
     );
+    assert_eq!(c.passed_over, ["a"]);
     let c = with_anchors(text, &[("b", "table <t> { 10.0.0.2 }")]);
     let names: Vec<&str> = c.tables.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["t@a", "t@b"]);
