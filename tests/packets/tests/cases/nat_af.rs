@@ -236,3 +236,69 @@ fn table_round_robin() {
         assert_eq!(seen.len(), 3);
     });
 }
+
+/// Connections of the inside host, and the addresses that they get.
+fn sources(policy: &str, wanted: &[&str]) {
+    everywhere(policy, &Topology::usual(), |rig| {
+        let mut seen = std::collections::BTreeSet::new();
+        for n in 1..40 {
+            let inside = at(A6, 1000 + n);
+            rig.send("sim0", &udp(&inside, &at(B64, 53)));
+            let outside = given(rig, &inside);
+            rig.expect("sim1", &four(udp(&outside, &at(B, 53))).hop());
+            seen.insert(outside.split(':').next().unwrap().to_string());
+        }
+        assert!(seen.iter().eq(wanted), "{seen:?}");
+    });
+}
+
+/// fbsd:nat64.sh table_range
+#[test]
+fn table_range() {
+    let policy = "table <outer> { 198.51.100.8/31 }\n\
+                  pass in on sim0 inet6 from any to 64:ff9b::/96 af-to inet from <outer> round-robin";
+    sources(policy, &["198.51.100.8", "198.51.100.9"]);
+}
+
+/// fbsd:nat64.sh table_random
+#[test]
+fn table_random() {
+    let policy = "table <outer> { 198.51.100.7, 198.51.100.9 }\n\
+                  pass in on sim0 inet6 from any to 64:ff9b::/96 af-to inet from <outer> random";
+    sources(policy, &["198.51.100.7", "198.51.100.9"]);
+}
+
+/// fbsd:nat64.sh gateway6
+#[test]
+fn gateway6() {
+    let topology = Topology::new()
+        .interface("sim0", &["192.0.2.1/24", "2001:db8:1::1/64"])
+        .host(&[A6])
+        .behind(&["2001:db8:9::/64"])
+        .route("2001:db8:9::/64", A6)
+        .interface("sim1", &["198.51.100.1/24"])
+        .host(&[B]);
+    everywhere(TO_INET, &topology, |rig| {
+        let inside = at("2001:db8:9::5", 77);
+        let there = tcp(&inside, &at(B64, 80), "S");
+        rig.send("sim0", &there);
+        let outside = given(rig, &inside);
+        let inner = tcp(&outside, &at(B, 80), "S");
+        rig.expect("sim1", &four(inner.clone()).hop());
+        rig.send("sim1", &inner.answer().with_flags("SA").ack(1001));
+        let back = there.answer().with_flags("SA").ack(1001);
+        rig.expect("sim0", &back.hop());
+    });
+}
+
+/// fbsd:nat64.sh scrub_min_ttl
+#[test]
+fn scrub_min_ttl() {
+    let policy = format!("match in on sim0 scrub (min-ttl 50)\n{TO_INET}");
+    everywhere(&policy, &Topology::usual(), |rig| {
+        let inside = at(A6, 77);
+        rig.send("sim0", &udp(&inside, &at(B64, 53)).ttl(5));
+        let outside = given(rig, &inside);
+        rig.expect("sim1", &four(udp(&outside, &at(B, 53))).ttl(49));
+    });
+}
