@@ -377,3 +377,67 @@ fn a_probability_matches_about_as_often_as_it_says() {
         rig.mark();
     });
 }
+
+/// Connections of two sources, each with a state on the way in and one on the way out.
+fn two_sources(rig: &mut Rig, f: Family) -> [std::net::IpAddr; 2] {
+    let other = if f.a.contains(':') {
+        "2001:db8:1::77"
+    } else {
+        "192.0.2.77"
+    };
+    for port in 1..5 {
+        assert!(passes(rig, &syn(f.a, port, f.b)) && passes(rig, &syn(other, port, f.b)));
+    }
+    rig.mark();
+    [f.a, other].map(|addr| addr.parse().expect("an address"))
+}
+
+/// freebsd: killstate v4, v6
+#[test]
+fn states_are_killed_by_their_source_on_every_worker() {
+    both("pass", &Topology::usual(), |rig, f: Family| {
+        let [first, _] = two_sources(rig, f);
+        let (af, addr) = match first {
+            std::net::IpAddr::V4(a) => (Af::Inet, u128::from(a.to_bits())),
+            std::net::IpAddr::V6(a) => (Af::Inet6, a.to_bits()),
+        };
+        let side = Side {
+            af: Some(af),
+            addr,
+            mask: ruleset::table::prefix_mask(af, af.bits()),
+            port: None,
+        };
+        let kill = Kill {
+            src: Some(side),
+            ..Kill::default()
+        };
+        assert_eq!(rig.kill(kill), 8);
+        assert_eq!((rig.kill(kill), rig.states().len()), (0, 8));
+        rig.counted("r0.gone 8");
+    });
+}
+
+/// freebsd: killstate interface, id
+#[test]
+fn states_are_killed_by_their_interface_or_their_number() {
+    both("pass", &Topology::usual(), |rig, f: Family| {
+        two_sources(rig, f);
+        let id = rig.states()[0].id;
+        let by_number = Kill {
+            id: Some(id),
+            ..Kill::default()
+        };
+        assert_eq!(rig.kill(by_number), 1);
+        assert!(rig.states().iter().all(|st| st.id != id));
+        let kif = Some(ruleset::KifId(1));
+        let by_interface = Kill {
+            kif,
+            ..Kill::default()
+        };
+        let there = rig.states().iter().filter(|st| Some(st.kif) == kif).count();
+        assert!((7..=8).contains(&there), "{there} on sim1");
+        assert_eq!(rig.kill(by_interface), there as u64);
+        assert_eq!(rig.kill(Kill::default()), 15 - there as u64);
+        rig.counted("r0.gone 16");
+    });
+}
