@@ -68,17 +68,20 @@ fn ping(f: Family, len: usize) -> Packet {
 
 /// In IPv4 (`v4`) and IPv6 (`v6`): whether the datagram arrives.
 fn reply(v4: bool, v6: bool, len: usize, places: &[(usize, usize, bool)]) {
+    let old = format!("scrub in fragment reassemble\n{POLICY}");
     for (family, replies) in [(INET, v4), (INET6, v6)] {
-        everywhere(POLICY, &usual(), |rig| {
-            let whole = ping(family, len);
-            let got = after(rig, &cut(&whole, places));
-            let expected = if replies {
-                transport(&whole)
-            } else {
-                Vec::new()
-            };
-            assert_eq!(got, expected, "{}", family.a);
-        });
+        for policy in [POLICY, &old] {
+            everywhere(policy, &usual(), |rig| {
+                let whole = ping(family, len);
+                let got = after(rig, &cut(&whole, places));
+                let expected = if replies {
+                    transport(&whole)
+                } else {
+                    Vec::new()
+                };
+                assert_eq!(got, expected, "{}", family.a);
+            });
+        }
     }
 }
 
@@ -470,13 +473,15 @@ fn timeout_75_seconds_against_60() {
 #[test]
 fn mtu_diff_pieces_of_a_narrow_link_leave_whole_on_a_wide_one() {
     let wide = Topology::usual().mtu("sim1", 1900);
-    let mut rig = Rig::with("pass", &wide, Spread::ONE);
-    let whole = udp(&at(A, 1000), &at(B, 53)).data(1800);
-    for piece in whole.pieces(1400) {
-        rig.send("sim0", &piece);
+    for policy in ["pass", "scrub fragment reassemble\npass"] {
+        let mut rig = Rig::with(policy, &wide, Spread::ONE);
+        let whole = udp(&at(A, 1000), &at(B, 53)).data(1800);
+        for piece in whole.pieces(1400) {
+            rig.send("sim0", &piece);
+        }
+        rig.expect("sim1", &whole.hop());
+        rig.expect_nothing_more();
     }
-    rig.expect("sim1", &whole.hop());
-    rig.expect_nothing_more();
 }
 
 #[test]

@@ -31,13 +31,19 @@ fn max_mss_lowers_the_option_of_syns_both_ways() {
 
 #[test]
 fn max_mss_finds_an_option_that_is_not_aligned() {
-    both("match scrub (max-mss 1300)\npass", &usual(), |rig, f| {
-        let opening = syn(f, 1400).tcp_options(&[1, 2, 4, 1400u16.to_be_bytes()[0], 0x78, 1, 1, 0]);
-        let lowered = syn(f, 1400).tcp_options(&[1, 2, 4, 0x05, 0x14, 1, 1, 0]);
-        rig.send("sim0", &opening);
-        rig.expect("sim1", &lowered.hop());
-        rig.expect_nothing_more();
-    });
+    for policy in [
+        "match scrub (max-mss 1300)\npass",
+        "scrub max-mss 1300\npass",
+    ] {
+        both(policy, &usual(), |rig, f| {
+            let opening =
+                syn(f, 1400).tcp_options(&[1, 2, 4, 1400u16.to_be_bytes()[0], 0x78, 1, 1, 0]);
+            let lowered = syn(f, 1400).tcp_options(&[1, 2, 4, 0x05, 0x14, 1, 1, 0]);
+            rig.send("sim0", &opening);
+            rig.expect("sim1", &lowered.hop());
+            rig.expect_nothing_more();
+        });
+    }
 }
 
 #[test]
