@@ -426,7 +426,8 @@ mod tests {
         for name in [
             "Windows 2000 RFC1323",
             "Windows 98 noSACK",
-            "OpenBSD 3.4 opera",
+            "NetBSD 1.6 opera",
+            "OpenBSD 3.0-4.0 opera",
             "AIX",
             "NetApp",
             "Linux 2.4 .18-21",
