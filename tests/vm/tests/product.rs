@@ -209,7 +209,8 @@ fn an_idle_machine_leaves_the_processor_alone() -> Result<()> {
     let used =
         (office.vm.processor_time()? - before).as_secs_f32() / started.elapsed().as_secs_f32();
     println!("idle: {:.0} % of a processor", used * 100.0);
-    // A polling worker takes all of one, emulated or not.
-    assert!(used < 0.5, "{used}");
+    // A polling worker takes all of one, emulated or not, on a fast host as on a slow one. What naps of an emulated
+    // machine cost is the host's affair: between a third and a half of a processor here, printed above.
+    assert!(used < 0.9, "{used}");
     Ok(())
 }
