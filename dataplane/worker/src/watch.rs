@@ -175,7 +175,12 @@ impl<N: Nic> Worker<N> {
             &self.shared,
             &st,
         );
-        self.states.insert(st, timeout_s).is_ok()
+        let taken = self.states.insert(st, timeout_s).is_ok();
+        if taken {
+            // It will be given back when the state goes.
+            self.shared.states.try_take(1, u64::MAX);
+        }
+        taken
     }
 
     /// Tells a step of packet `n`, if that is watched.

@@ -166,3 +166,23 @@ fn what_why_says_is_what_happens() {
         "{passed} of {asked} passed: too few to mean anything"
     );
 }
+
+#[test]
+fn a_connection_that_is_over_makes_room_for_the_next_in_what_why_says_too() {
+    let mut rig = Rig::new("pass", &Topology::usual());
+    let syn = "in on sim0 tcp 192.0.2.2:1000 > 198.51.100.2:80 flags S";
+    send(&mut rig, syn);
+    send(
+        &mut rig,
+        "in on sim1 tcp 198.51.100.2:80 > 192.0.2.2:1000 flags RA",
+    );
+    let told = ask(&rig, syn);
+    let (verdicts, _) = send(&mut rig, syn);
+    assert_eq!(
+        verdicts,
+        [told.reason.unwrap_or(told.verdict)],
+        "{}",
+        told.text()
+    );
+    rig.finish();
+}
