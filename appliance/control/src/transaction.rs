@@ -261,15 +261,7 @@ fn assemble(
     ruleset.rule_timeouts.extend(gone);
     ruleset.rule_timeouts.sort_by_key(|(slot, _)| *slot);
     let api_port = conf.fugu.api_port.unwrap_or(cx.api_port);
-    let asks_routes = filter::test_rule::needs_routes(&ruleset.rules);
-    ruleset.build_index(&worker::config::indexed(&layout.interfaces));
-    let config = Config {
-        generation: cx.generation,
-        ruleset,
-        interfaces: layout.interfaces,
-        routes: layout.routes,
-        asks_routes,
-    };
+    let config = Config::new(cx.generation, ruleset, layout.interfaces, layout.routes);
     if cx.check_lockout {
         let found = lockout(&config, &conf, api_port, cx.settings, &kifs, &texts);
         warnings.extend(found);

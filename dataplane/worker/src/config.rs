@@ -16,12 +16,31 @@ pub struct Config {
     pub interfaces: InterfaceTable,
     /// Routes.
     pub routes: RouteTable,
-    /// Some rule asks whether an address has a route (`no-route`, `urpf-failed`).
-    pub asks_routes: bool,
+    /// Some rule asks for routes or sockets (`no-route`, `urpf-failed`, `user`, `group`).
+    pub(crate) asks_routes: bool,
+}
+
+impl Config {
+    /// A generation, with what can be known of its rules beforehand. The slots of the rules have been given.
+    pub fn new(
+        generation: u32,
+        mut ruleset: Ruleset,
+        interfaces: InterfaceTable,
+        routes: RouteTable,
+    ) -> Self {
+        ruleset.build_index(&indexed(&interfaces));
+        Config {
+            generation,
+            asks_routes: filter::test_rule::needs_routes(&ruleset.rules),
+            ruleset,
+            interfaces,
+            routes,
+        }
+    }
 }
 
 /// Interfaces as the index of a ruleset wants them.
-pub fn indexed(interfaces: &InterfaceTable) -> Vec<IndexedInterface> {
+fn indexed(interfaces: &InterfaceTable) -> Vec<IndexedInterface> {
     let indexed = interfaces.iter().map(|interface| IndexedInterface {
         kif: KifId(interface.id.0),
         names: interface.kifs,

@@ -100,15 +100,8 @@ impl Rig {
             now_ms: 1000,
         });
         let control = control.remove(0);
-        let mut ruleset = ruleset;
-        ruleset.build_index(&worker::config::indexed(&interfaces));
-        control.config.publish(Arc::new(Config {
-            generation: 1,
-            ruleset,
-            interfaces,
-            routes,
-            asks_routes: false,
-        }));
+        let config = Config::new(1, ruleset, interfaces, routes);
+        control.config.publish(Arc::new(config));
         let mut rig = Rig {
             worker,
             device,

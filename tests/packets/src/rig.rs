@@ -275,17 +275,10 @@ impl Rig {
     }
 
     /// Publishes a ruleset as a new generation without letting anybody adopt it.
-    pub fn publish(&mut self, mut ruleset: Ruleset) {
+    pub fn publish(&mut self, ruleset: Ruleset) {
         let (interfaces, routes) = self.tables();
-        ruleset.build_index(&worker::config::indexed(&interfaces));
         self.generation += 1;
-        let config = Arc::new(Config {
-            generation: self.generation,
-            asks_routes: filter::test_rule::needs_routes(&ruleset.rules),
-            ruleset,
-            interfaces,
-            routes,
-        });
+        let config = Arc::new(Config::new(self.generation, ruleset, interfaces, routes));
         for control in &self.control {
             control.config.publish(config.clone());
         }
