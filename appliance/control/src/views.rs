@@ -452,16 +452,7 @@ impl Api for Control {
     }
 
     fn limits(&mut self) -> Vec<(String, u64)> {
-        let l = &self.ruleset().limits;
-        let all = [
-            ("states", l.states),
-            ("src-nodes", l.src_nodes),
-            ("frags", l.frags),
-            ("tables", l.tables),
-            ("table-entries", l.table_entries),
-            ("pktdelay-pkts", l.pktdelay_pkts),
-            ("anchors", l.anchors),
-        ];
+        let all = self.ruleset().limits.named();
         all.map(|(name, value)| (name.to_string(), u64::from(value)))
             .to_vec()
     }

@@ -2,41 +2,12 @@
 //! the message, which is mostly pfctl's and therefore does not change. Read aloud at three in the morning, a hint must say
 //! what to type.
 
-use crate::words::nearest;
+use ruleset::Limits;
+
+use crate::words::{OPTIONS, nearest};
 
 /// Words that belong into `scrub ( … )`.
 const SCRUB: [&str; 4] = ["max-mss", "min-ttl", "no-df", "random-id"];
-
-/// Words that come after `set`.
-const OPTIONS: [&str; 16] = [
-    "block-policy",
-    "debug",
-    "fail-policy",
-    "fingerprints",
-    "hostid",
-    "limit",
-    "loginterface",
-    "optimization",
-    "reassemble",
-    "require-order",
-    "ruleset-optimization",
-    "skip",
-    "state-defaults",
-    "state-policy",
-    "syncookies",
-    "timeout",
-];
-
-/// Names after `set limit`.
-const LIMITS: [&str; 7] = [
-    "states",
-    "src-nodes",
-    "frags",
-    "tables",
-    "table-entries",
-    "pktdelay-pkts",
-    "anchors",
-];
 
 /// The better of the hint that came with a message and what is known here.
 pub(crate) fn of(text: &str, hint: Option<&str>) -> Option<String> {
@@ -59,8 +30,8 @@ fn general(text: &str, hint: &str) -> Option<String> {
         "expected a statement" if word == "}" => Some("no '{' is open here".into()),
         "expected a statement" if OPTIONS.contains(&word) => Some(format!("write: set {word} ...")),
         "expected the name of a limit" => {
-            let near = nearest(word, LIMITS).map(|n| format!("did you mean '{n}'?"));
-            near.or_else(|| Some(format!("known: {}", LIMITS.join(" "))))
+            let near = nearest(word, Limits::NAMES).map(|n| format!("did you mean '{n}'?"));
+            near.or_else(|| Some(format!("known: {}", Limits::NAMES.join(" "))))
         }
         "no option of a rule begins like this" if SCRUB.contains(&word) => {
             Some(format!("write: scrub ({word} ...)"))

@@ -568,19 +568,9 @@ fn timeouts_text(settings: &Settings) -> String {
 }
 
 fn limits_text(settings: &Settings) -> String {
-    let limits = &settings.limits;
-    let all = [
-        ("states", limits.states),
-        ("src-nodes", limits.src_nodes),
-        ("frags", limits.frags),
-        ("tables", limits.tables),
-        ("table-entries", limits.table_entries),
-        ("pktdelay-pkts", limits.pktdelay_pkts),
-        ("anchors", limits.anchors),
-    ];
     let line = |(name, limit): (&str, u32)| match limit {
         u32::MAX => format!("{name:<13} unlimited\n"),
         _ => format!("{name:<13} hard limit {limit:>8}\n"),
     };
-    all.into_iter().map(line).collect()
+    settings.limits.named().into_iter().map(line).collect()
 }

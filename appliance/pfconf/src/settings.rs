@@ -91,18 +91,9 @@ impl Settings {
     }
 
     fn set_limit(&mut self, name: &str, value: u32) {
-        let limits = &mut self.limits;
-        let slot = match name.to_ascii_lowercase().as_str() {
-            "states" => &mut limits.states,
-            "src-nodes" => &mut limits.src_nodes,
-            "frags" => &mut limits.frags,
-            "tables" => &mut limits.tables,
-            "table-entries" => &mut limits.table_entries,
-            "pktdelay-pkts" => &mut limits.pktdelay_pkts,
-            "anchors" => &mut limits.anchors,
-            _ => return,
-        };
-        *slot = value;
+        if let Some(limit) = self.limits.get_mut(&name.to_ascii_lowercase()) {
+            *limit = value;
+        }
     }
 
     /// True if the text sets no adaptive timeout, so that they follow the limit of states.

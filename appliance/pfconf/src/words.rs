@@ -2,6 +2,27 @@
 
 use crate::message::Messages;
 
+/// Words that come after `set`.
+pub(crate) const OPTIONS: &[&str] = &[
+    "block-policy",
+    "debug",
+    "fail-policy",
+    "fingerprints",
+    "hostid",
+    "keepcounters",
+    "limit",
+    "loginterface",
+    "optimization",
+    "reassemble",
+    "require-order",
+    "ruleset-optimization",
+    "skip",
+    "state-defaults",
+    "state-policy",
+    "syncookies",
+    "timeout",
+];
+
 /// Reserved words of OpenBSD's grammar; a bare one is never taken as a name. Sorted, for the search.
 pub(crate) const RESERVED: &[&str] = &[
     "af-to",

@@ -200,8 +200,52 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Names after `set limit`, in the order in which they are shown.
+    pub const NAMES: [&str; 7] = [
+        "states",
+        "src-nodes",
+        "frags",
+        "tables",
+        "table-entries",
+        "pktdelay-pkts",
+        "anchors",
+    ];
+
+    /// All limits by name, in the order of [`Limits::NAMES`].
+    pub fn named(&self) -> [(&'static str, u32); 7] {
+        let mut all = *self;
+        Self::NAMES.map(|name| (name, all.get_mut(name).map_or(0, |limit| *limit)))
+    }
+
+    /// The limit with a name, in small letters.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut u32> {
+        Some(match name {
+            "states" => &mut self.states,
+            "src-nodes" => &mut self.src_nodes,
+            "frags" => &mut self.frags,
+            "tables" => &mut self.tables,
+            "table-entries" => &mut self.table_entries,
+            "pktdelay-pkts" => &mut self.pktdelay_pkts,
+            "anchors" => &mut self.anchors,
+            _ => return None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_name_of_a_limit_is_that_of_one_field() {
+        let mut limits = super::Limits::default();
+        for (n, name) in super::Limits::NAMES.into_iter().enumerate() {
+            *limits.get_mut(name).unwrap() = n as u32;
+        }
+        let values = limits.named().map(|(_, value)| value);
+        assert_eq!(values, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(limits.get_mut("eth-anchors"), None);
+    }
+
     use super::*;
 
     #[test]

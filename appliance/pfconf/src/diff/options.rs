@@ -88,16 +88,7 @@ fn printed(output: &str) -> BTreeMap<&str, &str> {
 }
 
 fn limits(settings: &Settings, out: &mut Vec<(String, String)>) {
-    let limits = &settings.limits;
-    for (name, value) in [
-        ("states", limits.states),
-        ("src-nodes", limits.src_nodes),
-        ("frags", limits.frags),
-        ("tables", limits.tables),
-        ("table-entries", limits.table_entries),
-        ("pktdelay-pkts", limits.pktdelay_pkts),
-        ("anchors", limits.anchors),
-    ] {
+    for (name, value) in settings.limits.named() {
         let value = match value {
             u32::MAX => "unlimited".to_string(),
             n => n.to_string(),

@@ -4,26 +4,8 @@ use super::state::{near_timeout, timeout_named};
 use super::{Parsed, Parser};
 use crate::ast::{Node, Num, SetOption, Text};
 use crate::lex::Tok;
-
-const OPTIONS: &[&str] = &[
-    "block-policy",
-    "debug",
-    "fail-policy",
-    "fingerprints",
-    "hostid",
-    "keepcounters",
-    "limit",
-    "loginterface",
-    "optimization",
-    "reassemble",
-    "require-order",
-    "ruleset-optimization",
-    "skip",
-    "state-defaults",
-    "state-policy",
-    "syncookies",
-    "timeout",
-];
+use crate::words::OPTIONS;
+use ruleset::Limits;
 
 impl Parser<'_> {
     pub(super) fn set(&mut self) -> Parsed<Node> {
@@ -116,23 +98,15 @@ impl Parser<'_> {
     }
 
     fn limit(&mut self) -> Parsed<(Text, Num)> {
-        const LIMITS: &[&str] = &[
-            "states",
-            "src-nodes",
-            "frags",
-            "tables",
-            "table-entries",
-            "pktdelay-pkts",
-            "anchors",
-            "eth-anchors",
-        ];
         let name = self.name("the name of a limit")?;
         let number = self.non_negative()?;
-        if !LIMITS.iter().any(|l| l.eq_ignore_ascii_case(&name.text)) {
-            let near = crate::words::nearest(&name.text, LIMITS.iter().copied());
+        // There are no rules for it, so a limit of it limits nothing; FreeBSD's files may have it.
+        let known = Limits::NAMES.into_iter().chain(["eth-anchors"]);
+        if !known.clone().any(|l| l.eq_ignore_ascii_case(&name.text)) {
+            let near = crate::words::nearest(&name.text, known.clone());
             let hint = match near {
                 Some(near) => format!("did you mean '{near}'?"),
-                None => format!("known here: {}", LIMITS.join(" ")),
+                None => format!("known here: {}", known.collect::<Vec<_>>().join(" ")),
             };
             self.bare("pfctl: Bad pool name.".into());
             let text = format!("unable to set limit {} {}", name.text, number.n);
