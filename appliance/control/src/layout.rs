@@ -5,7 +5,7 @@ use net::{
     IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Prefix, RouteTable, StaticRoute, Target,
 };
 use netconf::environment::LOOPBACK;
-use netconf::{InterfaceConfig, NetConfig, Origin};
+use netconf::{InterfaceConfig, NetConfig, NextHop, Origin};
 use pfconf::diag::{Diagnostic, Severity};
 
 use crate::machine::PortFacts;
@@ -271,13 +271,16 @@ fn wanted_routes(conf: &NetConfig, interfaces: &InterfaceTable) -> Vec<(StaticRo
             &g.origin,
         )
     });
-    let routes = conf.routes.iter().map(|r| {
+    let routes = conf.routes.iter().filter_map(|r| {
         let prefix = Prefix::containing(r.dest, r.prefix_len);
-        (
-            prefix,
-            Target::Gateway(r.gateway, number(&r.interface)),
-            &r.origin,
-        )
+        let target = match &r.hop {
+            NextHop::Gateway { addr, interface } => Target::Gateway(*addr, number(interface)),
+            NextHop::Blackhole => Target::Blackhole,
+            NextHop::Reject => Target::Reject,
+            // Refused by the parser for now.
+            NextHop::Interface(_) => return None,
+        };
+        Some((prefix, target, &r.origin))
     });
     let all = gateways.chain(routes);
     all.map(|(prefix, target, origin)| (StaticRoute { prefix, target }, origin.clone()))

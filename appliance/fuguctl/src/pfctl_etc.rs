@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use netconf::{InterfaceAddress, InterfaceConfig, Origin};
+use netconf::{InterfaceAddress, InterfaceConfig, Kind, Origin};
 use pfconf::Environment;
 
 use crate::{Failure, files, policy};
@@ -75,6 +75,7 @@ fn read(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
 fn interface(name: &str, bytes: &[u8]) -> InterfaceConfig {
     let mut found = InterfaceConfig {
         name: name.to_string(),
+        kind: kind(name),
         up: true,
         ..InterfaceConfig::default()
     };
@@ -93,6 +94,16 @@ fn interface(name: &str, bytes: &[u8]) -> InterfaceConfig {
     found
 }
 
+/// Only which interfaces are loopback matters to rules.
+fn kind(name: &str) -> Kind {
+    let number = name.strip_prefix("lo").unwrap_or_default();
+    if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+        Kind::Loopback
+    } else {
+        Kind::Ethernet
+    }
+}
+
 fn address(words: &[&str]) -> Option<InterfaceAddress> {
     let alias = words.first() == Some(&"alias");
     let words = &words[usize::from(alias)..];
@@ -108,6 +119,7 @@ fn address(words: &[&str]) -> Option<InterfaceAddress> {
         addr,
         prefix_len,
         broadcast: None,
+        dest: None,
         alias,
         origin: Origin::default(),
     })

@@ -138,11 +138,11 @@ fn next_hops(config: &NetConfig, reporter: &mut Reporter) {
     let gateways = config
         .gateways
         .iter()
-        .map(|g| (g.addr, &g.interface, &g.origin));
+        .map(|g| (Some(g.addr), g.interface.as_deref(), &g.origin));
     let routes = config
         .routes
         .iter()
-        .map(|r| (r.gateway, &r.interface, &r.origin));
+        .map(|r| (r.hop.gateway(), r.hop.interface(), &r.origin));
     for (addr, interface, origin) in gateways.chain(routes) {
         match interface {
             Some(name) if is_unknown(config, name) => {
@@ -152,7 +152,11 @@ fn next_hops(config: &NetConfig, reporter: &mut Reporter) {
                 reporter.push(diagnostic);
             }
             Some(_) => {}
-            None => reachable(config, addr, origin, reporter),
+            None => {
+                if let Some(addr) = addr {
+                    reachable(config, addr, origin, reporter);
+                }
+            }
         }
     }
 }
@@ -164,7 +168,7 @@ fn reachable(config: &NetConfig, addr: IpAddr, origin: &Origin, reporter: &mut R
             format!("the gateway {addr} is this machine itself"),
             "own-gateway",
         )
-    } else if !all.any(|a| contains(a.addr, a.prefix_len, addr)) {
+    } else if !all.any(|a| a.is_on_link(addr)) {
         (
             format!("the gateway {addr} is in no network of an interface"),
             "unreachable-gateway",
@@ -181,7 +185,7 @@ fn defaults(config: &NetConfig, reporter: &mut Reporter) {
         let first = config
             .gateways
             .iter()
-            .find(|g| g.addr.is_ipv4() == route.gateway.is_ipv4());
+            .find(|g| g.addr.is_ipv4() == route.dest.is_ipv4());
         if let Some(first) = first {
             let text = format!(
                 "there is a default route already, see {}:{}",

@@ -8,7 +8,7 @@ use net::KifId;
 use pfconf::diag::{Diagnostic, Severity};
 use pfconf::{EnvAddress, EnvInterface, EnvRoute, Environment, Files};
 
-use crate::{InterfaceConfig, NetConfig};
+use crate::{InterfaceConfig, Kind, NetConfig};
 
 /// Main file of the rules.
 pub const PF_CONF: &str = "pf.conf";
@@ -91,11 +91,14 @@ fn routes(conf: &NetConfig) -> Vec<EnvRoute> {
         gateway: g.addr,
         interface: g.interface.clone(),
     });
-    let routes = conf.routes.iter().map(|r| EnvRoute {
-        dest: r.dest,
-        prefix_len: r.prefix_len,
-        gateway: r.gateway,
-        interface: r.interface.clone(),
+    // A route without a gateway is nobody's uplink.
+    let routes = conf.routes.iter().filter_map(|r| {
+        Some(EnvRoute {
+            dest: r.dest,
+            prefix_len: r.prefix_len,
+            gateway: r.hop.gateway()?,
+            interface: r.hop.interface().map(str::to_string),
+        })
     });
     gateways.chain(routes).collect()
 }
@@ -109,16 +112,13 @@ pub fn interface(conf: &NetConfig, file: &InterfaceConfig, kif: KifId) -> EnvInt
         addresses: file
             .addresses
             .iter()
-            .map(|a| EnvAddress::new(a.addr, a.prefix_len))
+            .map(|a| EnvAddress {
+                peer: a.dest,
+                ..EnvAddress::new(a.addr, a.prefix_len)
+            })
             .collect(),
-        loopback: is_loopback(&file.name),
+        loopback: file.kind == Kind::Loopback,
     }
-}
-
-/// `lo0` and its like.
-fn is_loopback(name: &str) -> bool {
-    let number = name.strip_prefix("lo").unwrap_or_default();
-    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// [`LOOPBACK`], which no file needs to name.

@@ -534,6 +534,7 @@ impl<'l> Reading<'l, '_> {
                 addr,
                 prefix_len,
                 broadcast,
+                dest: None,
                 alias,
                 origin: self.line.origin(),
             });

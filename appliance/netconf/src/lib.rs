@@ -9,8 +9,10 @@
 
 mod check;
 pub mod environment;
+pub mod feature;
 mod fuguconf;
 mod interface;
+mod kind;
 pub mod names;
 pub mod near;
 mod prefix;
@@ -19,9 +21,14 @@ mod small;
 mod source;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use feature::Feature;
 pub use fuguconf::{DEFAULT_API_PORT, FuguConf};
+pub use kind::{
+    ArpMatch, Bridge, BridgeMember, Gif, Kind, Lacp, Lagg, LaggHash, LaggProtocol, MacRule, Named,
+    Probe, StaticStation, Stp, StpProtocol, TPID_SVLAN, TPID_VLAN, Tunnel, Vlan,
+};
 pub use names::{Protocols, Services};
 pub use pfconf::diag::{Diagnostic, Severity, has_errors};
 pub use prefix::contains;
@@ -42,12 +49,14 @@ pub struct Origin {
 pub struct NetConfig {
     /// From `myname`; `fugu` without one.
     pub hostname: String,
-    /// One for each `hostname.*` file, in the order of their names.
+    /// One for each `hostname.*` file, in the order of their names, then those of `rc.conf`.
     pub interfaces: Vec<InterfaceConfig>,
     /// From `mygate`: at most one of each family.
     pub gateways: Vec<Gateway>,
-    /// From `!route add` lines, in the order of files and lines.
+    /// From `!route add` lines and `rc.conf`, in the order of files and lines.
     pub routes: Vec<StaticRoute>,
+    /// From `rad.conf`: on which interfaces hosts are told of us.
+    pub adverts: Vec<RouterAdvert>,
     /// From `hosts`, for names in pf.conf. Names in lower case.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// From `resolv.conf`.
@@ -60,13 +69,19 @@ pub struct NetConfig {
     pub fugu: FuguConf,
 }
 
-/// One interface, from its `hostname.IF` file.
+/// One interface, from its `hostname.IF` file or `rc.conf`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct InterfaceConfig {
     /// What follows `hostname.`: `em0`, or the station address where the file is bound to one.
     pub name: String,
+    /// What it is, and of what it is made.
+    pub kind: Kind,
     /// From `hostname.00:11:22:33:44:55`: the file is for the card with this address, whatever its name.
     pub lladdr: Option<[u8; 6]>,
+    /// From `ifconfig_IF_name` of `rc.conf`: what the driver calls the card, where `name` is another.
+    pub card: Option<String>,
+    /// The word `lladdr`: its station address is to be another than the card's.
+    pub station: Option<Station>,
     /// In the order of the file.
     pub addresses: Vec<InterfaceAddress>,
     /// False only after `down`.
@@ -79,8 +94,34 @@ pub struct InterfaceConfig {
     pub description: Option<String>,
     /// `inet6 eui64`: have a link-local address even without another one of IPv6.
     pub link_local: bool,
+    /// `inet autoconf`, `dhcp`: ask for an address of IPv4, by DHCP.
+    pub dhcp: bool,
+    /// `inet6 autoconf`: make addresses from what routers say.
+    pub slaac: Option<Slaac>,
+    /// `rdomain`: the table of routes of what comes in here.
+    pub rdomain: u16,
+    /// `priority`: of the routes to its networks, lower wins.
+    pub priority: Option<u8>,
+    /// `rtlabel`: label of the routes to its networks.
+    pub route_label: Option<String>,
     /// The file.
     pub origin: Origin,
+}
+
+/// The station address that an interface is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Station {
+    /// This one.
+    Given([u8; 6]),
+    /// `lladdr random`: one made up, of the kind for private use.
+    Random,
+}
+
+/// Stateless address autoconfiguration (RFC 4862).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Slaac {
+    /// `temporary`: addresses that change, besides (RFC 8981).
+    pub temporary: bool,
 }
 
 /// An address of an interface and the network around it.
@@ -92,10 +133,19 @@ pub struct InterfaceAddress {
     pub prefix_len: u8,
     /// Only if it is given and not `NONE`; else it is computed from the prefix.
     pub broadcast: Option<Ipv4Addr>,
+    /// `dest`, or the second address of a tunnel: the other end of a point-to-point link, of the same family.
+    pub dest: Option<IpAddr>,
     /// `alias`: not the address that `(em0:0)` of pf.conf means.
     pub alias: bool,
     /// Its line.
     pub origin: Origin,
+}
+
+impl InterfaceAddress {
+    /// Whether `addr` is a neighbor by this address: in its network, or the other end.
+    pub fn is_on_link(&self, addr: IpAddr) -> bool {
+        contains(self.addr, self.prefix_len, addr) || self.dest == Some(addr)
+    }
 }
 
 /// A default gateway.
@@ -109,24 +159,165 @@ pub struct Gateway {
     pub origin: Origin,
 }
 
-/// A route from a `!route add` line.
+/// A route from a `!route add` line or `rc.conf`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StaticRoute {
     /// Network, host bits zero.
     pub dest: IpAddr,
     /// Bits of it; 0 for `default`.
     pub prefix_len: u8,
-    /// Next hop, of the same family.
-    pub gateway: IpAddr,
-    /// The interface after `%`, which a link-local gateway needs.
-    pub interface: Option<String>,
+    /// Where it leads.
+    pub hop: NextHop,
+    /// `-T`: the table it is in.
+    pub table: u16,
+    /// `-priority`: lower wins; 8 if nothing is said, as on OpenBSD.
+    pub priority: u8,
+    /// `-mpath`: one of several to the same network.
+    pub multipath: bool,
+    /// `-label`.
+    pub label: Option<String>,
+    /// `-mtu`: largest packet on the path.
+    pub mtu: Option<u16>,
     /// Its line.
     pub origin: Origin,
 }
 
+/// Priority of a static route if its line says none (route(8)).
+pub const PRIORITY_STATIC: u8 = 8;
+
+/// Where a route leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NextHop {
+    /// To a neighbor of the destination's family.
+    Gateway {
+        /// Its address.
+        addr: IpAddr,
+        /// The interface after `%`, which a link-local gateway needs, or after `-ifp`.
+        interface: Option<String>,
+    },
+    /// `-iface`: to whoever is behind this interface.
+    Interface(String),
+    /// Nowhere, silently.
+    Blackhole,
+    /// Nowhere, and the sender is told.
+    Reject,
+}
+
+impl NextHop {
+    /// The gateway, if it leads to one.
+    pub fn gateway(&self) -> Option<IpAddr> {
+        match self {
+            NextHop::Gateway { addr, .. } => Some(*addr),
+            _ => None,
+        }
+    }
+
+    /// The interface, if the route names one.
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            NextHop::Gateway { interface, .. } => interface.as_deref(),
+            NextHop::Interface(name) => Some(name),
+            NextHop::Blackhole | NextHop::Reject => None,
+        }
+    }
+}
+
+/// `interface` of `rad.conf`: what routers say of a link (RFC 4861 section 4.2). Times in seconds where nothing else is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouterAdvert {
+    /// On which interface.
+    pub interface: Named,
+    /// `default router`: whether hosts may send us what is for elsewhere.
+    pub default_router: bool,
+    /// `hop limit`; 0 leaves it to the host.
+    pub hop_limit: u8,
+    /// `managed address configuration`: addresses come by DHCPv6.
+    pub managed: bool,
+    /// `other configuration`: other settings come by DHCPv6.
+    pub other: bool,
+    /// `router lifetime`.
+    pub router_lifetime: u16,
+    /// `reachable time`, in milliseconds; 0 leaves it to the host.
+    pub reachable_ms: u32,
+    /// `retrans timer`, in milliseconds; 0 leaves it to the host.
+    pub retrans_ms: u32,
+    /// `source link-layer address`: tell our station address.
+    pub source_station: bool,
+    /// `mtu`.
+    pub mtu: Option<u32>,
+    /// `auto prefix`: the networks of the interface's own addresses, with these settings.
+    pub auto_prefix: Option<AdvertPrefix>,
+    /// `prefix`: others.
+    pub prefixes: Vec<AdvertPrefix>,
+    /// `nameserver`.
+    pub dns_servers: Vec<Ipv6Addr>,
+    /// `search`.
+    pub dns_search: Vec<String>,
+    /// `lifetime` of `dns`.
+    pub dns_lifetime: u32,
+    /// `nat64 prefix`: (prefix, bits, lifetime).
+    pub nat64: Vec<(Ipv6Addr, u8, u16)>,
+}
+
+/// A prefix that a router announces (RFC 4861 section 4.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AdvertPrefix {
+    /// Network, host bits zero; unspecified for `auto prefix`.
+    pub prefix: Ipv6Addr,
+    /// Bits of it.
+    pub prefix_len: u8,
+    /// `on-link`.
+    pub on_link: bool,
+    /// `autonomous address-configuration`.
+    pub autonomous: bool,
+    /// `preferred lifetime`.
+    pub preferred: u32,
+    /// `valid lifetime`.
+    pub valid: u32,
+}
+
+impl AdvertPrefix {
+    /// With the settings of rad.conf(5) if nothing is said.
+    pub fn new(prefix: Ipv6Addr, prefix_len: u8) -> Self {
+        AdvertPrefix {
+            prefix,
+            prefix_len,
+            on_link: true,
+            autonomous: true,
+            preferred: 2700,
+            valid: 5400,
+        }
+    }
+}
+
+impl RouterAdvert {
+    /// With the settings of rad.conf(5) if nothing is said.
+    pub fn new(interface: Named) -> Self {
+        RouterAdvert {
+            interface,
+            default_router: true,
+            hop_limit: 0,
+            managed: false,
+            other: false,
+            router_lifetime: 1800,
+            reachable_ms: 0,
+            retrans_ms: 0,
+            source_station: true,
+            mtu: None,
+            auto_prefix: Some(AdvertPrefix::new(Ipv6Addr::UNSPECIFIED, 64)),
+            prefixes: Vec::new(),
+            dns_servers: Vec::new(),
+            dns_search: Vec::new(),
+            dns_lifetime: 900,
+            nat64: Vec::new(),
+        }
+    }
+}
+
 /// Classes of interfaces that are made by configuration; each is a group of its members (ifconfig(8), "create").
-const CLONED: [&str; 10] = [
-    "aggr", "bridge", "carp", "gif", "gre", "lo", "pflog", "pfsync", "trunk", "vlan",
+const CLONED: [&str; 12] = [
+    "aggr", "bridge", "carp", "gif", "gre", "lagg", "lo", "pflog", "pfsync", "svlan", "trunk",
+    "vlan",
 ];
 
 impl NetConfig {
@@ -155,10 +346,7 @@ impl NetConfig {
     fn is_egress(&self, name: &str, interface: &InterfaceConfig) -> bool {
         let through = |gateway: IpAddr, scope: Option<&str>| match scope {
             Some(scope) => scope == name,
-            None => interface
-                .addresses
-                .iter()
-                .any(|a| contains(a.addr, a.prefix_len, gateway)),
+            None => interface.addresses.iter().any(|a| a.is_on_link(gateway)),
         };
         let mygate = self
             .gateways
@@ -168,7 +356,11 @@ impl NetConfig {
             .routes
             .iter()
             .filter(|r| r.prefix_len == 0)
-            .any(|r| through(r.gateway, r.interface.as_deref()));
+            .any(|r| match &r.hop {
+                NextHop::Gateway { addr, interface } => through(*addr, interface.as_deref()),
+                NextHop::Interface(scope) => scope == name,
+                NextHop::Blackhole | NextHop::Reject => false,
+            });
         mygate || route
     }
 }

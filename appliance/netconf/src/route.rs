@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::StaticRoute;
 use crate::prefix;
 use crate::source::{Line, Reporter, Word, printable};
+use crate::{NextHop, PRIORITY_STATIC, StaticRoute};
 
 /// Options of route(8) without a meaning here.
 const IGNORED: [&str; 3] = ["-n", "-q", "-v"];
@@ -174,8 +174,15 @@ impl<'a> Wanted<'a> {
         Some(StaticRoute {
             dest: network,
             prefix_len,
-            gateway,
-            interface: scope,
+            hop: NextHop::Gateway {
+                addr: gateway,
+                interface: scope,
+            },
+            table: 0,
+            priority: PRIORITY_STATIC,
+            multipath: false,
+            label: None,
+            mtu: None,
             origin: line.origin(),
         })
     }

@@ -103,8 +103,15 @@ fn a_router_s_tree_is_understood() {
         [StaticRoute {
             dest: ip("10.9.0.0"),
             prefix_len: 16,
-            gateway: ip("10.0.0.9"),
-            interface: None,
+            hop: NextHop::Gateway {
+                addr: ip("10.0.0.9"),
+                interface: None,
+            },
+            table: 0,
+            priority: 8,
+            multipath: false,
+            label: None,
+            mtu: None,
             origin: Origin {
                 file: "hostname.em1".into(),
                 line: 3
@@ -278,8 +285,8 @@ fn routes_read_in_every_form() {
             panic!("{text}");
         };
         assert_eq!((route.dest, route.prefix_len), (ip(dest), bits), "{text}");
-        assert_eq!(route.gateway, ip(gateway), "{text}");
-        assert_eq!(route.interface.as_deref(), scope, "{text}");
+        assert_eq!(route.hop.gateway(), Some(ip(gateway)), "{text}");
+        assert_eq!(route.hop.interface(), scope, "{text}");
     }
 }
 
