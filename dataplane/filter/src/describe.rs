@@ -169,7 +169,7 @@ impl Default for PacketDesc {
 pub fn reason_of(malformed: Malformed) -> Reason {
     use Malformed as M;
     match malformed {
-        M::EtherShort => Reason::Ethernet,
+        M::EtherShort | M::SlowShort | M::SlowFormat => Reason::Ethernet,
         M::VlanShort => Reason::Vlan,
         M::ArpShort | M::ArpFormat => Reason::Arp,
         M::Ip4Short | M::Ip6Short | M::Ip6ExtShort | M::Ip4ExtShort => Reason::Short,

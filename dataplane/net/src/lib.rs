@@ -9,6 +9,7 @@ extern crate alloc;
 pub mod icmp_error;
 pub mod interface;
 pub mod kif;
+pub mod lacp;
 pub mod neighbor;
 pub mod prefix;
 pub mod reset;

@@ -37,6 +37,7 @@ pub mod ipv6;
 mod malformed;
 pub mod print;
 pub mod proto;
+pub mod slow;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;

@@ -36,6 +36,8 @@ macro_rules! malformed {
 
 malformed! {
     EtherShort = "Ethernet header shorter than 14 bytes (IEEE 802.3 3.1.1)",
+    SlowShort = "slow-protocol PDU shorter than 110 bytes (IEEE 802.1AX 6.4.2)",
+    SlowFormat = "slow-protocol PDU with an unknown subtype or layout (IEEE 802.1AX 6.4.2.3)",
     VlanShort = "VLAN tag shorter than 4 bytes (IEEE 802.1Q 9.3)",
     ArpShort = "ARP packet shorter than its addresses (RFC 826)",
     ArpFormat = "ARP not for IPv4 over Ethernet: hardware, protocol or address lengths (RFC 826)",
