@@ -83,6 +83,19 @@ pub fn build_gratuitous_arp(buf: &mut [u8], mac: ether::Addr, addr: Ipv4Addr) ->
     arp_frame(buf, ether::Addr::BROADCAST, &message)
 }
 
+/// The question whether anybody has the address that we are about to use (RFC 5227 2.1.1: no sender's address, so that
+/// nobody learns from it).
+pub fn build_arp_probe(buf: &mut [u8], mac: ether::Addr, target: Ipv4Addr) -> Option<usize> {
+    let message = arp::Repr {
+        operation: arp::Operation::REQUEST,
+        sender_ether: mac,
+        sender_ip: Ipv4Addr::UNSPECIFIED,
+        target_ether: ether::Addr::ZERO,
+        target_ip: target,
+    };
+    arp_frame(buf, ether::Addr::BROADCAST, &message)
+}
+
 /// A discovery message in its IPv6 packet and frame.
 fn discovery_frame(
     buf: &mut [u8],
