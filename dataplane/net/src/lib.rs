@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod fdb;
 pub mod icmp_error;
 pub mod interface;
 pub mod kif;
@@ -15,6 +16,7 @@ pub mod prefix;
 pub mod reset;
 pub mod route;
 pub mod segment;
+pub mod stp;
 pub mod trie;
 pub mod ttl;
 

@@ -28,6 +28,7 @@
 mod view;
 
 pub mod arp;
+pub mod bpdu;
 pub mod checksum;
 pub mod ether;
 pub mod icmp;
