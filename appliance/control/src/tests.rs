@@ -811,6 +811,30 @@ mod anchors {
     }
 
     #[test]
+    fn wildcards_ask_anchors_that_come_later_for_rules_of_every_kind() {
+        let mut b = Rig::new();
+        let calls = "scrub-anchor \"foo/*\"\nnat-anchor \"foo/*\"\nblock\nanchor \"foo/*\"\n";
+        b.push(&[EM0, ("pf.conf", calls)]).unwrap();
+        let paths = |b: &Rig| {
+            let ruleset = &b.control.fleet.current().ruleset;
+            let of = |r: &ruleset::Rule| ruleset.anchor_path(r.anchor).to_string();
+            let scrub: Vec<String> = ruleset.scrub.iter().map(|s| of(&s.rule)).collect();
+            let rules: Vec<String> = ruleset.rules.iter().map(of).collect();
+            (scrub.join(" "), rules.join(" "))
+        };
+        assert_eq!(paths(&b), ("".into(), "  ".into()));
+        let body = "scrub in min-ttl 9\nnat on em0 inet from any to any -> 10.0.0.9\npass in\n";
+        set(&mut b, "foo/b", body).unwrap();
+        assert_eq!(paths(&b), (" foo/b".into(), " foo/b   foo/b".into()));
+        // Each is asked in the order of the names, and what is deeper is not.
+        set(&mut b, "foo/a", "pass out\n").unwrap();
+        set(&mut b, "foo/a/deep", "pass out\n").unwrap();
+        assert_eq!(paths(&b), (" foo/b".into(), " foo/b   foo/a foo/b".into()));
+        set(&mut b, "foo/b", "").unwrap();
+        assert_eq!(paths(&b), ("".into(), "   foo/a".into()));
+    }
+
+    #[test]
     fn an_error_names_line_and_column_and_changes_nothing() {
         let mut b = Rig::new();
         b.push(&ANCHORS).unwrap();

@@ -278,9 +278,9 @@ fn refuse_what_has_no_rule(built: &Built, messages: &mut Messages) {
         let text = "queue is not supported yet";
         messages.add(Message::error("unsupported", queue.span, text));
     }
-    refuse_options(&built.rules, messages);
+    refuse_dummynet(&built.rules, messages);
     for (_, rules) in &built.loaded {
-        refuse_options(rules, messages);
+        refuse_dummynet(rules, messages);
     }
 }
 
@@ -314,20 +314,20 @@ fn calls(rule: &policy::Rule) -> Option<String> {
     }
 }
 
-/// Options of FreeBSD that the dataplane does not know.
-fn refuse_options(rules: &[policy::Rule], messages: &mut Messages) {
+/// FreeBSD's rules that send packets through pipes which another program makes.
+fn refuse_dummynet(rules: &[policy::Rule], messages: &mut Messages) {
     for rule in rules {
-        for (given, option) in [
-            (rule.dummynet.is_some(), "dnpipe and dnqueue"),
-            (rule.max_pkt_size.is_some(), "max-pkt-size"),
-        ] {
-            if given {
-                let text = format!("{option} is not supported yet");
-                let span = rule.places.of(option, rule.span);
-                messages.add(Message::error("unsupported", span, text));
-            }
+        if let Some(dummynet) = rule.dummynet {
+            let text = format!(
+                "{} {}: no program runs on the firewall that could make pipes of dummynet",
+                dummynet.word(),
+                dummynet.forward
+            );
+            let hint = "bandwidth is shared by 'queue' and 'set queue NAME', packets are delayed by 'set delay MILLISECONDS'";
+            let span = rule.places.of("dnpipe and dnqueue", rule.span);
+            messages.add(Message::error("dummynet", span, text).hint(Some(hint.into())));
         }
-        refuse_options(rule.body.as_deref().unwrap_or_default(), messages);
+        refuse_dummynet(rule.body.as_deref().unwrap_or_default(), messages);
     }
 }
 

@@ -265,7 +265,6 @@ fn what_the_dataplane_cannot_do_is_refused_and_named() {
     for (source, column, what) in [
         ("queue q on em0 bandwidth 1M default", 1, "queue"),
         ("pass in rtable 3", 16, "rtable"),
-        ("match in on em0 set (tos ef, delay 3)", 30, "set delay"),
     ] {
         let messages = said(source);
         let text = format!("1:{column}: {what} is not supported yet | ");
@@ -440,9 +439,38 @@ block qick
          parent root bandwidth N' (HFSC) | "
             .to_string(),
         "5:7: syntax error at 'qick' | did you mean 'quick'?".to_string(),
-        "4:19: queue is not supported yet | ".to_string(),
     ];
     assert_eq!(messages, expect);
+}
+
+#[test]
+fn pipes_of_dummynet_are_refused_once_with_what_to_do_instead() {
+    let instead = "bandwidth is shared by 'queue' and 'set queue NAME', packets are delayed by 'set delay MILLISECONDS'";
+    for (rule, place, what) in [
+        ("pass in dnpipe (1, 2)", "1:9", "dnpipe 1"),
+        (
+            "anchor a {\n pass proto { tcp udp } dnqueue 3\n}",
+            "2:25",
+            "dnqueue 3",
+        ),
+    ] {
+        let expect = format!(
+            "{place}: {what}: no program runs on the firewall that could make pipes of dummynet | {instead}"
+        );
+        let messages = said(rule);
+        let found: Vec<_> = messages.iter().filter(|m| m.contains("dummynet")).collect();
+        assert_eq!(found, [&expect], "{rule}");
+    }
+}
+
+#[test]
+fn queues_that_are_not_defined_are_refused_whether_the_box_queues_or_not() {
+    let messages = said("pass in on em0 set queue (bulk, fast)\n");
+    let hint = "queues must be defined above the rules that name them";
+    assert_eq!(
+        messages,
+        [format!("1:27: queue bulk is not defined | {hint}")]
+    );
 }
 
 #[test]

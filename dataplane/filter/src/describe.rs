@@ -90,6 +90,8 @@ pub struct PacketDesc {
     pub tag: TagId,
     /// Priority, 0 to 7 (`prio`, `set prio`).
     pub priority: u8,
+    /// Milliseconds that it waits before it leaves (`set delay`).
+    pub delay_ms: u16,
 }
 
 impl PacketDesc {
@@ -161,6 +163,7 @@ impl Default for PacketDesc {
             segment: Segment::default(),
             tag: TagId::default(),
             priority: crate::scrub::PRIORITY_DEFAULT,
+            delay_ms: 0,
         }
     }
 }

@@ -90,7 +90,8 @@ fn scrub6(ip: &mut [u8], pd: &mut PacketDesc, actions: &Actions) {
     }
 }
 
-/// The `scrub` rule of the old dialect that a packet matches: the first, if that is not `no scrub`.
+/// The `scrub` rule of the old dialect that a packet matches: the first, if that is not `no scrub`. Rules of a
+/// `scrub-anchor` are asked where it stands, if it matches.
 pub fn old_rule<'r>(
     ruleset: &'r Ruleset,
     pd: &PacketDesc,
@@ -98,9 +99,19 @@ pub fn old_rule<'r>(
 ) -> Option<&'r ScrubRule> {
     // These rules have no `probability`.
     let facts = facts(pd, passage, 0);
-    let mut rules = ruleset.scrub.iter();
-    let found = rules.find(|s| matches(ruleset, &s.rule, &facts, &EveryRoute));
-    found.filter(|s| !s.no)
+    let mut at = 0;
+    while let Some(scrub) = ruleset.scrub.get(at) {
+        at += 1;
+        match (
+            matches(ruleset, &scrub.rule, &facts, &EveryRoute),
+            scrub.anchor_end,
+        ) {
+            (true, None) => return (!scrub.no).then_some(scrub),
+            (false, Some(end)) => at = end as usize,
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]

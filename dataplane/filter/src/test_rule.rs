@@ -405,7 +405,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
         (actions.log.contains(Log::ALL), StateFlags::LOG_ALL),
         (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
         (rule.limits.max_pkt_rate.is_some(), StateFlags::PKT_RATE),
-        (actions.change_packets(), StateFlags::SCRUBBED),
+        (actions.concern_packets(), StateFlags::SCRUBBED),
     ]
     .into_iter()
     .filter(|(set, _)| *set)

@@ -206,6 +206,9 @@ fn test_quoted(
     if st.flags.contains(StateFlags::IF_BOUND) && !passage.on.contains(st.kif) {
         return StateTest::Miss;
     }
+    if pd.options && !st.flags.contains(StateFlags::ALLOW_OPTS) {
+        return StateTest::Drop(Reason::IpOption);
+    }
     let forward = match st.flags.contains(StateFlags::CHANGES_FAMILY) {
         // What it quotes went out as the other side sees it, unless the box itself speaks to the sender.
         true => (quoted.af == st.wire.af()) == (passage.direction == Direction::Out),

@@ -35,6 +35,8 @@ pub struct Actions {
     pub max_mss: u16,
     /// Delay (`set delay`), milliseconds; 0 is none.
     pub delay_ms: u16,
+    /// Largest IP packet that passes, its header included (`max-pkt-size`), bytes; 0 is no limit.
+    pub max_pkt_size: u16,
     /// Smallest time to live (`scrub (min-ttl n)`); 0 leaves it.
     pub min_ttl: u8,
     /// Traffic class byte (`set tos`).
@@ -47,7 +49,7 @@ pub struct Actions {
     pub log: Log,
 }
 
-const _: () = assert!(size_of::<Actions>() == 16);
+const _: () = assert!(size_of::<Actions>() == 18);
 
 impl Actions {
     /// True if packets stay as they are.
@@ -55,9 +57,10 @@ impl Actions {
         *self == Actions::default()
     }
 
-    /// True if headers or priority of packets are changed.
-    pub fn change_packets(&self) -> bool {
-        self.max_mss != 0 || self.min_ttl != 0 || !self.flags.is_empty()
+    /// True if packets must be looked at: headers or priority change, or they are delayed or stopped for their size.
+    pub fn concern_packets(&self) -> bool {
+        let values = [self.max_mss, self.delay_ms, self.max_pkt_size];
+        values != [0; 3] || self.min_ttl != 0 || !self.flags.is_empty()
     }
 
     /// Adds what a later rule says: its values replace earlier ones, its flags add up.
@@ -73,6 +76,7 @@ impl Actions {
         }
         replace(&mut self.max_mss, later.max_mss);
         replace(&mut self.delay_ms, later.delay_ms);
+        replace(&mut self.max_pkt_size, later.max_pkt_size);
         replace(&mut self.min_ttl, later.min_ttl);
         if later.flags.contains(ActionFlags::SET_TOS) {
             self.tos = later.tos;

@@ -102,6 +102,8 @@ pub struct ScrubRule {
     pub no: bool,
     /// Fragments are joined; not with `fragment no reassemble`.
     pub reassemble: bool,
+    /// `scrub-anchor`: number of the first rule after those of the anchor, which are asked only if this one matches.
+    pub anchor_end: Option<u32>,
 }
 
 impl Ruleset {

@@ -61,7 +61,7 @@ bitflags! {
         /// Not sent to the peer (`no-sync`).
         const NO_SYNC = 32;
         /// Its end is told to collectors (`pflow`).
-        const PFLOW = 1 << 17;
+        const PFLOW = 1 << 19;
         /// Its packets count on more rules than its own (`match` rules, an anchor).
         const BESIDE = 1 << 15;
         /// `wire` and `stack` differ: packets are rewritten.
@@ -84,7 +84,7 @@ bitflags! {
         const HOLDS = 1 << 16;
         /// Its rule counts packets (`max-pkt-rate`).
         const PKT_RATE = 1 << 17;
-        /// Its actions change packets; without this they need not be looked at.
+        /// Its actions concern packets; without this they need not be looked at.
         const SCRUBBED = 0x4000;
         /// `wire` and `stack` are of different families: packets of both come in, each with one of the keys (`af-to`).
         const CHANGES_FAMILY = 1 << 18;

@@ -59,6 +59,24 @@ pub(crate) enum Hop {
     },
 }
 
+/// What rules say of the way that a packet leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Marks {
+    /// Priority, 0 to 7.
+    pub(crate) priority: u8,
+    /// Milliseconds that it waits before it leaves.
+    pub(crate) delay_ms: u16,
+}
+
+impl Marks {
+    pub(crate) fn of(pd: &PacketDesc) -> Self {
+        Marks {
+            priority: pd.priority,
+            delay_ms: pd.delay_ms,
+        }
+    }
+}
+
 impl Hop {
     pub(crate) fn interface(self) -> InterfaceId {
         match self {

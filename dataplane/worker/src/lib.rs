@@ -14,6 +14,7 @@ mod alias;
 mod batch;
 pub mod config;
 pub mod counters;
+mod delay;
 mod detour;
 mod family;
 mod forward;

@@ -18,7 +18,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::Af;
 use wire::{arp, ether};
 
-use crate::batch::{Hop, Origin};
+use crate::batch::{Hop, Marks, Origin};
 use crate::forward::addr_of;
 use crate::mail::{Handoff, Question};
 use crate::reassemble::Train;
@@ -37,7 +37,7 @@ const ACTIONS_PER_TURN: usize = 64;
 pub(crate) struct Parked<B> {
     pub(crate) buf: B,
     pub(crate) af: Af,
-    pub(crate) priority: u8,
+    pub(crate) marks: Marks,
     pub(crate) received_on: Option<InterfaceId>,
     /// What hangs on it.
     pub(crate) train: Option<Train>,
@@ -121,7 +121,7 @@ impl<N: Nic> Worker<N> {
         let parked = Parked {
             buf,
             af: item.pd.af,
-            priority: item.pd.priority,
+            marks: Marks::of(&item.pd),
             received_on: item.received_on(),
             train: None,
         };
@@ -198,8 +198,8 @@ impl<N: Nic> Worker<N> {
                 };
                 for parked in packets {
                     match parked.train {
-                        None => self.send_framed(parked.buf, parked.af, parked.priority, egress),
-                        Some(train) => self.send_train(parked.buf, train, parked.priority, egress),
+                        None => self.send_framed(parked.buf, parked.af, parked.marks, egress),
+                        Some(train) => self.send_train(parked.buf, train, parked.marks, egress),
                     }
                 }
             }

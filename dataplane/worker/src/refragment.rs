@@ -13,7 +13,7 @@ use net::icmp_error::ErrorKind;
 use nic::{Nic, PacketBuf};
 use ruleset::Af;
 
-use crate::batch::Hop;
+use crate::batch::{Hop, Marks};
 use crate::mail::{Carried, Handoff};
 use crate::neighbors::Parked;
 use crate::reassemble::{Train, set_length};
@@ -30,7 +30,7 @@ const IP4_HEADER_MAX: usize = 60;
 /// Which way pieces leave.
 #[derive(Clone, Copy)]
 struct Way {
-    priority: u8,
+    marks: Marks,
     egress: Egress,
 }
 
@@ -75,7 +75,7 @@ impl<N: Nic> Worker<N> {
     fn send_or_park_train(&mut self, head: N::Buf, n: usize, train: Train, verdict: Verdict) {
         match verdict {
             Verdict::Pass(egress) => {
-                self.send_train(head, train, self.batch.items[n].pd.priority, egress)
+                self.send_train(head, train, Marks::of(&self.batch.items[n].pd), egress)
             }
             Verdict::Wait {
                 interface,
@@ -84,7 +84,7 @@ impl<N: Nic> Worker<N> {
                 let parked = Parked {
                     buf: head,
                     af: self.batch.items[n].pd.af,
-                    priority: self.batch.items[n].pd.priority,
+                    marks: Marks::of(&self.batch.items[n].pd),
                     received_on: self.batch.items[n].received_on(),
                     train: Some(train),
                 };
@@ -122,16 +122,16 @@ impl<N: Nic> Worker<N> {
         &mut self,
         mut head: N::Buf,
         train: Train,
-        priority: u8,
+        marks: Marks,
         egress: Egress,
     ) {
         let mtu = self.config.interfaces.get(egress.interface);
         let mtu = mtu.map_or(0, |i| usize::from(i.mtu));
-        let way = Way { priority, egress };
+        let way = Way { marks, egress };
         let af = family(head.bytes().get(ETHERNET..).unwrap_or_default());
         if af == Af::Inet && self.join(&mut head, train, mtu) {
             self.fragments.release(train.id);
-            return self.send_framed(head, af, priority, egress);
+            return self.send_framed(head, af, marks, egress);
         }
         let mut pieces = Pieces::new();
         let mut lost = None;
@@ -180,7 +180,7 @@ impl<N: Nic> Worker<N> {
     /// Sends one piece, cut further if it is too large (IPv4; the size of IPv6 ones was looked at before).
     fn send_piece(&mut self, mut buf: N::Buf, af: Af, way: Way, mtu: usize) {
         if af == Af::Inet6 || buf.len() - ETHERNET <= mtu {
-            return self.send_framed(buf, af, way.priority, way.egress);
+            return self.send_framed(buf, af, way.marks, way.egress);
         }
         let header_len = usize::from(buf.bytes()[ETHERNET] & 0x0f) * 4;
         let step = mtu.saturating_sub(header_len) / 8 * 8;
@@ -201,10 +201,10 @@ impl<N: Nic> Worker<N> {
         // "More fragments" of the last slice is that of the piece: `fragment4` adds to what is there.
         buf.truncate(payload + step);
         fragment4(&mut buf.bytes_mut()[ETHERNET..], 0, true);
-        self.send_framed(buf, af, way.priority, way.egress);
+        self.send_framed(buf, af, way.marks, way.egress);
         for piece in rest {
             self.counters.generated.add(1);
-            self.send_framed(piece, af, way.priority, way.egress);
+            self.send_framed(piece, af, way.marks, way.egress);
         }
     }
 

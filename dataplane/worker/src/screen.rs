@@ -187,12 +187,17 @@ impl<N: Nic> Worker<N> {
         }
         let normalized = old_scrub(&config.ruleset, pd, &passage);
         let mut screened = ask(&mut core, frame, pd, &passage, &routes, state);
-        let passed = screened.outcome.is_ok();
         if let Some(mut actions) = normalized {
             actions.add(&screened.actions);
             screened.actions = actions;
         }
-        if passed && screened.actions.change_packets() {
+        screened.check_size(bytes);
+        let passed = screened.outcome.is_ok();
+        if passed {
+            // The last interface counts, also if nothing is said there.
+            pd.delay_ms = screened.actions.delay_ms;
+        }
+        if passed && screened.actions.concern_packets() {
             scrub(frame, pd, &screened.actions, core.roll());
         }
         let counters = &self.counters.filter;
@@ -298,12 +303,18 @@ fn ask(
         (_, Some(idx)) => (test_state(core, idx, frame, pd, passage), None),
         (_, None) => (StateTest::Miss, None),
     };
-    if let (Some(idx), false) = (state, pd.kind == Kind::IcmpError) {
+    // To an error is done what is done to the packets it is about.
+    let state = match pd.kind {
+        Kind::IcmpError => None,
+        _ => state,
+    };
+    let of = state.or(about.as_ref().map(|about| about.state));
+    if let Some(idx) = of {
         note_state_test(core, idx, pd, passage, tested);
     }
     match tested {
         StateTest::Pass => {
-            let st = state.and_then(|idx| core.states.get(idx));
+            let st = of.and_then(|idx| core.states.get(idx));
             let tag = st.map_or(pd.tag, |st| st.tag);
             let scrubbed = st.filter(|st| st.flags.contains(StateFlags::SCRUBBED));
             let actions = scrubbed.map_or(Actions::default(), |st| st.actions);
@@ -390,6 +401,14 @@ impl Screened {
             tag,
             actions,
             response: Response::None,
+        }
+    }
+
+    /// `max-pkt-size`: what was let through stops here if it is larger. Its state stays, as on FreeBSD.
+    fn check_size(&mut self, bytes: u64) {
+        let max = u64::from(self.actions.max_pkt_size);
+        if self.outcome.is_ok() && max != 0 && bytes > max {
+            self.outcome = Err(Reason::Normalize);
         }
     }
 

@@ -7,7 +7,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::Af;
 use wire::ether::{self, EtherType};
 
-use crate::batch::{Hop, Item};
+use crate::batch::{Hop, Item, Marks};
 use crate::mail::{Carried, Handoff};
 use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
@@ -98,15 +98,15 @@ impl<N: Nic> Worker<N> {
     #[inline]
     fn send_ip(&mut self, mut buf: N::Buf, n: usize, egress: Egress) {
         let pd = &self.batch.items[n].pd;
-        let (af, priority) = (pd.af, pd.priority);
+        let (af, marks) = (pd.af, Marks::of(pd));
         match frame_ip(&mut buf, pd) {
-            Ok(()) => self.send_framed(buf, af, priority, egress),
+            Ok(()) => self.send_framed(buf, af, marks, egress),
             Err(reason) => self.discard(buf, reason),
         }
     }
 
     /// Queues an IP packet that has room for its Ethernet header in front.
-    pub(crate) fn send_framed(&mut self, mut buf: N::Buf, af: Af, priority: u8, egress: Egress) {
+    pub(crate) fn send_framed(&mut self, mut buf: N::Buf, af: Af, marks: Marks, egress: Egress) {
         let Some(interface) = self.config.interfaces.get(egress.interface) else {
             return self.discard(buf, Reason::InterfaceDown);
         };
@@ -121,7 +121,10 @@ impl<N: Nic> Worker<N> {
         };
         let port = interface.port;
         header.emit(&mut ether::Frame::new_unchecked(buf.bytes_mut()));
-        self.queue(buf, priority, port);
+        if marks.delay_ms != 0 {
+            return self.delay(buf, marks, port);
+        }
+        self.queue(buf, marks.priority, port);
     }
 
     /// Queues a whole frame at a port.

@@ -18,6 +18,7 @@ use crate::alias::Aliases;
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::delay::DelayLine;
 use crate::generate::Generated;
 use crate::kills::KillJobs;
 use crate::list::Listing;
@@ -58,7 +59,7 @@ pub struct WorkerSetup<N: Nic> {
     pub states_capacity: usize,
     /// What all workers count together.
     pub shared: Arc<Shared>,
-    /// Pieces of datagrams this worker can hold; each is a buffer of the pool.
+    /// Pieces of datagrams this worker can hold, and as many packets that `set delay` keeps; each is a buffer of the pool.
     pub fragments_capacity: usize,
     /// Secret start value of the state table's hash.
     pub hash_seed: u64,
@@ -90,6 +91,7 @@ pub struct Worker<N: Nic> {
     pub(crate) now_ms: u64,
     swept_sources_ms: u64,
     pub(crate) fragments: Reassembler<N::Buf>,
+    pub(crate) delayed: DelayLine<N::Buf>,
     /// By ring from another worker: pieces that have come, whose head has not.
     pub(crate) coming: Vec<Option<TrainId>>,
     pub(crate) neighbors: NeighborCache<Parked<N::Buf>>,
@@ -170,6 +172,7 @@ impl<N: Nic> Worker<N> {
                 setup.hash_seed,
                 PacketBuf::bytes,
             ),
+            delayed: DelayLine::new(setup.fragments_capacity),
             coming,
             neighbors: NeighborCache::new(Limits::default(), setup.hash_seed, setup.now_ms),
             neighbor_generation: 0,
@@ -226,6 +229,7 @@ impl<N: Nic> Worker<N> {
         }
         self.neighbor_timers(now_ms);
         self.expire_fragments(now_ms);
+        work |= self.release_delayed(now_ms);
         work |= self.transmit();
         // What was made at the end of this turn goes out in the next, which must not be slept away.
         work |= !self.generated.is_empty() || self.fragments.whole() > 0;
@@ -311,7 +315,8 @@ impl<N: Nic> Worker<N> {
         counters.turns.add(1);
         counters.busy_turns.add(u64::from(work));
         counters.states.set(self.states.len() as u64);
-        let waiting = self.neighbors.held() + self.generated.len() + self.fragments.waiting();
+        let held = self.neighbors.held() + self.fragments.waiting() + self.delayed.len();
+        let waiting = held + self.generated.len();
         counters.waiting.set(waiting as u64);
         debug_assert_eq!(
             counters.books().0,

@@ -19,6 +19,7 @@ pub(super) fn actions(rule: &Rule) -> Actions {
     Actions {
         max_mss: scrub.max_mss,
         delay_ms: rule.delay.unwrap_or_default(),
+        max_pkt_size: rule.max_pkt_size.unwrap_or_default(),
         min_ttl: scrub.min_ttl,
         tos: rule.set_tos.unwrap_or_default(),
         prio: [prio.0, prio.1],

@@ -78,29 +78,31 @@ impl<'r> Anchors<'r> {
         })
     }
 
-    /// The rules in the order in which they are asked, and for each its place among [`Anchors::rules`].
-    pub(super) fn flatten(
-        &self,
-        lowering: &mut Lowering<'_>,
-        rules_max: usize,
-    ) -> (Vec<ruleset::Rule>, Vec<u32>) {
+    /// The rules in the order in which they are asked.
+    pub(super) fn flatten(&self, lowering: &mut Lowering<'_>, rules_max: usize) -> Flattened {
         let mut flat = Flat {
             anchors: self,
             lowered: Vec::new(),
             inward: BTreeMap::new(),
+            scrub: Vec::new(),
             rules: Vec::new(),
             numbers: Vec::new(),
             rules_max,
             full: None,
         };
         flat.lower(lowering);
+        flat.put_scrub("", 0);
         flat.put_translations();
         flat.put("", 0, None);
         if let Some(span) = flat.full {
             let text = format!("the anchors called here have more than {rules_max} rules together");
             lowering.error(span, "anchors-too-large", text);
         }
-        (flat.rules, flat.numbers)
+        Flattened {
+            rules: flat.rules,
+            numbers: flat.numbers,
+            scrub: flat.scrub,
+        }
     }
 
     /// Paths that a call runs the rules of, in their order.
@@ -178,13 +180,22 @@ impl<'r> Gathered<'r, '_, '_> {
     }
 }
 
-/// The list under construction.
+/// All rules in the order in which they are asked.
+pub(super) struct Flattened {
+    pub(super) rules: Vec<ruleset::Rule>,
+    /// For each of `rules` its place among [`Anchors::rules`].
+    pub(super) numbers: Vec<u32>,
+    pub(super) scrub: Vec<ruleset::ScrubRule>,
+}
+
+/// The lists under construction.
 pub(super) struct Flat<'f, 'r> {
     anchors: &'f Anchors<'r>,
     /// Each rule once, in the order of [`Anchors::rules`].
     lowered: Vec<ruleset::Rule>,
     /// The way in of each `binat`, by the same number.
     inward: BTreeMap<usize, ruleset::Rule>,
+    pub(super) scrub: Vec<ruleset::ScrubRule>,
     pub(super) rules: Vec<ruleset::Rule>,
     numbers: Vec<u32>,
     rules_max: usize,
@@ -221,10 +232,9 @@ impl<'r> Flat<'_, 'r> {
             return;
         };
         for (n, rule) in body.rules.iter().enumerate() {
-            // An anchor calls only what is of its own kind; inside of filter anchors that is filter rules. Translations
-            // stand in front of all this, and rules of the old scrub ruleset have a list of their own.
-            let elsewhere = is_translation(rule) || matches!(rule.kind, RuleKind::Scrub { .. });
-            if elsewhere || (depth > 0 && !is_filter(rule)) {
+            // An anchor calls only what is of its own kind. Translations stand in front of all this, and rules of the
+            // old scrub ruleset have a list of their own.
+            if !is_filter(rule) {
                 continue;
             }
             let Some(at) = self.place(body.first + n, rule, caller) else {
@@ -243,7 +253,7 @@ impl<'r> Flat<'_, 'r> {
         rule: &Rule,
         caller: Option<RuleNr>,
     ) -> Option<RuleNr> {
-        self.push(n, rule, self.lowered[n].clone(), caller)
+        self.push(n, rule, self.lowered(n), caller)
     }
 
     /// The same for the other way of a `binat`.
@@ -260,14 +270,27 @@ impl<'r> Flat<'_, 'r> {
         lowered: ruleset::Rule,
         caller: Option<RuleNr>,
     ) -> Option<RuleNr> {
-        if self.rules.len() >= self.rules_max {
-            self.full.get_or_insert(rule.span);
+        if !self.has_room(rule) {
             return None;
         }
         let at = RuleNr(self.rules.len() as u32);
         self.rules.push(ruleset::Rule { caller, ..lowered });
         self.numbers.push(n as u32);
         Some(at)
+    }
+
+    /// Room for one rule more; if there is none, this one is remembered.
+    pub(super) fn has_room(&mut self, rule: &Rule) -> bool {
+        let has_room = self.rules.len() + self.scrub.len() < self.rules_max;
+        if !has_room {
+            self.full.get_or_insert(rule.span);
+        }
+        has_room
+    }
+
+    /// Rule `n` of all as the dataplane knows it.
+    pub(super) fn lowered(&self, n: usize) -> ruleset::Rule {
+        self.lowered[n].clone()
     }
 
     /// Rules of an anchor with their places among all.
@@ -302,16 +325,6 @@ impl<'r> Flat<'_, 'r> {
         self.rules[at].action = Action::Anchor {
             end: self.rules.len() as u32,
         };
-    }
-}
-
-fn is_translation(rule: &Rule) -> bool {
-    match &rule.kind {
-        RuleKind::Translation { .. } => true,
-        RuleKind::Anchor { kind, .. } => {
-            matches!(kind, AnchorKind::Nat | AnchorKind::Rdr | AnchorKind::Binat)
-        }
-        _ => false,
     }
 }
 

@@ -18,7 +18,7 @@ use ruleset::{
     StateOptions, TableEntry, TableFlags, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
 };
 
-use crate::ast::{ActionKind, AnchorKind, KeepKind};
+use crate::ast::{ActionKind, KeepKind};
 use crate::environment::Known;
 use crate::limiters::Limiters;
 use crate::message::{Message, Messages};
@@ -53,8 +53,6 @@ pub(crate) struct Lowering<'a> {
     anchor: String,
     tables: Vec<ruleset::Table>,
     tags: Vec<String>,
-    /// Rules of the old scrub ruleset so far.
-    scrub: Vec<ruleset::ScrubRule>,
     tag_ids: HashMap<String, TagId>,
     /// Places of what has been refused.
     refused: HashSet<(u32, u32, &'static str)>,
@@ -77,7 +75,6 @@ impl<'a> Lowering<'a> {
             anchor: String::new(),
             tables: Vec::new(),
             tags: Vec::new(),
-            scrub: Vec::new(),
             tag_ids: HashMap::new(),
             refused: HashSet::new(),
             signatures: os::Signatures::new(&NoFiles, None),
@@ -158,7 +155,11 @@ impl<'a> Lowering<'a> {
         for table in tables {
             self.table(table);
         }
-        let (rules, numbers) = anchors.flatten(self, bounds.rules);
+        let anchor::Flattened {
+            rules,
+            numbers,
+            scrub,
+        } = anchors.flatten(self, bounds.rules);
         let mut skip = net::KifSet::EMPTY;
         for (name, span) in &settings.skip {
             skip.insert(self.kif(name, *span));
@@ -184,7 +185,7 @@ impl<'a> Lowering<'a> {
             by_slot: Vec::new(),
             reassemble: settings.reassemble,
             reassemble_no_df: settings.reassemble_no_df,
-            scrub: std::mem::take(&mut self.scrub),
+            scrub,
         };
         (ruleset, numbers)
     }
@@ -279,28 +280,17 @@ impl<'a> Lowering<'a> {
         if let RuleKind::Translation { kind, .. } = rule.kind {
             self.old_translation(rule, kind, &mut lowered);
         }
-        // Those of an anchor are run by `scrub-anchor` alone.
-        if let (RuleKind::Scrub { no, fragment }, true) = (&rule.kind, self.anchor.is_empty()) {
-            let (no, fragment) = (*no, *fragment);
-            self.scrub.push(scrub::rule(lowered.clone(), no, fragment));
-        }
         lowered
     }
 
     /// Everything that the dataplane would not do as asked.
     fn refuse_unsupported(&mut self, rule: &Rule) {
         let kind = match &rule.kind {
-            RuleKind::Filter(_) => None,
-            RuleKind::Anchor { kind, .. } if *kind != AnchorKind::Scrub => None,
-            RuleKind::Anchor { .. } => Some("scrub-anchor"),
-            RuleKind::Translation { .. } => None,
-            RuleKind::Scrub { .. } => None,
             RuleKind::Ether(_) => Some("ether"),
+            _ => None,
         };
         let found = [
             kind,
-            rule.delay.is_some().then_some("set delay"),
-            rule.queue.is_some().then_some("queue"),
             rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
             pools(rule)
                 .any(|p| p.endpoint_independent)

@@ -1,5 +1,6 @@
-//! `nat`, `rdr` and `binat` of the old syntax. They stand before all filter rules: `binat` first, then, by direction,
-//! `nat` or `rdr`; the first that matches counts (pf.conf(5) of FreeBSD, TRANSLATION).
+//! `nat`, `rdr` and `binat` of the old syntax. They stand before all filter rules: on the way out `binat`, then `nat`; on
+//! the way in `rdr`, then `binat`. The first that matches counts (pf.conf(5) of FreeBSD, TRANSLATION;
+//! pf_get_translation()).
 
 use ruleset::{Action, Direction, KeepState};
 
@@ -8,11 +9,29 @@ use super::anchor::Flat;
 use crate::ast::{AnchorKind, PoolKind, TranslationKind};
 use crate::policy::{End, Host, Pool, Rule, RuleKind};
 
+/// One of the lists that are asked one after the other.
+#[derive(Clone, Copy)]
+struct Part {
+    kind: TranslationKind,
+    anchor: AnchorKind,
+    /// The way in of `binat`; its way out is another part.
+    inward: bool,
+}
+
+const fn part(kind: TranslationKind, anchor: AnchorKind, inward: bool) -> Part {
+    Part {
+        kind,
+        anchor,
+        inward,
+    }
+}
+
 /// In the order in which they are asked.
-const KINDS: [(TranslationKind, AnchorKind); 3] = [
-    (TranslationKind::Binat, AnchorKind::Binat),
-    (TranslationKind::Nat, AnchorKind::Nat),
-    (TranslationKind::Rdr, AnchorKind::Rdr),
+const PARTS: [Part; 4] = [
+    part(TranslationKind::Binat, AnchorKind::Binat, false),
+    part(TranslationKind::Nat, AnchorKind::Nat, false),
+    part(TranslationKind::Rdr, AnchorKind::Rdr, false),
+    part(TranslationKind::Binat, AnchorKind::Binat, true),
 ];
 
 impl Lowering<'_> {
@@ -82,8 +101,8 @@ fn one_to_one(hosts: Vec<Host>) -> Pool {
 impl Flat<'_, '_> {
     /// Puts all translations in front of what follows.
     pub(super) fn put_translations(&mut self) {
-        for (kind, anchor) in KINDS {
-            self.put_kind("", 0, None, kind, anchor);
+        for part in PARTS {
+            self.put_part("", 0, None, part);
         }
         let first_filter_rule = self.rules.len() as u32;
         for rule in &mut self.rules {
@@ -94,29 +113,22 @@ impl Flat<'_, '_> {
     }
 
     /// Puts the translations of one kind that stand in an anchor, and those of the anchors that it calls.
-    fn put_kind(
-        &mut self,
-        path: &str,
-        depth: usize,
-        caller: Option<ruleset::RuleNr>,
-        kind: TranslationKind,
-        anchor: AnchorKind,
-    ) {
+    fn put_part(&mut self, path: &str, depth: usize, caller: Option<ruleset::RuleNr>, part: Part) {
         for (n, rule) in self.body(path) {
             match &rule.kind {
-                RuleKind::Translation { kind: of, .. } if *of == kind => {
-                    self.place(n, rule, caller);
-                    if kind == TranslationKind::Binat {
-                        self.place_inward(n, rule, caller);
+                RuleKind::Translation { kind, .. } if *kind == part.kind => match part.inward {
+                    true => self.place_inward(n, rule, caller),
+                    false => {
+                        self.place(n, rule, caller);
                     }
-                }
-                RuleKind::Anchor { kind: of, call, .. } if *of == anchor => {
+                },
+                RuleKind::Anchor { kind, call, .. } if *kind == part.anchor => {
                     let Some(at) = self.place(n, rule, caller) else {
                         return;
                     };
                     if depth < ruleset::ANCHOR_DEPTH_MAX {
                         for path in self.called(call) {
-                            self.put_kind(&path, depth + 1, Some(at), kind, anchor);
+                            self.put_part(&path, depth + 1, Some(at), part);
                         }
                     }
                     self.close_anchor(at);

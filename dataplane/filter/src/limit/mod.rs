@@ -56,6 +56,8 @@ pub struct Shared {
     pub half_open: Gauge,
     /// Pieces of datagrams that wait for others.
     pub fragments: Gauge,
+    /// Packets that wait for their time (`set delay`).
+    pub delayed: Gauge,
     /// What the cores agree on to translate.
     pub agreement: Agreement,
     rules: Box<[CacheLine<RuleShare>]>,
@@ -88,6 +90,7 @@ impl Shared {
             states: Gauge::default(),
             half_open: Gauge::default(),
             fragments: Gauge::default(),
+            delayed: Gauge::default(),
             agreement: Agreement::new(rule_slots, states, cores, seed),
             rules: (0..rule_slots.max(1))
                 .map(|_| CacheLine(RuleShare::default()))

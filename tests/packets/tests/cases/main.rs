@@ -14,6 +14,7 @@ mod ip_options;
 mod limits_limiters;
 mod limits_sources;
 mod local;
+mod marks;
 mod nat_af;
 mod nat_errors;
 mod nat_old;

@@ -55,7 +55,7 @@ fn filter_rules_see_translated_addresses_and_pass_asks_none() {
 }
 
 #[test]
-fn binat_comes_before_nat_and_rdr() {
+fn binat_comes_before_nat_on_the_way_out_and_behind_rdr_on_the_way_in() {
     let policy = "nat on sim1 inet from any to any -> 198.51.100.7\n\
                   rdr on sim1 inet proto tcp from any to 198.51.100.9 port 80 -> 192.0.2.2 port 8080\n\
                   binat on sim1 inet from 192.0.2.2 to any -> 198.51.100.9\n\
@@ -64,7 +64,8 @@ fn binat_comes_before_nat_and_rdr() {
         let inside = at(A, 5);
         let outside = round_trip(rig, &inside, &udp(&inside, &at(B, 53)));
         assert_eq!(outside, "198.51.100.9:5");
-        redirected(rig, "198.51.100.9:80", "192.0.2.2:80");
+        redirected(rig, "198.51.100.9:80", "192.0.2.2:8080");
+        redirected(rig, "198.51.100.9:81", "192.0.2.2:81");
     });
 }
 

@@ -292,3 +292,34 @@ fn ipv6_has_no_df_and_no_identification_to_change() {
         rig.expect_nothing_more();
     });
 }
+
+#[test]
+fn scrub_rules_of_anchors_are_asked_where_the_anchor_stands_if_it_matches() {
+    let policy = "scrub-anchor \"one\" in on sim0 from 192.0.2.2\n\
+                  scrub in on sim0 min-ttl 20\n\
+                  scrub-anchor \"two/*\" in on sim0\n\
+                  pass\n\
+                  anchor \"one\" {\n\
+                  no scrub in proto udp to port 9\n\
+                  scrub in proto udp to port 10 min-ttl 30\n\
+                  scrub-anchor \"deep\"\nanchor \"deep\" {\n scrub in proto udp to port 11 min-ttl 40\n }\n\
+                  }\n\
+                  anchor \"two\" {\n anchor \"later\" {\n scrub in min-ttl 50\n }\n }";
+    let host = "192.0.2.3";
+    let topology = Topology::usual();
+    everywhere(policy, &topology, |rig| {
+        for (from, port, ttl) in [
+            (A, 9, 5),
+            (A, 10, 30),
+            (A, 11, 40),
+            (A, 12, 20),
+            (host, 9, 20),
+            (host, 10, 20),
+        ] {
+            let there = udp(&at(from, 1000), &at(B, port));
+            rig.send("sim0", &there.clone().ttl(5));
+            rig.expect("sim1", &there.ttl(ttl - 1));
+        }
+        rig.expect_nothing_more();
+    });
+}
