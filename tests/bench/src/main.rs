@@ -8,7 +8,11 @@
 //!
 //! The host's speed changes within seconds. Beside every sample stands a calibration of the same moment: a chain of
 //! dependent additions, one per core cycle. *cycles* are core cycles by that calibration, *ns* is the time that the
-//! thread ran, so that other work on the machine does not count (it still costs cache and memory). Figures are the median of the runs, with the smallest and the largest.
+//! thread ran, so that other work on the machine does not count (it still costs cache and memory). Figures are the median
+//! of the runs, with the smallest and the largest.
+//!
+//! `bench --count NAME FLOWS RULES`: one scenario without a clock, for a program that counts instructions in
+//! [`scenario::counted`]; `ci/bench --instructions` is that.
 
 #![forbid(unsafe_code)]
 
@@ -98,6 +102,11 @@ fn main() -> ExitCode {
             }
         };
     }
+    if let [_, count, name, flows, rules] = &args[..]
+        && count == "--count"
+    {
+        return count_one(name, flows.parse().ok(), rules.parse().ok());
+    }
     let options = match options() {
         Ok(options) => options,
         Err(text) => {
@@ -150,6 +159,24 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
+}
+
+/// One slab of one scenario through [`scenario::counted`]. Prints how many packets went through it.
+fn count_one(name: &str, flows: Option<usize>, rules: Option<usize>) -> ExitCode {
+    let wanted =
+        |s: &scenario::Scenario| s.name == name && Some(s.flows) == flows && Some(s.rules) == rules;
+    let Some(found) = scenario::all(false).into_iter().find(wanted) else {
+        eprintln!("bench: no such scenario; there are:");
+        for scenario in scenario::all(false) {
+            eprintln!(
+                "  '{}' {} {}",
+                scenario.name, scenario.flows, scenario.rules
+            );
+        }
+        return ExitCode::from(2);
+    };
+    println!("packets {}", found.prepare().count());
     ExitCode::SUCCESS
 }
 

@@ -8,6 +8,7 @@ use net::{
     IfAddr, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, StaticRoute,
     Target,
 };
+use nic::{PacketBuf, RxQueue, TxQueue};
 use ruleset::Ruleset;
 use simnic::replay::{Loaded, Replay, ReplayNic};
 use wire::ether;
@@ -144,6 +145,20 @@ impl Rig {
         }
         self.worker.turn(self.now_ms);
         turns
+    }
+
+    /// The device alone: every frame is received and sent again unseen, with a look at its first byte in between as any
+    /// forwarder must have one.
+    pub(crate) fn reflect(&mut self) {
+        let (mut rx, mut tx) = (self.device.queues(0).0, self.device.queues(1).1);
+        let mut burst = nic::Burst::new();
+        while rx.receive(&mut burst) > 0 {
+            for buf in &burst {
+                std::hint::black_box(buf.bytes().first());
+            }
+            while tx.transmit(&mut burst) > 0 {}
+            burst.clear();
+        }
     }
 
     /// Loads up to one slab of packets, each written by `packet`.

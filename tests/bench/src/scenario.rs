@@ -17,7 +17,7 @@ const ISS: [u32; 2] = [1000, 5000];
 /// Kind of packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Load {
-    /// The device alone: nothing is described, nothing passes (no interface is up).
+    /// The device alone, without a worker.
     DeviceOnly,
     /// Established UDP flows.
     Udp,
@@ -193,6 +193,17 @@ impl Scenario {
     }
 }
 
+/// What a counter of instructions looks at: the worker's turns and the device, not the generator.
+#[inline(never)]
+fn counted(rig: &mut Rig, load: Load) {
+    match load {
+        Load::DeviceOnly => rig.reflect(),
+        _ => {
+            rig.drain();
+        }
+    }
+}
+
 impl Prepared {
     fn each_flow(&mut self, port: usize, make: impl Fn(u32) -> Packet) {
         let flows = self.scenario.flows;
@@ -218,7 +229,7 @@ impl Prepared {
             let count = self.load_slab();
             ghz += core_ghz();
             let started = thread_ns();
-            self.rig.drain();
+            counted(&mut self.rig, self.scenario.load);
             busy_ns += thread_ns() - started;
             ghz += core_ghz();
             packets += count as u64;
@@ -229,6 +240,19 @@ impl Prepared {
             core_ghz: ghz / f64::from(2 * slabs),
             packets,
         }
+    }
+
+    /// One slab to warm up, and one through [`counted`]; says how many packets that were.
+    pub(crate) fn count(&mut self) -> usize {
+        if self.scenario.load == Load::NewUdp {
+            self.start_afresh();
+        }
+        self.load_slab();
+        self.rig.drain();
+        let count = self.load_slab();
+        counted(&mut self.rig, self.scenario.load);
+        self.check();
+        count
     }
 
     fn load_slab(&mut self) -> usize {
