@@ -285,6 +285,10 @@ pub struct RouteView {
     pub interface: String,
     /// BSD flags: `UGS`, `UCn`, …
     pub flags: String,
+    /// Number of its table.
+    pub rtable: u8,
+    /// Its label.
+    pub label: Option<String>,
 }
 
 /// A neighbor (`arp -a`, `ndp -a`).

@@ -284,6 +284,8 @@ impl Default for Fake {
                     gateway: Some(ip("192.0.2.254")),
                     interface: "vio0".into(),
                     flags: "UGS".into(),
+                    rtable: 0,
+                    label: None,
                 },
                 RouteView {
                     dest: ip("192.0.2.0"),
@@ -291,6 +293,8 @@ impl Default for Fake {
                     gateway: None,
                     interface: "vio0".into(),
                     flags: "UCn".into(),
+                    rtable: 0,
+                    label: None,
                 },
                 RouteView {
                     dest: ip("2001:db8::"),
@@ -298,6 +302,8 @@ impl Default for Fake {
                     gateway: None,
                     interface: "vio0".into(),
                     flags: "UCn".into(),
+                    rtable: 0,
+                    label: None,
                 },
             ],
             neighbors: vec![

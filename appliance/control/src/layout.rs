@@ -1,8 +1,11 @@
 //! From `hostname.*`, `mygate` and the ports that are there to interfaces, routes and names. What the files name and the
 //! machine lacks is a warning: a bundle must still load when a card has died.
 
+use std::collections::BTreeSet;
+
 use net::{
-    IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Prefix, RouteTable, StaticRoute, Target,
+    Domain, IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Prefix, RouteTable,
+    RouteTables, StaticRoute, Target,
 };
 use netconf::environment::LOOPBACK;
 use netconf::{InterfaceConfig, NetConfig, NextHop, Origin};
@@ -22,7 +25,7 @@ pub(crate) struct Layout {
     /// Interfaces: one per port, in their order, then `lo0`.
     pub(crate) interfaces: InterfaceTable,
     /// Routes.
-    pub(crate) routes: RouteTable,
+    pub(crate) routes: RouteTables,
     /// Ports whose MTU must be set: (port, bytes).
     pub(crate) mtus: Vec<(u16, u16)>,
 }
@@ -147,6 +150,7 @@ fn interface(
         mtu,
         up: found.is_some_and(|c| c.up),
         loopback: false,
+        rdomain: found.map_or(0, |c| rtable(c.rdomain)),
         kifs: KifSet::EMPTY,
         addrs: addrs.collect(),
         groups: found
@@ -182,6 +186,7 @@ fn loopback(id: u16) -> Interface {
         mtu: LOOPBACK_MTU,
         up: true,
         loopback: true,
+        rdomain: 0,
         kifs: KifSet::EMPTY,
         addrs: vec![
             addr(std::net::Ipv4Addr::LOCALHOST.into(), 8),
@@ -218,23 +223,42 @@ fn routes(
     conf: &NetConfig,
     interfaces: &InterfaceTable,
     diagnostics: &mut Vec<Diagnostic>,
+) -> RouteTables {
+    let mut labels = Vec::new();
+    let wanted = wanted_routes(conf, interfaces, &mut labels);
+    let domains: BTreeSet<u8> = interfaces.iter().map(|i| i.rdomain).collect();
+    let numbers: BTreeSet<u8> = wanted.iter().map(|w| w.rtable).collect();
+    let tables = numbers.union(&domains).map(|rtable| {
+        // A table that is no domain's belongs to the first, as on OpenBSD.
+        let domain = Domain {
+            rtable: *rtable,
+            rdomain: if domains.contains(rtable) { *rtable } else { 0 },
+        };
+        let of_table = wanted.iter().filter(|w| w.rtable == *rtable).cloned();
+        let table = route_table(interfaces, domain, of_table.collect(), diagnostics);
+        (domain, table)
+    });
+    RouteTables::new(tables.collect(), labels)
+}
+
+fn route_table(
+    interfaces: &InterfaceTable,
+    domain: Domain,
+    mut wanted: Vec<Wanted>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> RouteTable {
-    let mut wanted = wanted_routes(conf, interfaces);
     // Each round takes out at least one route.
     loop {
-        let statics: Vec<StaticRoute> = wanted.iter().map(|(route, _)| *route).collect();
-        let errors = match RouteTable::build(interfaces, &statics) {
+        let statics: Vec<StaticRoute> = wanted.iter().map(|wanted| wanted.route).collect();
+        let errors = match RouteTable::build_of(interfaces, domain, &statics) {
             Ok(table) => return table,
             Err(errors) => errors,
         };
         let mut bad: Vec<usize> = errors.iter().map(|e| e.position).collect();
         for error in &errors {
-            if let Some((_, origin)) = wanted.get(error.position) {
-                diagnostics.push(at(
-                    origin,
-                    "no-such-route",
-                    format!("not in force: {error}"),
-                ));
+            if let Some(wanted) = wanted.get(error.position) {
+                let text = format!("not in force: {error}");
+                diagnostics.push(at(&wanted.origin, "no-such-route", text));
             }
         }
         bad.sort_unstable();
@@ -249,7 +273,37 @@ fn routes(
     }
 }
 
-fn wanted_routes(conf: &NetConfig, interfaces: &InterfaceTable) -> Vec<(StaticRoute, Origin)> {
+/// A route that a file asks for.
+#[derive(Clone)]
+struct Wanted {
+    rtable: u8,
+    route: StaticRoute,
+    origin: Origin,
+}
+
+/// The parser has refused larger numbers.
+fn rtable(number: u16) -> u8 {
+    u8::try_from(number).unwrap_or(net::RTABLE_MAX)
+}
+
+/// The number of a label, from 1; a new one gets the next.
+fn label_number(label: Option<&str>, labels: &mut Vec<String>) -> u16 {
+    let Some(label) = label else {
+        return 0;
+    };
+    let known = labels.iter().position(|l| l == label);
+    let place = known.unwrap_or_else(|| {
+        labels.push(label.to_string());
+        labels.len() - 1
+    });
+    u16::try_from(place + 1).unwrap_or(u16::MAX)
+}
+
+fn wanted_routes(
+    conf: &NetConfig,
+    interfaces: &InterfaceTable,
+    labels: &mut Vec<String>,
+) -> Vec<Wanted> {
     // A name that is no interface of this machine becomes a number that none has, which is then reported.
     let number = |name: &Option<String>| {
         let name = name.as_ref()?;
@@ -265,11 +319,17 @@ fn wanted_routes(conf: &NetConfig, interfaces: &InterfaceTable) -> Vec<(StaticRo
         } else {
             Prefix::DEFAULT6
         };
-        (
+        let target = Target::Gateway(g.addr, number(&g.interface));
+        let route = StaticRoute {
             prefix,
-            Target::Gateway(g.addr, number(&g.interface)),
-            &g.origin,
-        )
+            target,
+            label: 0,
+        };
+        Wanted {
+            rtable: 0,
+            route,
+            origin: g.origin.clone(),
+        }
     });
     let routes = conf.routes.iter().filter_map(|r| {
         let prefix = Prefix::containing(r.dest, r.prefix_len);
@@ -280,11 +340,18 @@ fn wanted_routes(conf: &NetConfig, interfaces: &InterfaceTable) -> Vec<(StaticRo
             // Refused by the parser for now.
             NextHop::Interface(_) => return None,
         };
-        Some((prefix, target, &r.origin))
+        let route = StaticRoute {
+            prefix,
+            target,
+            label: label_number(r.label.as_deref(), labels),
+        };
+        Some(Wanted {
+            rtable: rtable(r.table),
+            route,
+            origin: r.origin.clone(),
+        })
     });
-    let all = gateways.chain(routes);
-    all.map(|(prefix, target, origin)| (StaticRoute { prefix, target }, origin.clone()))
-        .collect()
+    gateways.chain(routes).collect()
 }
 
 #[cfg(test)]
@@ -339,7 +406,7 @@ mod tests {
         assert_eq!(layout.mtus, [(0, 1400), (1, 1500)]);
         let route = layout
             .routes
-            .lookup("203.0.113.9".parse().unwrap())
+            .lookup(0, "203.0.113.9".parse().unwrap())
             .unwrap();
         assert_eq!(route.gateway, Some("198.51.100.1".parse().unwrap()));
     }

@@ -337,21 +337,21 @@ fn lockout(
 }
 
 /// The route table as rules ask it.
-struct RoutesOf<'a>(&'a net::RouteTable);
+struct RoutesOf<'a>(&'a net::RouteTables);
 
 impl ruleset::Routes for RoutesOf<'_> {
-    fn has_route(&self, af: ruleset::Af, addr: u128) -> bool {
+    fn has_route(&self, rtable: u8, af: ruleset::Af, addr: u128) -> bool {
         let addr: std::net::IpAddr = match af {
             ruleset::Af::Inet => std::net::Ipv4Addr::from_bits(addr as u32).into(),
             ruleset::Af::Inet6 => std::net::Ipv6Addr::from_bits(addr).into(),
         };
-        self.0.lookup(addr).is_some()
+        self.0.lookup(rtable, addr).is_some()
     }
-    fn reverse_path_ok(&self, _: ruleset::Af, _: u128) -> bool {
+    fn reverse_path_ok(&self, _: u8, _: ruleset::Af, _: u128) -> bool {
         true
     }
     // The connection that is asked about is one to the box.
-    fn is_ours(&self, _: ruleset::Af, _: u128) -> bool {
+    fn is_ours(&self, _: u8, _: ruleset::Af, _: u128) -> bool {
         true
     }
 }

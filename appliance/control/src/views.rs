@@ -244,6 +244,8 @@ fn route_view(route: &Route, interface: String) -> RouteView {
         gateway: route.gateway,
         interface,
         flags: format!("{up}{rest}"),
+        rtable: 0,
+        label: None,
     }
 }
 
@@ -474,9 +476,16 @@ impl Api for Control {
     }
 
     fn routes(&mut self) -> Vec<RouteView> {
-        let routes = self.fleet.current().routes.iter();
+        let tables = &self.fleet.current().routes;
+        let routes = tables
+            .iter()
+            .flat_map(|(domain, table)| table.iter().map(move |route| (domain.rtable, route)));
         routes
-            .map(|route| route_view(route, self.interface_name(route.interface)))
+            .map(|(rtable, route)| RouteView {
+                rtable,
+                label: tables.label(route.label).map(str::to_string),
+                ..route_view(route, self.interface_name(route.interface))
+            })
             .collect()
     }
 

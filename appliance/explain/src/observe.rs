@@ -142,6 +142,7 @@ fn arrive(
             let carried = Carried {
                 buf,
                 received_on: None,
+                rtable: 0,
                 more: false,
             };
             control.from_host.push(carried).is_ok()

@@ -107,6 +107,7 @@ impl Host {
                 .push(Carried {
                     buf,
                     received_on: None,
+                    rtable: 0,
                     more: false,
                 })
                 .ok();

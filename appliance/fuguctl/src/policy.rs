@@ -44,14 +44,14 @@ pub(crate) fn compile(
 struct AllRoutes;
 
 impl Routes for AllRoutes {
-    fn has_route(&self, _: Af, _: u128) -> bool {
+    fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
         true
     }
-    fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
+    fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
         true
     }
     // The connection that is asked about is one to the box.
-    fn is_ours(&self, _: Af, _: u128) -> bool {
+    fn is_ours(&self, _: u8, _: Af, _: u128) -> bool {
         true
     }
 }

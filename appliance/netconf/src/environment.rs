@@ -76,8 +76,20 @@ pub fn names(conf: &NetConfig) -> Environment {
             .collect(),
         hosts: conf.hosts.clone().into_iter().collect(),
         routes: routes(conf),
+        rtables: Some(rtables(conf)),
         ..Environment::default()
     }
+}
+
+/// Routing tables that there are: the first, those of routing domains, and those that routes were added to.
+fn rtables(conf: &NetConfig) -> Vec<u8> {
+    let domains = conf.interfaces.iter().map(|i| i.rdomain);
+    let tables = conf.routes.iter().map(|r| r.table);
+    let all = std::iter::once(0).chain(domains).chain(tables);
+    let mut all: Vec<u8> = all.filter_map(|n| u8::try_from(n).ok()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The gateways of `mygate`, then the routes of `hostname.*`.

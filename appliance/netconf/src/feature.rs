@@ -94,8 +94,6 @@ const LACKING: &[(Feature, &str)] = &[
     (Feature::SlaacTemporary, "temporary addresses"),
     (Feature::StationAddress, "another station address"),
     (Feature::PointToPoint, "an address of the other end"),
-    (Feature::Rdomain, "routing domains"),
-    (Feature::RouteTable, "more than one table of routes"),
     (
         Feature::RouteInterface,
         "a route to an interface without a gateway",
@@ -106,7 +104,6 @@ const LACKING: &[(Feature, &str)] = &[
     ),
     (Feature::RouteMultipath, "several routes to one network"),
     (Feature::RoutePriority, "a priority of routes"),
-    (Feature::RouteLabel, "labels of routes"),
     (Feature::RouteMtu, "an MTU of a route"),
     (Feature::RouterAdvertisements, "router advertisements"),
     (Feature::Rename, "other names for cards"),

@@ -76,6 +76,8 @@ pub struct Environment {
     pub interfaces: Vec<EnvInterface>,
     /// Static routes. Of several default routes of a family the first is in force. Warnings are made of them, nothing else.
     pub routes: Vec<EnvRoute>,
+    /// Routing tables that exist, if that is known: rules may name no others.
+    pub rtables: Option<Vec<u8>>,
     /// Names of groups that have a number already. Other names get the next free one.
     pub kifs: Vec<(String, KifId)>,
     /// Services: name, IP protocol (6 or 17), port.

@@ -107,6 +107,8 @@ fn stopped_by(
         on: door.kifs,
         kif: door.kif,
         loopback: false,
+        rdomain: 0,
+        rtable: 0,
         received_on: Some(door.kifs),
         af,
         src,
@@ -137,10 +139,10 @@ mod tests {
 
     struct AllRoutes;
     impl Routes for AllRoutes {
-        fn has_route(&self, _: Af, _: u128) -> bool {
+        fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
             true
         }
-        fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
+        fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
             true
         }
     }

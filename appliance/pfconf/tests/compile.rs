@@ -262,15 +262,28 @@ pass in all
 
 #[test]
 fn what_the_dataplane_cannot_do_is_refused_and_named() {
-    for (source, column, what) in [
-        ("queue q on em0 bandwidth 1M default", 1, "queue"),
-        ("pass in rtable 3", 16, "rtable"),
-    ] {
-        let messages = said(source);
-        let text = format!("1:{column}: {what} is not supported yet | ");
-        let times = messages.iter().filter(|m| **m == text).count();
-        assert_eq!(times, 1, "{source}: {messages:?}");
-    }
+    let messages = said("queue q on em0 bandwidth 1M default");
+    let text = "1:1: queue is not supported yet | ";
+    let times = messages.iter().filter(|m| *m == text).count();
+    assert_eq!(times, 1, "{messages:?}");
+}
+
+#[test]
+fn a_routing_table_that_does_not_exist_is_refused() {
+    let mut env = environment();
+    let said = |env: &Environment, source: &str| -> Vec<String> {
+        let compiled = compile("t", source.as_bytes(), &NoFiles, env, &Options::default());
+        let all = compiled.diagnostics.iter();
+        all.map(|d| format!("{}:{}: {}", d.line, d.column, d.text))
+            .collect()
+    };
+    let source = "pass in rtable 0\npass in on { em0 em1 } rtable 3";
+    // Whoever does not know the tables does not judge.
+    assert_eq!(said(&env, source), Vec::<String>::new());
+    env.rtables = Some(vec![0, 3]);
+    assert_eq!(said(&env, source), Vec::<String>::new());
+    env.rtables = Some(vec![0]);
+    assert_eq!(said(&env, source), ["2:31: rtable 3 does not exist"]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Answer {
     pub is_asked: bool,
     /// The tag that it carries.
     pub tag: TagId,
+    /// Table in which its way is looked up.
+    pub rtable: u8,
 }
 
 /// An address as the standard library has it.
@@ -47,5 +49,6 @@ pub fn answer_to(pd: &PacketDesc, flags: u8, seq: u32, ack: u32) -> Answer {
         },
         is_asked: false,
         tag: pd.tag,
+        rtable: pd.rdomain,
     }
 }

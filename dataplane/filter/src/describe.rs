@@ -88,6 +88,10 @@ pub struct PacketDesc {
     pub segment: Segment,
     /// Tag.
     pub tag: TagId,
+    /// Table in which the way onwards is looked up.
+    pub rtable: u8,
+    /// Routing domain of its addresses; also in the key.
+    pub rdomain: u8,
     /// Priority, 0 to 7 (`prio`, `set prio`).
     pub priority: u8,
     /// Milliseconds that it waits before it leaves (`set delay`).
@@ -113,7 +117,8 @@ impl PacketDesc {
             self.proto,
             (self.src, ports.0),
             (self.dst, ports.1),
-        );
+        )
+        .within(self.rdomain);
     }
 
     /// Its transport header and what comes behind, to the end of the packet.
@@ -162,6 +167,8 @@ impl Default for PacketDesc {
             icmp: (0, 0),
             segment: Segment::default(),
             tag: TagId::default(),
+            rtable: 0,
+            rdomain: 0,
             priority: crate::scrub::PRIORITY_DEFAULT,
             delay_ms: 0,
         }
@@ -223,6 +230,8 @@ pub fn describe4(
         l4_at: (ip_at + walk.offset) as u16,
         ip_len: length(walk.end + beyond),
         tag: pd.tag,
+        rtable: pd.rtable,
+        rdomain: pd.rdomain,
         ..PacketDesc::default()
     };
     if walk.is_fragment {
@@ -276,6 +285,8 @@ pub fn describe6(
         l4_at: (ip_at + walk.offset) as u16,
         ip_len: length(walk.end + beyond),
         tag: pd.tag,
+        rtable: pd.rtable,
+        rdomain: pd.rdomain,
         ..PacketDesc::default()
     };
     if let Some(fragment) = walk.fragment.filter(|_| walk.is_fragment()) {
@@ -395,7 +406,7 @@ fn key_icmp(pd: &mut PacketDesc, kind: Kind, ident: u16, request: u8) {
 fn key_neighbor(pd: &mut PacketDesc, kind: Kind, src: (u128, u8), dst: (u128, u8)) {
     pd.kind = kind;
     let end = |(addr, port): (u128, u8)| (addr, u16::from(port));
-    pd.key_in = Key::new(Direction::In, pd.af, pd.proto, end(src), end(dst));
+    pd.key_in = Key::new(Direction::In, pd.af, pd.proto, end(src), end(dst)).within(pd.rdomain);
 }
 
 fn describe_icmp6(pd: &mut PacketDesc, l4: &[u8]) -> Result<(), Reason> {
@@ -444,7 +455,8 @@ pub fn fragment(frame: &[u8], pd: &PacketDesc) -> Option<FragmentInfo> {
             if pd.af == Af::Inet { pd.proto } else { 0 },
             (pd.src, (ident >> 16) as u16),
             (pd.dst, ident as u16),
-        ),
+        )
+        .within(pd.rdomain),
         ip_at: pd.ip_at,
         at: piece.at + pd.ip_at,
         ..piece
@@ -507,6 +519,7 @@ pub fn describe_quoted(frame: &[u8], outer: &PacketDesc) -> Result<Quoted, Reaso
         Af::Inet => quoted4(quoted)?,
         Af::Inet6 => quoted6(quoted)?,
     };
+    (pd.rtable, pd.rdomain) = (outer.rtable, outer.rdomain);
     let l4 = quoted.get(usize::from(pd.l4_at)..).ok_or(Reason::Short)?;
     let [a, b, c, d, e, f, ..] = *l4 else {
         return Err(Reason::Short);

@@ -98,6 +98,8 @@ pub struct Passage<'a> {
     pub kif: KifId,
     /// It is a loopback.
     pub loopback: bool,
+    /// Its routing domain.
+    pub rdomain: u8,
     /// Names of the interface that a forwarded packet came in on.
     pub received_on: Option<&'a KifSet>,
 }

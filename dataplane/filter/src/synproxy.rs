@@ -163,6 +163,7 @@ fn introduce(st: &mut State, segment: &Segment, answers: &mut Answers) {
         },
         is_asked: true,
         tag: st.tag,
+        rtable: st.rtable_onwards(),
     };
     let to_client = Answer {
         segment: Made {
@@ -174,6 +175,7 @@ fn introduce(st: &mut State, segment: &Segment, answers: &mut Answers) {
         },
         is_asked: false,
         tag: TagId::default(),
+        rtable: st.wire.rdomain(),
     };
     for answer in [to_server, to_client] {
         // There is room for two.
@@ -210,6 +212,7 @@ pub fn farewell(st: &State) -> Option<Answer> {
         },
         is_asked: false,
         tag: TagId::default(),
+        rtable: st.wire.rdomain(),
     })
 }
 
@@ -225,6 +228,7 @@ fn answer_client(st: &State) -> Answer {
         },
         is_asked: false,
         tag: TagId::default(),
+        rtable: st.wire.rdomain(),
     }
 }
 
@@ -238,6 +242,7 @@ fn ask_server(st: &State) -> Answer {
         },
         is_asked: true,
         tag: st.tag,
+        rtable: st.rtable_onwards(),
     }
 }
 

@@ -82,6 +82,7 @@ fn ask_rules(
         let logs_matches = found.log_matches;
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
+        enter_table(&found.actions, routes, &mut facts, &mut ends);
         let at_once = matches!(
             rule.action,
             Action::Match | Action::Translate { pass: false, .. }
@@ -114,6 +115,7 @@ fn ask_rules(
     if !limit::claim_once(core, rule) {
         return None;
     }
+    enter_table(&found.actions, routes, &mut facts, &mut ends);
     let bytes = u64::from(pd.ip_len);
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
     if let Action::Block(reply) = rule.action {
@@ -130,6 +132,15 @@ fn ask_rules(
             pass(core, frame, pd, passage, rule, &found, &ends)
         }
         Err(reason) => Some(RuleTest::Drop(reason)),
+    }
+}
+
+/// What `rtable` says counts for the rules after it, and for the ends that translation looks for.
+#[inline]
+fn enter_table(actions: &Actions, routes: &impl Routes, facts: &mut Facts, ends: &mut Ends) {
+    if let Some(rtable) = actions.table() {
+        facts.rtable = rtable;
+        ends.rdomain = routes.rdomain_of(rtable);
     }
 }
 
@@ -203,6 +214,9 @@ pub(crate) fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts 
         on: *passage.on,
         kif: passage.kif,
         loopback: passage.loopback,
+        rdomain: passage.rdomain,
+        // What rules of the way in have chosen has had its effect (pf_test_rule() of OpenBSD).
+        rtable: pd.rdomain,
         received_on: passage.received_on.copied(),
         af: pd.af,
         src: pd.src,
@@ -406,6 +420,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
         (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
         (rule.limits.max_pkt_rate.is_some(), StateFlags::PKT_RATE),
         (actions.concern_packets(), StateFlags::SCRUBBED),
+        (actions.table().is_some(), StateFlags::RTABLE),
     ]
     .into_iter()
     .filter(|(set, _)| *set)
@@ -416,18 +431,23 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
 pub struct EveryRoute;
 
 impl Routes for EveryRoute {
-    fn has_route(&self, _: ruleset::Af, _: u128) -> bool {
+    fn has_route(&self, _: u8, _: ruleset::Af, _: u128) -> bool {
         true
     }
-    fn reverse_path_ok(&self, _: ruleset::Af, _: u128) -> bool {
+    fn reverse_path_ok(&self, _: u8, _: ruleset::Af, _: u128) -> bool {
         true
     }
 }
 
 /// True if the ruleset asks for routes or sockets anywhere; otherwise [`EveryRoute`] will do.
 pub fn needs_routes(rules: &[Rule]) -> bool {
-    let asks = |addr: AddrSpec| matches!(addr, AddrSpec::NoRoute | AddrSpec::UrpfFailed);
-    let asks_owner = |r: &Rule| r.owner != Owner::Anybody;
+    let asks = |addr: AddrSpec| {
+        matches!(
+            addr,
+            AddrSpec::NoRoute | AddrSpec::UrpfFailed | AddrSpec::RouteLabel(_)
+        )
+    };
+    let asks_owner = |r: &Rule| r.owner != Owner::Anybody || r.actions.table().is_some();
     rules
         .iter()
         .any(|r| asks(r.src.addr) || asks(r.dst.addr) || asks_owner(r))

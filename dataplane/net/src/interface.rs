@@ -80,6 +80,8 @@ pub struct Interface {
     pub up: bool,
     /// Whether it is `lo0`.
     pub loopback: bool,
+    /// Its routing domain: packets that come in by it are routed, and addresses are ours, in this domain.
+    pub rdomain: u8,
     /// Its own name and its groups, as rules number them.
     pub kifs: KifSet,
     /// Its addresses, in the order configured.
@@ -260,11 +262,11 @@ pub struct InterfaceTable {
     interfaces: Vec<Interface>,
     /// Interface of each port number.
     by_port: Vec<Option<InterfaceId>>,
-    /// Own and broadcast addresses of interfaces that are up, sorted. A binary search over a few
-    /// addresses stays in one or two cache lines; hashing would not be faster.
-    addrs4: Vec<(u32, Kind4, InterfaceId)>,
-    /// Own addresses, sorted; link-local ones may be there once per interface.
-    addrs6: Vec<(u128, InterfaceId)>,
+    /// Own and broadcast addresses of interfaces that are up, behind the number of the routing domain, sorted. A
+    /// binary search over a few addresses stays in one or two cache lines; hashing would not be faster.
+    addrs4: Vec<(u64, Kind4, InterfaceId)>,
+    /// Own addresses by routing domain, sorted; link-local ones may be there once per interface.
+    addrs6: Vec<(u8, u128, InterfaceId)>,
 }
 
 impl InterfaceTable {
@@ -295,12 +297,17 @@ impl InterfaceTable {
         for a in &interface.addrs {
             match a.addr {
                 IpAddr::V4(addr) => {
-                    self.addrs4.push((addr.to_bits(), Kind4::Own, interface.id));
+                    let entry = (in_domain(interface.rdomain, addr), Kind4::Own, interface.id);
+                    self.addrs4.push(entry);
                 }
-                IpAddr::V6(addr) => self.addrs6.push((addr.to_bits(), interface.id)),
+                IpAddr::V6(addr) => {
+                    let entry = (interface.rdomain, addr.to_bits(), interface.id);
+                    self.addrs6.push(entry);
+                }
             }
             if let Some(broadcast) = a.broadcast() {
-                let entry = (broadcast.to_bits(), Kind4::Broadcast, interface.id);
+                let key = in_domain(interface.rdomain, broadcast);
+                let entry = (key, Kind4::Broadcast, interface.id);
                 self.addrs4.push(entry);
             }
         }
@@ -328,47 +335,48 @@ impl InterfaceTable {
         self.interfaces.iter()
     }
 
-    /// The interface that is up and has this address. Link-local addresses are not looked for: they
-    /// mean something only together with an interface.
+    /// The interface of a routing domain that is up and has this address. Link-local addresses are not looked for:
+    /// they mean something only together with an interface.
     #[inline]
-    pub fn local(&self, addr: IpAddr) -> Option<InterfaceId> {
+    pub fn local(&self, rdomain: u8, addr: IpAddr) -> Option<InterfaceId> {
         match addr {
-            IpAddr::V4(addr) => match self.find4(addr)? {
+            IpAddr::V4(addr) => match self.find4(rdomain, addr)? {
                 (Kind4::Own, id) => Some(id),
                 (Kind4::Broadcast, _) => None,
             },
             IpAddr::V6(addr) if addr.is_unicast_link_local() => None,
-            IpAddr::V6(addr) => self.find6(addr).map(|at| self.addrs6[at].1),
+            IpAddr::V6(addr) => self.find6(rdomain, addr).map(|at| self.addrs6[at].2),
         }
     }
 
     /// An own address comes before a broadcast address of the same value.
     #[inline]
-    fn find4(&self, addr: Ipv4Addr) -> Option<(Kind4, InterfaceId)> {
-        let bits = addr.to_bits();
+    fn find4(&self, rdomain: u8, addr: Ipv4Addr) -> Option<(Kind4, InterfaceId)> {
+        let bits = in_domain(rdomain, addr);
         let at = self.addrs4.partition_point(|&(other, ..)| other < bits);
         let &(found, kind, id) = self.addrs4.get(at)?;
         (found == bits).then_some((kind, id))
     }
 
     #[inline]
-    fn find6(&self, addr: Ipv6Addr) -> Option<usize> {
-        let bits = addr.to_bits();
-        let at = self.addrs6.partition_point(|&(other, _)| other < bits);
-        (self.addrs6.get(at)?.0 == bits).then_some(at)
+    fn find6(&self, rdomain: u8, addr: Ipv6Addr) -> Option<usize> {
+        let wanted = (rdomain, addr.to_bits());
+        let key = |entry: &(u8, u128, InterfaceId)| (entry.0, entry.1);
+        let at = self.addrs6.partition_point(|entry| key(entry) < wanted);
+        (key(self.addrs6.get(at)?) == wanted).then_some(at)
     }
 
-    /// What a destination address is to this box, for a packet that arrived on `interface`.
+    /// What a destination address is to this box, for a packet that arrived on `interface` and is routed in `rdomain`.
     #[inline]
-    pub fn classify(&self, interface: InterfaceId, dst: IpAddr) -> Destination {
+    pub fn classify(&self, rdomain: u8, interface: InterfaceId, dst: IpAddr) -> Destination {
         match dst {
-            IpAddr::V4(dst) => self.classify4(interface, dst),
-            IpAddr::V6(dst) => self.classify6(interface, dst),
+            IpAddr::V4(dst) => self.classify4(rdomain, interface, dst),
+            IpAddr::V6(dst) => self.classify6(rdomain, interface, dst),
         }
     }
 
-    fn classify4(&self, interface: InterfaceId, dst: Ipv4Addr) -> Destination {
-        match self.find4(dst) {
+    fn classify4(&self, rdomain: u8, interface: InterfaceId, dst: Ipv4Addr) -> Destination {
+        match self.find4(rdomain, dst) {
             Some((Kind4::Own, _)) => return Destination::Local,
             Some((Kind4::Broadcast, _)) => return Destination::Broadcast,
             None => {}
@@ -382,7 +390,7 @@ impl InterfaceTable {
         }
     }
 
-    fn classify6(&self, interface: InterfaceId, dst: Ipv6Addr) -> Destination {
+    fn classify6(&self, rdomain: u8, interface: InterfaceId, dst: Ipv6Addr) -> Destination {
         if dst.is_multicast() {
             return self.classify_group(interface, dst.into());
         }
@@ -396,7 +404,7 @@ impl InterfaceTable {
                 Destination::LinkScope
             };
         }
-        if self.find6(dst).is_some() {
+        if self.find6(rdomain, dst).is_some() {
             return Destination::Local;
         }
         // Unspecified, loopback, and the IPv4-mapped and -compatible ranges (RFC 4291 2.5).
@@ -421,6 +429,12 @@ impl<'a> IntoIterator for &'a InterfaceTable {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// An IPv4 address behind the number of its routing domain.
+#[inline]
+fn in_domain(rdomain: u8, addr: Ipv4Addr) -> u64 {
+    u64::from(rdomain) << 32 | u64::from(addr.to_bits())
 }
 
 fn add_link_local(interface: &mut Interface) {
@@ -453,8 +467,9 @@ fn check(position: usize, interface: &Interface, all: &[Interface]) -> Result<()
         check_addr(interface, a)?;
         let scoped = matches!(a.addr, IpAddr::V6(a) if a.is_unicast_link_local());
         let twice = interface.addrs[..n].iter().any(|b| b.addr == a.addr);
-        let elsewhere = !scoped && all[..position].iter().any(|i| i.owns(a.addr));
-        if twice || elsewhere {
+        let mut before = all[..position].iter();
+        let elsewhere = before.any(|i| i.rdomain == interface.rdomain && i.owns(a.addr));
+        if twice || (elsewhere && !scoped) {
             return Err(InterfaceError::DuplicateAddr(name(), a.addr));
         }
     }
@@ -513,6 +528,7 @@ pub(crate) mod tests {
             mtu: 1500,
             up: true,
             loopback: name.starts_with("lo"),
+            rdomain: 0,
             kifs: KifSet::EMPTY,
             addrs: addrs.iter().map(addr).collect(),
             groups: Vec::new(),
@@ -588,7 +604,7 @@ pub(crate) mod tests {
             (0, "::ffff:192.0.2.1", Invalid),
         ] {
             assert_eq!(
-                table.classify(InterfaceId(on), ip(dst)),
+                table.classify(0, InterfaceId(on), ip(dst)),
                 expected,
                 "{dst} on {on}"
             );
@@ -598,8 +614,8 @@ pub(crate) mod tests {
     #[test]
     fn local_is_an_own_address_that_needs_no_scope() {
         let table = table();
-        assert_eq!(table.local(ip("192.0.2.9")), Some(InterfaceId(0)));
-        assert_eq!(table.local(ip("2001:db8::1")), Some(InterfaceId(0)));
+        assert_eq!(table.local(0, ip("192.0.2.9")), Some(InterfaceId(0)));
+        assert_eq!(table.local(0, ip("2001:db8::1")), Some(InterfaceId(0)));
         for other in [
             "192.0.2.255",
             "192.0.2.2",
@@ -607,7 +623,30 @@ pub(crate) mod tests {
             "fe80::1",
             "2001:db8::2",
         ] {
-            assert_eq!(table.local(ip(other)), None, "{other}");
+            assert_eq!(table.local(0, ip(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_ours_in_its_own_routing_domain() {
+        let addrs = &["192.0.2.1/24", "2001:db8::1/64"];
+        let mut em1 = interface(1, "em1", addrs);
+        em1.rdomain = 7;
+        let table = InterfaceTable::build(vec![interface(0, "em0", addrs), em1]).unwrap();
+        for (rdomain, owner) in [
+            (0, Some(InterfaceId(0))),
+            (7, Some(InterfaceId(1))),
+            (1, None),
+        ] {
+            for addr in ["192.0.2.1", "2001:db8::1"] {
+                assert_eq!(table.local(rdomain, ip(addr)), owner, "{addr} in {rdomain}");
+            }
+            let broadcast = table.classify(rdomain, InterfaceId(0), ip("192.0.2.255"));
+            let expected = match owner {
+                Some(_) => Destination::Broadcast,
+                None => Destination::Remote,
+            };
+            assert_eq!(broadcast, expected, "in {rdomain}");
         }
     }
 

@@ -17,6 +17,7 @@ pub mod reset;
 pub mod route;
 pub mod segment;
 pub mod stp;
+pub mod tables;
 pub mod trie;
 pub mod ttl;
 
@@ -24,3 +25,4 @@ pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTab
 pub use kif::{InterfaceId, KIF_MAX, KifId, KifSet};
 pub use prefix::Prefix;
 pub use route::{Route, RouteError, RouteKind, RouteTable, StaticRoute, Target};
+pub use tables::{Domain, RTABLE_MAX, RouteTables};

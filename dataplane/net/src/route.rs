@@ -10,6 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::interface::{Interface, InterfaceId, InterfaceTable, Name};
 pub use crate::prefix::{Prefix, PrefixSyntax};
+use crate::tables::Domain;
 use crate::trie::{Item, Trie};
 
 /// Most routes of a table. A full Internet table has a fifth of a million IPv6 and a million IPv4
@@ -42,6 +43,8 @@ pub struct Route {
     pub interface: InterfaceId,
     /// What it is.
     pub kind: RouteKind,
+    /// Number of its label among those of the tables, from 1; 0 is none.
+    pub label: u16,
     /// Whether it takes part in lookups. A route over an interface that is down does not, nor does
     /// a static route for a network that is connected.
     pub active: bool,
@@ -65,6 +68,8 @@ pub struct StaticRoute {
     pub prefix: Prefix,
     /// Where it leads.
     pub target: Target,
+    /// Number of its label among those of the tables, from 1; 0 is none.
+    pub label: u16,
 }
 
 /// What is wrong with a static route.
@@ -145,12 +150,24 @@ impl RouteTable {
         interfaces: &InterfaceTable,
         statics: &[StaticRoute],
     ) -> Result<RouteTable, Vec<RouteError>> {
-        let mut routes = interface_routes(interfaces);
+        RouteTable::build_of(interfaces, Domain::MAIN, statics)
+    }
+
+    /// The same for any table of any routing domain.
+    pub fn build_of(
+        interfaces: &InterfaceTable,
+        domain: Domain,
+        statics: &[StaticRoute],
+    ) -> Result<RouteTable, Vec<RouteError>> {
+        let mut routes = match domain.is_own_table() {
+            true => interface_routes(interfaces, domain.rdomain),
+            false => Vec::new(),
+        };
         let mut errors = Vec::new();
         let mut seen = Vec::with_capacity(statics.len());
         for (position, route) in statics.iter().enumerate() {
             seen.push((route.prefix, position));
-            match static_route(interfaces, route) {
+            match static_route(interfaces, domain.rdomain, route) {
                 Ok(route) => routes.push(route),
                 Err(problem) => errors.push(RouteError {
                     position,
@@ -259,9 +276,9 @@ fn preference(kind: RouteKind) -> u8 {
 }
 
 /// Local and connected routes. Link-local prefixes get none: the same prefix is on every link.
-fn interface_routes(interfaces: &InterfaceTable) -> Vec<Route> {
+fn interface_routes(interfaces: &InterfaceTable, rdomain: u8) -> Vec<Route> {
     let mut routes = Vec::new();
-    for interface in interfaces {
+    for interface in interfaces.iter().filter(|i| i.rdomain == rdomain) {
         for a in &interface.addrs {
             if matches!(a.addr, IpAddr::V6(addr) if addr.is_unicast_link_local()) {
                 continue;
@@ -272,6 +289,7 @@ fn interface_routes(interfaces: &InterfaceTable) -> Vec<Route> {
                     gateway: None,
                     interface: interface.id,
                     kind,
+                    label: 0,
                     active: interface.up,
                 });
             };
@@ -284,10 +302,14 @@ fn interface_routes(interfaces: &InterfaceTable) -> Vec<Route> {
     routes
 }
 
-fn static_route(interfaces: &InterfaceTable, route: &StaticRoute) -> Result<Route, RouteProblem> {
+fn static_route(
+    interfaces: &InterfaceTable,
+    rdomain: u8,
+    route: &StaticRoute,
+) -> Result<Route, RouteProblem> {
     let (gateway, interface, kind, active) = match route.target {
         Target::Gateway(gateway, named) => {
-            let interface = gateway_interface(interfaces, route.prefix, gateway, named)?;
+            let interface = gateway_interface(interfaces, rdomain, route.prefix, gateway, named)?;
             (Some(gateway), interface.id, RouteKind::Static, interface.up)
         }
         Target::Blackhole => (None, InterfaceId::default(), RouteKind::Blackhole, true),
@@ -298,6 +320,7 @@ fn static_route(interfaces: &InterfaceTable, route: &StaticRoute) -> Result<Rout
         gateway,
         interface,
         kind,
+        label: route.label,
         active,
     })
 }
@@ -306,6 +329,7 @@ fn static_route(interfaces: &InterfaceTable, route: &StaticRoute) -> Result<Rout
 /// must not make the configuration invalid.
 fn gateway_interface(
     interfaces: &InterfaceTable,
+    rdomain: u8,
     prefix: Prefix,
     gateway: IpAddr,
     named: Option<InterfaceId>,
@@ -317,46 +341,55 @@ fn gateway_interface(
         return Err(RouteProblem::BadGateway(gateway));
     }
     let named = match named {
-        Some(id) => Some(interfaces.get(id).ok_or(RouteProblem::NoInterface)?),
+        Some(id) => {
+            let named = interfaces.get(id).filter(|i| i.rdomain == rdomain);
+            Some(named.ok_or(RouteProblem::NoInterface)?)
+        }
         None => None,
     };
     let scoped = matches!(gateway, IpAddr::V6(addr) if addr.is_unicast_link_local());
-    if let Some(owner) = owner(interfaces, gateway, named.filter(|_| scoped)) {
+    if let Some(owner) = owner(interfaces, rdomain, gateway, named.filter(|_| scoped)) {
         return Err(RouteProblem::OwnGateway(gateway, owner.name.clone()));
     }
     match (scoped, named) {
         (true, None) => Err(RouteProblem::NeedsInterface(gateway)),
         (true, Some(interface)) => Ok(interface),
-        (false, named) => {
-            on_link(interfaces, gateway, named).ok_or(RouteProblem::UnreachableGateway(gateway))
-        }
+        (false, named) => on_link(interfaces, rdomain, gateway, named)
+            .ok_or(RouteProblem::UnreachableGateway(gateway)),
     }
 }
 
 /// Who has the gateway's address: any interface, or for link-local addresses the one named.
 fn owner<'a>(
     interfaces: &'a InterfaceTable,
+    rdomain: u8,
     gateway: IpAddr,
     scope: Option<&'a Interface>,
 ) -> Option<&'a Interface> {
     match scope {
         Some(interface) => Some(interface).filter(|i| i.owns(gateway)),
-        None => interfaces.iter().find(|i| {
-            matches!(gateway, IpAddr::V4(_)) && i.owns(gateway)
-                || interfaces.local(gateway) == Some(i.id)
-        }),
+        None => interfaces
+            .iter()
+            .filter(|i| i.rdomain == rdomain)
+            .find(|i| {
+                matches!(gateway, IpAddr::V4(_)) && i.owns(gateway)
+                    || interfaces.local(rdomain, gateway) == Some(i.id)
+            }),
     }
 }
 
 /// The interface with the longest network that contains the gateway; up before down.
 fn on_link<'a>(
     interfaces: &'a InterfaceTable,
+    rdomain: u8,
     gateway: IpAddr,
     named: Option<&Interface>,
 ) -> Option<&'a Interface> {
     interfaces
         .iter()
-        .filter(|i| !i.loopback && named.is_none_or(|named| named.id == i.id))
+        .filter(|i| {
+            i.rdomain == rdomain && !i.loopback && named.is_none_or(|named| named.id == i.id)
+        })
         .flat_map(|i| i.addrs.iter().map(move |a| (i, a)))
         .filter(|(_, a)| a.on_link(gateway))
         .max_by_key(|(i, a)| (i.up, a.prefix_len))
@@ -402,6 +435,7 @@ mod tests {
         StaticRoute {
             prefix: prefix.parse().unwrap(),
             target: Target::Gateway(ip(gateway), None),
+            label: 0,
         }
     }
 
@@ -409,6 +443,7 @@ mod tests {
         StaticRoute {
             prefix: prefix.parse().unwrap(),
             target: Target::Gateway(ip(gateway), Some(InterfaceId(interface))),
+            label: 0,
         }
     }
 
@@ -417,10 +452,12 @@ mod tests {
         let reject = StaticRoute {
             prefix: "172.16.0.0/12".parse().unwrap(),
             target: Target::Reject,
+            label: 0,
         };
         let blackhole = StaticRoute {
             prefix: "2001:db8:dead::/48".parse().unwrap(),
             target: Target::Blackhole,
+            label: 0,
         };
         let statics = [
             via("0.0.0.0/0", "192.0.2.254"),

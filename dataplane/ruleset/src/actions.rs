@@ -57,6 +57,12 @@ impl Actions {
         *self == Actions::default()
     }
 
+    /// The routing table for the way onwards, if one is chosen.
+    #[inline]
+    pub fn table(&self) -> Option<u8> {
+        self.rtable.checked_sub(1).map(|rtable| rtable as u8)
+    }
+
     /// True if packets must be looked at: headers or priority change, or they are delayed or stopped for their size.
     pub fn concern_packets(&self) -> bool {
         let values = [self.max_mss, self.delay_ms, self.max_pkt_size];

@@ -74,6 +74,10 @@ pub struct Facts {
     pub kif: KifId,
     /// True if that interface is a loopback (`on any` does not match it).
     pub loopback: bool,
+    /// That interface's routing domain (`on rdomain`).
+    pub rdomain: u8,
+    /// The routing table in which addresses are looked up now.
+    pub rtable: u8,
     /// Names of the interface that a forwarded packet came in on; none for packets of the box itself.
     pub received_on: Option<KifSet>,
     /// Address family.

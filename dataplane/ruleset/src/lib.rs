@@ -67,6 +67,8 @@ pub struct Ruleset {
     pub tables: Vec<Table>,
     /// Tag names; a tag's id is its index plus one (0 means: no tag).
     pub tags: Vec<String>,
+    /// Labels of routes that rules ask for.
+    pub route_labels: Vec<String>,
     /// Interfaces that are not filtered at all (`set skip on`).
     pub skip: KifSet,
     /// `set timeout`, `set optimization`.

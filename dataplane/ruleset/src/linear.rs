@@ -41,12 +41,20 @@ pub type MatchedRules = heapless::Vec<RuleNr, MATCH_RULES_MAX>;
 
 /// What a rule may ask of the routing table.
 pub trait Routes {
-    /// True if there is a route to `addr`.
-    fn has_route(&self, af: Af, addr: u128) -> bool;
+    /// True if table `rtable` has a route to `addr`.
+    fn has_route(&self, rtable: u8, af: Af, addr: u128) -> bool;
     /// True if the route back to `src` leaves through the interface that the packet came in on.
-    fn reverse_path_ok(&self, af: Af, src: u128) -> bool;
-    /// True if `addr` is one of the box's own. Where rules are only thought about there is no box.
-    fn is_ours(&self, _af: Af, _addr: u128) -> bool {
+    fn reverse_path_ok(&self, rtable: u8, af: Af, src: u128) -> bool;
+    /// True if the route to `addr` has the label at place `label` of [`Ruleset::route_labels`].
+    fn has_label(&self, _rtable: u8, _af: Af, _addr: u128, _label: u16) -> bool {
+        false
+    }
+    /// The routing domain of a table. Where rules are only thought about there is one.
+    fn rdomain_of(&self, _rtable: u8) -> u8 {
+        0
+    }
+    /// True if `addr` is one of the box's own in a routing domain. Where rules are only thought about there is no box.
+    fn is_ours(&self, _rdomain: u8, _af: Af, _addr: u128) -> bool {
         false
     }
     /// The last question, and only of rules with [`crate::RuleLimits`]: false if their limits keep the rule from matching.
@@ -143,8 +151,10 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
 /// A socket of the box is at the near end: it sends what goes out and receives what comes in.
 fn is_own(facts: &Facts, routes: &impl Routes) -> bool {
     match facts.direction {
-        Direction::In => routes.is_ours(facts.af, facts.dst),
-        Direction::Out => facts.received_on.is_none() && routes.is_ours(facts.af, facts.src),
+        Direction::In => routes.is_ours(facts.rdomain, facts.af, facts.dst),
+        Direction::Out => {
+            facts.received_on.is_none() && routes.is_ours(facts.rdomain, facts.af, facts.src)
+        }
     }
 }
 
@@ -152,6 +162,7 @@ fn on_matches(on: IfMatch, facts: &Facts) -> bool {
     match on {
         IfMatch::Any => !facts.loopback,
         IfMatch::Kif { kif, negate } => facts.on.contains(kif) != negate,
+        IfMatch::Rdomain { rdomain, negate } => (facts.rdomain == rdomain) != negate,
     }
 }
 
@@ -161,6 +172,8 @@ fn received_on_matches(on: IfMatch, facts: &Facts) -> bool {
         // The box's own packets were received nowhere: PF fails the test, `!` or not.
         (IfMatch::Kif { .. }, None) => false,
         (IfMatch::Kif { kif, negate }, Some(names)) => names.contains(kif) != negate,
+        // The language has no such rule.
+        (IfMatch::Rdomain { .. }, _) => false,
     }
 }
 
@@ -179,8 +192,9 @@ fn endpoint_matches(
         AddrSpec::Table(id) => ruleset
             .table(id)
             .is_some_and(|t| t.contains(facts.af, addr)),
-        AddrSpec::NoRoute => !routes.has_route(facts.af, addr),
-        AddrSpec::UrpfFailed => !routes.reverse_path_ok(facts.af, addr),
+        AddrSpec::RouteLabel(label) => routes.has_label(facts.rtable, facts.af, addr, label),
+        AddrSpec::NoRoute => !routes.has_route(facts.rtable, facts.af, addr),
+        AddrSpec::UrpfFailed => !routes.reverse_path_ok(facts.rtable, facts.af, addr),
         AddrSpec::Never => false,
     };
     inside != end.negate && end.port.is_none_or(|p| port_matches(p, facts, port))
@@ -225,10 +239,10 @@ mod tests {
 
     struct AllRoutes;
     impl Routes for AllRoutes {
-        fn has_route(&self, _: Af, _: u128) -> bool {
+        fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
             true
         }
-        fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
+        fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
             true
         }
     }
@@ -241,6 +255,8 @@ mod tests {
             on,
             kif: KifId(1),
             loopback: false,
+            rdomain: 0,
+            rtable: 0,
             received_on: None,
             af: Af::Inet,
             src: 0x0a00_0001,
@@ -329,6 +345,27 @@ mod tests {
                 });
             }),
             ("on any", true, |r| r.on = Some(IfMatch::Any)),
+            ("on rdomain 0", true, |r| {
+                r.on = Some(IfMatch::Rdomain {
+                    rdomain: 0,
+                    negate: false,
+                })
+            }),
+            ("on rdomain 1", false, |r| {
+                r.on = Some(IfMatch::Rdomain {
+                    rdomain: 1,
+                    negate: false,
+                })
+            }),
+            ("on ! rdomain 1", true, |r| {
+                r.on = Some(IfMatch::Rdomain {
+                    rdomain: 1,
+                    negate: true,
+                })
+            }),
+            ("from route \"lab\"", false, |r| {
+                r.src.addr = AddrSpec::RouteLabel(0)
+            }),
             ("received-on, own packet", false, |r| {
                 r.received_on = Some(IfMatch::Kif {
                     kif: KifId(2),

@@ -98,6 +98,13 @@ pub enum IfMatch {
     },
     /// `on any`: every interface but loopback.
     Any,
+    /// `on rdomain n`, `on ! rdomain n`: every interface of the domain.
+    Rdomain {
+        /// The domain.
+        rdomain: u8,
+        /// With `!`.
+        negate: bool,
+    },
 }
 
 /// Which addresses.
@@ -126,6 +133,8 @@ pub enum AddrSpec {
     },
     /// `<table>`
     Table(TableId),
+    /// `route "label"`: the route to the address has this label, by its place in [`crate::Ruleset::route_labels`].
+    RouteLabel(u16),
     /// `no-route`
     NoRoute,
     /// `urpf-failed`

@@ -183,10 +183,10 @@ mod tests {
 
     struct NoRoutes;
     impl Routes for NoRoutes {
-        fn has_route(&self, _: Af, _: u128) -> bool {
+        fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
             false
         }
-        fn reverse_path_ok(&self, _: Af, _: u128) -> bool {
+        fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
             false
         }
     }
@@ -197,6 +197,8 @@ mod tests {
             on: net::KifSet::EMPTY,
             kif: net::KifId(0),
             loopback: false,
+            rdomain: 0,
+            rtable: 0,
             received_on: None,
             af: Af::Inet,
             src: 1,

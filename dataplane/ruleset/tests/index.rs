@@ -184,6 +184,7 @@ fn interfaces() -> Vec<IndexedInterface> {
                 kif: KifId(n),
                 names,
                 loopback: n == 2,
+                rdomain: u8::from(n == 1),
             }
         })
         .collect()
@@ -229,6 +230,8 @@ fn facts(dice: &mut Dice, interfaces: &[IndexedInterface]) -> Facts {
             interface.kif
         },
         loopback: interface.loopback,
+        rdomain: interface.rdomain,
+        rtable: interface.rdomain,
         received_on: dice.pick(&[None, Some(interfaces[0].names)]),
         af,
         src: addr(dice, af),
@@ -253,10 +256,10 @@ fn facts(dice: &mut Dice, interfaces: &[IndexedInterface]) -> Facts {
 struct SomeRoutes;
 
 impl Routes for SomeRoutes {
-    fn has_route(&self, _: Af, addr: u128) -> bool {
+    fn has_route(&self, _: u8, _: Af, addr: u128) -> bool {
         addr & 1 == 0
     }
-    fn reverse_path_ok(&self, _: Af, src: u128) -> bool {
+    fn reverse_path_ok(&self, _: u8, _: Af, src: u128) -> bool {
         src & 3 != 0
     }
 }

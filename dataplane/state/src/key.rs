@@ -2,7 +2,8 @@
 //!
 //! PF orders the two ends by the *direction of the packet through the interface*: end 0 is the source of an
 //! incoming packet and the destination of an outgoing one. A packet and its answer through the same interface
-//! therefore have the same key, while the same packet leaving by another interface has the mirrored one.
+//! therefore have the same key, while the same packet leaving by another interface has the mirrored one. The routing
+//! domain of the packet is part of the key.
 
 use ruleset::{Af, Direction};
 
@@ -18,7 +19,9 @@ pub struct Key {
     proto: u8,
     /// 4 or 6.
     version: u8,
-    spare: u16,
+    /// Routing domain in which the addresses are meant: two domains may have the same ones.
+    rdomain: u8,
+    spare: u8,
 }
 
 const _: () = assert!(size_of::<Key>() == 40);
@@ -49,8 +52,21 @@ impl Key {
                 Af::Inet => 4,
                 Af::Inet6 => 6,
             },
+            rdomain: 0,
             spare: 0,
         }
+    }
+
+    /// The same in a routing domain.
+    #[inline]
+    pub fn within(self, rdomain: u8) -> Self {
+        Key { rdomain, ..self }
+    }
+
+    /// Routing domain.
+    #[inline]
+    pub fn rdomain(&self) -> u8 {
+        self.rdomain
     }
 
     /// Address and port of an end (0 or 1).
@@ -100,7 +116,8 @@ impl Key {
         let ports = u64::from(self.port[0])
             | u64::from(self.port[1]) << 16
             | u64::from(self.proto) << 32
-            | u64::from(self.version) << 40;
+            | u64::from(self.version) << 40
+            | u64::from(self.rdomain) << 48;
         let mut h = fold(
             self.addr[0][1] ^ seed.0,
             self.addr[1][1] ^ 0x9e37_79b9_7f4a_7c15,
@@ -151,6 +168,7 @@ mod tests {
             Key::new(Direction::In, Af::Inet6, 6, (1, 5), (3, 4)),
             Key::new(Direction::In, Af::Inet6, 6, (1, 2), (3, 5)),
             base().mirrored(),
+            base().within(1),
         ] {
             assert_ne!(h, other.hash(seed), "{other:?}");
         }

@@ -86,6 +86,8 @@ bitflags! {
         const PKT_RATE = 1 << 17;
         /// Its actions concern packets; without this they need not be looked at.
         const SCRUBBED = 0x4000;
+        /// A rule has chosen the routing table of its packets ([`Actions::table`]).
+        const RTABLE = 1 << 20;
         /// `wire` and `stack` are of different families: packets of both come in, each with one of the keys (`af-to`).
         const CHANGES_FAMILY = 1 << 18;
     }
@@ -271,6 +273,25 @@ const _: () = assert!(core::mem::offset_of!(State, stack) == 128);
 const _: () = assert!(core::mem::offset_of!(State, id) <= 192);
 
 impl State {
+    /// The routing table for packets in the state's own direction beyond this interface.
+    pub fn rtable_onwards(&self) -> u8 {
+        let far = match self.direction {
+            Direction::In => &self.stack,
+            Direction::Out => &self.wire,
+        };
+        self.actions.table().unwrap_or(far.rdomain())
+    }
+
+    /// The table for a packet that this state has given the routing domain `rdomain`, if it is another than before:
+    /// onwards the one that the rule chose, back the one of the domain that the packet returns to.
+    pub fn rtable_for(&self, forward: bool, rdomain: u8) -> Option<u8> {
+        match forward {
+            true => self.actions.table(),
+            false if self.wire.rdomain() != self.stack.rdomain() => Some(rdomain),
+            false => None,
+        }
+    }
+
     /// Whether a packet that passes an interface in `direction` goes the way of the one that made the state.
     #[inline]
     pub fn is_forward(&self, direction: Direction, af: Af) -> bool {

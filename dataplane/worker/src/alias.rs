@@ -153,7 +153,7 @@ impl<N: Nic> Worker<N> {
             && self
                 .config
                 .interfaces
-                .local(addr_of(stack.af(), stack.end(1).0))
+                .local(stack.rdomain(), addr_of(stack.af(), stack.end(1).0))
                 .is_some();
         let told = [
             (Direction::In, wire, StateFlags::ALIASED_WIRE),

@@ -101,6 +101,12 @@ impl Item {
         }
     }
 
+    /// In this routing table, of this domain.
+    pub(crate) fn within(mut self, rtable: u8, rdomain: u8) -> Self {
+        (self.pd.rtable, self.pd.rdomain) = (rtable, rdomain);
+        self
+    }
+
     /// Interface it came in on, if it came from a card.
     pub(crate) fn received_on(&self) -> Option<InterfaceId> {
         match self.origin {

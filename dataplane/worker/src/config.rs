@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use net::{InterfaceTable, RouteTable};
+use net::{InterfaceTable, RouteTables};
 use ruleset::{IndexedInterface, KifId, Ruleset};
 
 /// One generation of everything that decides what happens to packets. Immutable.
@@ -15,7 +15,9 @@ pub struct Config {
     /// Interfaces with their addresses; number 0 to n.
     pub interfaces: InterfaceTable,
     /// Routes.
-    pub routes: RouteTable,
+    pub routes: RouteTables,
+    /// For each label that rules ask for its number among the labels of routes.
+    pub(crate) route_labels: Vec<Option<u16>>,
     /// Some rule asks for routes or sockets (`no-route`, `urpf-failed`, `user`, `group`).
     pub(crate) asks_routes: bool,
 }
@@ -26,8 +28,11 @@ impl Config {
         generation: u32,
         mut ruleset: Ruleset,
         interfaces: InterfaceTable,
-        routes: RouteTable,
+        routes: impl Into<RouteTables>,
     ) -> Self {
+        let routes = routes.into();
+        let labels = ruleset.route_labels.iter();
+        let route_labels = labels.map(|label| routes.label_number(label)).collect();
         ruleset.build_index(&indexed(&interfaces));
         Config {
             generation,
@@ -35,6 +40,7 @@ impl Config {
             ruleset,
             interfaces,
             routes,
+            route_labels,
         }
     }
 }
@@ -45,6 +51,7 @@ fn indexed(interfaces: &InterfaceTable) -> Vec<IndexedInterface> {
         kif: KifId(interface.id.0),
         names: interface.kifs,
         loopback: interface.loopback,
+        rdomain: interface.rdomain,
     });
     indexed.collect()
 }

@@ -14,13 +14,42 @@ use state::{NextHop, StateIdx};
 use crate::batch::{Hop, Origin};
 use crate::forward::{addr_of, hop_to};
 use crate::turn::Worker;
+use crate::verdict::Egress;
 
 /// How often rules may send one packet on to another interface (OpenBSD: pf_route()).
 pub(crate) const DETOURS_MAX: usize = 3;
 
+/// Ways that are remembered.
+const WAYS: usize = 16;
+
+/// A routing table, and the next hop that a rule chose for packets in it.
+type Wanted = (u8, NextHop);
+
+/// The ways to the next hops that rules chose last, as long as nothing has changed. The cache of a state is of no use
+/// here: the way that it remembers is that of the packets which come in by it, and those that go out may have another.
+#[derive(Default)]
+pub(crate) struct Ways([Option<(u32, Wanted, Egress)>; WAYS]);
+
+impl Ways {
+    fn place(wanted: &Wanted) -> usize {
+        let (_, addr) = wanted.1.addr();
+        (addr as usize ^ usize::from(wanted.0)) % WAYS
+    }
+
+    #[inline]
+    fn get(&self, wanted: &Wanted, stamp: u32) -> Option<Egress> {
+        let (stamped, of, egress) = self.0[Self::place(wanted)]?;
+        (stamped == stamp && of == *wanted).then_some(egress)
+    }
+
+    fn set(&mut self, wanted: Wanted, stamp: u32, egress: Egress) {
+        self.0[Self::place(&wanted)] = Some((stamp, wanted, egress));
+    }
+}
+
 impl<N: Nic> Worker<N> {
-    /// A packet of the state `idx` was let in on `interface`: takes the way that the state's rule chose, if it chose
-    /// one. True if the packet needs no routing any more.
+    /// A packet of the state `idx` was let in on `interface`: sends it the way that the state's rule chose, if it chose
+    /// one.
     #[inline]
     pub(crate) fn detour_in(
         &mut self,
@@ -28,41 +57,44 @@ impl<N: Nic> Worker<N> {
         interface: InterfaceId,
         idx: StateIdx,
         now_ms: u64,
-    ) -> bool {
+    ) {
         let Some(chosen) = self.chosen(idx, Direction::In) else {
-            return false;
+            return;
         };
-        let Some(hop) = self.hop_of(chosen, now_ms) else {
-            return self.no_way(n, interface, chosen, now_ms);
-        };
-        if chosen.kind() == RouteKind::DupTo {
-            if self.batch.items[n].pd.ttl > 1 {
-                self.send_copy(n, hop, true);
+        let is_copy = chosen.kind() == RouteKind::DupTo;
+        match self.hop_of(n, chosen, now_ms) {
+            Some(hop) if is_copy => {
+                if self.batch.items[n].pd.ttl > 1 {
+                    self.send_copy(n, hop, true);
+                }
             }
-            return false;
+            Some(hop) => self.go_on(n, interface, hop, now_ms),
+            // Nobody hears of a copy that was not sent.
+            None if is_copy => {}
+            None => {
+                self.send_error(n, interface, ErrorKind::HostUnreachable, now_ms);
+                self.batch.items[n].drop_for(Reason::NoRoute);
+            }
         }
-        self.go_on(n, interface, hop, now_ms);
-        true
     }
 
     /// A packet of the state `idx` was let out: the other way that it has to go, if there is one.
     #[inline]
     pub(crate) fn detour_out(&mut self, n: usize, idx: StateIdx, now_ms: u64) -> Option<Hop> {
         let chosen = self.chosen(idx, Direction::Out)?;
-        let Some(hop) = self.hop_of(chosen, now_ms) else {
-            if chosen.kind() != RouteKind::DupTo {
-                self.batch.items[n].drop_for(Reason::NoRoute);
-            }
-            return None;
-        };
-        if chosen.kind() == RouteKind::DupTo {
-            // A copy is not copied again.
-            if self.batch.items[n].origin != Origin::Answer {
+        let is_copy = chosen.kind() == RouteKind::DupTo;
+        let hop = self.hop_of(n, chosen, now_ms);
+        match hop {
+            Some(hop) if is_copy => {
                 self.send_copy(n, hop, false);
+                None
             }
-            return None;
+            None if !is_copy => {
+                self.batch.items[n].drop_for(Reason::NoRoute);
+                None
+            }
+            hop => hop,
         }
-        Some(hop)
     }
 
     #[inline]
@@ -70,26 +102,33 @@ impl<N: Nic> Worker<N> {
         route::next_hop(self.states.get(idx)?, direction)
     }
 
-    /// The way to a chosen next hop: by the interface that the rule named, or by the route to the next hop itself.
-    fn hop_of(&mut self, chosen: NextHop, now_ms: u64) -> Option<Hop> {
-        let (af, addr) = chosen.addr();
-        let next_hop = addr_of(af, addr);
-        let interface = match chosen.interface() {
-            Some(n) => InterfaceId(n),
-            None => hop_to(&self.config, af, addr, next_hop).ok()?.0,
-        };
-        self.config.interfaces.get(interface).filter(|i| i.up)?;
-        Some(self.resolve(interface, next_hop, now_ms))
+    /// The way to a chosen next hop.
+    #[inline]
+    fn hop_of(&mut self, n: usize, chosen: NextHop, now_ms: u64) -> Option<Hop> {
+        let wanted = (self.batch.items[n].pd.rtable, chosen);
+        if let Some(egress) = self.ways.get(&wanted, self.egress_stamp) {
+            return Some(Hop::Known(egress));
+        }
+        let hop = self.find_hop(n, chosen, now_ms)?;
+        if let Hop::Known(egress) = hop {
+            self.ways.set(wanted, self.egress_stamp, egress);
+        }
+        Some(hop)
     }
 
-    /// The next hop cannot be reached: tells the sender, except of a copy.
-    fn no_way(&mut self, n: usize, interface: InterfaceId, chosen: NextHop, now_ms: u64) -> bool {
-        if chosen.kind() == RouteKind::DupTo {
-            return false;
-        }
-        self.send_error(n, interface, ErrorKind::HostUnreachable, now_ms);
-        self.batch.items[n].drop_for(Reason::NoRoute);
-        true
+    /// By the interface that the rule named, or by the route to the next hop itself.
+    fn find_hop(&mut self, n: usize, chosen: NextHop, now_ms: u64) -> Option<Hop> {
+        let (af, addr) = chosen.addr();
+        let next_hop = addr_of(af, addr);
+        let pd = &self.batch.items[n].pd;
+        let interface = match chosen.interface() {
+            Some(n) => InterfaceId(n),
+            None => hop_to(&self.config, pd.rtable, next_hop).ok()?.0,
+        };
+        // A packet of one domain does not leave by an interface of another.
+        let is_fit = |i: &&net::Interface| i.up && i.rdomain == pd.rdomain;
+        self.config.interfaces.get(interface).filter(is_fit)?;
+        Some(self.resolve(interface, next_hop, now_ms))
     }
 
     /// Sends a copy of packet `n`. What is copied has been let through; the copy passes unasked.
@@ -104,6 +143,6 @@ impl<N: Nic> Worker<N> {
         if forwarded {
             crate::forward::decrement_ttl(af, copy.bytes_mut());
         }
-        self.generate(copy, Origin::Answer, Some(hop));
+        self.generate(copy, Origin::Answer, hop);
     }
 }

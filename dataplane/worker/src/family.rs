@@ -103,6 +103,7 @@ impl<N: Nic> Worker<N> {
         };
         let (af, proto) = (quote.af(), family::other_proto(pd.proto));
         let outer = Key::new(Direction::In, af, proto, (src, 0), (quote.end(0).0, 0));
+        let outer = outer.within(quote.rdomain());
         let mut out = [0; family::ERROR_LEN_MAX];
         let buf = &mut self.batch.bufs[n];
         let made = family::error_packet(&mut out, buf.bytes(), pd, &about.quoted, &outer, &quote);
@@ -176,7 +177,7 @@ impl<N: Nic> Worker<N> {
             out[HEADER6 + 2..HEADER6 + 4].copy_from_slice(&word.to_be_bytes());
             out[HEADER6 + 4..HEADER6 + 8].copy_from_slice(&ident.to_be_bytes());
             out[HEADER6 + FRAGMENT_HEADER..].copy_from_slice(&packet[HEADER6 + from..HEADER6 + to]);
-            self.generate(buf, Origin::Answer, Some(hop));
+            self.generate(buf, Origin::Answer, hop);
         }
         true
     }

@@ -50,11 +50,13 @@ impl<N: Nic> Worker<N> {
     fn find_way(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
         let pd = &self.batch.items[n].pd;
         let (src, dst) = (addr_of(pd.af, pd.src), addr_of(pd.af, pd.dst));
-        let is_ours = self.config.interfaces.local(src).is_some() && !self.has_given_source(n);
+        let rdomain = pd.rdomain;
+        let interfaces = &self.config.interfaces;
+        let is_ours = interfaces.local(rdomain, src).is_some() && !self.has_given_source(n);
         if is_martian(src) || is_ours {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
-        match self.config.interfaces.classify(interface, dst) {
+        match interfaces.classify(rdomain, interface, dst) {
             Destination::Remote => self.route_one(n, interface, src, dst, now_ms),
             Destination::Local | Destination::Broadcast | Destination::Joined => {
                 self.deliver(n, interface, now_ms);
@@ -88,8 +90,7 @@ impl<N: Nic> Worker<N> {
         if is_link_local(src) {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
-        let pd = &self.batch.items[n].pd;
-        match hop_to(&self.config, pd.af, pd.dst, dst) {
+        match hop_to(&self.config, self.batch.items[n].pd.rtable, dst) {
             Ok((out, next_hop)) => {
                 let hop = self.resolve(out, next_hop, now_ms);
                 self.remember_egress(n, hop);
@@ -122,11 +123,11 @@ impl<N: Nic> Worker<N> {
     fn forward_own(&mut self, n: usize, now_ms: u64) {
         let pd = &self.batch.items[n].pd;
         let dst = addr_of(pd.af, pd.dst);
-        if self.config.interfaces.local(dst).is_some() {
+        if self.config.interfaces.local(pd.rdomain, dst).is_some() {
             self.batch.items[n].verdict = Some(Verdict::Host);
             return;
         }
-        match hop_to(&self.config, pd.af, pd.dst, dst) {
+        match hop_to(&self.config, pd.rtable, dst) {
             Ok((out, next_hop)) => {
                 self.batch.items[n].egress = Some(self.resolve(out, next_hop, now_ms))
             }
@@ -138,7 +139,7 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn way_to(&mut self, n: usize, now_ms: u64) -> Option<Hop> {
         let pd = &self.batch.items[n].pd;
         let dst = addr_of(pd.af, pd.dst);
-        let (out, next_hop) = hop_to(&self.config, pd.af, pd.dst, dst).ok()?;
+        let (out, next_hop) = hop_to(&self.config, pd.rtable, dst).ok()?;
         Some(self.resolve(out, next_hop, now_ms))
     }
 
@@ -195,26 +196,23 @@ pub(crate) fn decrement_ttl(af: Af, ip: &mut [u8]) {
     debug_assert!(matches!(decremented, Ok(Ok(()))));
 }
 
-/// Interface and next hop for a destination.
+/// Interface and next hop for a destination, by a routing table.
 pub(crate) fn hop_to(
     config: &Config,
-    af: Af,
-    bits: u128,
+    rtable: u8,
     dst: IpAddr,
 ) -> Result<(InterfaceId, IpAddr), RouteKind> {
-    let route = route(config, af, bits).ok_or(RouteKind::Reject)?;
+    let route = config.routes.lookup(rtable, dst);
+    let route = route.ok_or(RouteKind::Reject)?;
     match route.kind {
         RouteKind::Blackhole | RouteKind::Reject => Err(route.kind),
         _ => Ok((route.interface, route.gateway.unwrap_or(dst))),
     }
 }
 
-/// The route to an address.
-pub(crate) fn route(config: &Config, af: Af, bits: u128) -> Option<&Route> {
-    match af {
-        Af::Inet => config.routes.lookup4(Ipv4Addr::from_bits(bits as u32)),
-        Af::Inet6 => config.routes.lookup6(Ipv6Addr::from_bits(bits)),
-    }
+/// The route to an address in a routing table.
+pub(crate) fn route(config: &Config, rtable: u8, af: Af, bits: u128) -> Option<&Route> {
+    config.routes.lookup(rtable, addr_of(af, bits))
 }
 
 /// An address of a description as a value of the standard library.

@@ -1,8 +1,6 @@
 //! Packets that the worker makes itself: ICMP errors, answers to blocked packets, fragments. They queue in a short
 //! ring and go through the turn like any others.
 
-use core::net::IpAddr;
-
 use filter::{Answer, Reason, Response};
 use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
 use net::segment::{self, SEGMENT_LEN_MAX, Segment};
@@ -24,22 +22,25 @@ pub(crate) struct Generated<B> {
     /// The way out, where it is given (neighbor discovery, fragments).
     pub(crate) egress: Option<Hop>,
     pub(crate) tag: TagId,
+    /// Table in which its way is looked up.
+    pub(crate) rtable: u8,
 }
 
 impl<N: Nic> Worker<N> {
-    /// Queues a packet made here; a full queue drops and counts it.
-    pub(crate) fn generate(&mut self, buf: N::Buf, origin: Origin, egress: Option<Hop>) {
-        self.generate_tagged(buf, origin, egress, TagId::default());
-    }
-
-    fn generate_tagged(&mut self, buf: N::Buf, origin: Origin, egress: Option<Hop>, tag: TagId) {
-        self.counters.generated.add(1);
-        let packet = Generated {
+    /// Queues a packet made here whose way is known; a full queue drops and counts it.
+    pub(crate) fn generate(&mut self, buf: N::Buf, origin: Origin, hop: Hop) {
+        let rtable = self.rdomain_of(hop.interface());
+        self.queue_generated(Generated {
             buf,
             origin,
-            egress,
-            tag,
-        };
+            egress: Some(hop),
+            tag: TagId::default(),
+            rtable,
+        });
+    }
+
+    fn queue_generated(&mut self, packet: Generated<N::Buf>) {
+        self.counters.generated.add(1);
         if let Err(packet) = self.generated.push_back(packet) {
             self.discard(packet.buf, Reason::Congestion);
         }
@@ -116,7 +117,9 @@ impl<N: Nic> Worker<N> {
         let Some(len) = icmp_error::build(&mut error, src, offending, kind) else {
             return;
         };
-        self.generate_bytes(&error[..len], origin);
+        // Its sender is where the packet came from, whatever rules have made of it.
+        let rtable = self.rdomain_of(item.received_on().unwrap_or(interface));
+        self.generate_bytes(&error[..len], origin, rtable);
     }
 
     fn send_reset(&mut self, n: usize, ttl: u8, now_ms: u64) {
@@ -135,7 +138,9 @@ impl<N: Nic> Worker<N> {
             Af::Inet6 => reset::build6(&mut out, offending, ttl),
         };
         if let Some(len) = len {
-            self.generate_bytes(&out[..len], Origin::Answer);
+            let from = item.received_on();
+            let rtable = from.map_or(item.pd.rtable, |interface| self.rdomain_of(interface));
+            self.generate_bytes(&out[..len], Origin::Answer, rtable);
         }
     }
 
@@ -152,7 +157,7 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn send_segment(&mut self, answer: &Answer) {
         let mut segment = answer.segment;
         if segment.mss != 0 {
-            segment.mss = self.mss_between(&segment);
+            segment.mss = self.mss_between(&segment, answer.rtable);
         }
         let mut out = [0u8; SEGMENT_LEN_MAX];
         let Some(len) = segment::build(&mut out, &segment) else {
@@ -168,33 +173,41 @@ impl<N: Nic> Worker<N> {
             Some(len)
         });
         if let Some(buf) = made {
-            self.generate_tagged(buf, origin, None, answer.tag);
+            self.queue_generated(Generated {
+                buf,
+                origin,
+                egress: None,
+                tag: answer.tag,
+                rtable: answer.rtable,
+            });
         }
     }
 
     /// The segment size that fits the links towards both ends.
-    fn mss_between(&self, segment: &Segment) -> u16 {
+    fn mss_between(&self, segment: &Segment, rtable: u8) -> u16 {
         let mut mss = segment.mss;
         for (addr, _) in [segment.src, segment.dst] {
-            let (af, bits) = match addr {
-                IpAddr::V4(addr) => (Af::Inet, u128::from(addr.to_bits())),
-                IpAddr::V6(addr) => (Af::Inet6, addr.to_bits()),
-            };
-            let link = crate::forward::route(&self.config, af, bits)
-                .and_then(|route| self.config.interfaces.get(route.interface));
+            let route = self.config.routes.lookup(rtable, addr);
+            let link = route.and_then(|route| self.config.interfaces.get(route.interface));
             let mtu = link.map_or(u16::MAX, |interface| interface.mtu);
             mss = segment::mss_for(mss, mtu, addr.is_ipv6());
         }
         mss
     }
 
-    pub(crate) fn generate_bytes(&mut self, packet: &[u8], origin: Origin) {
+    pub(crate) fn generate_bytes(&mut self, packet: &[u8], origin: Origin, rtable: u8) {
         let made = self.make(packet.len(), |out| {
             out.get_mut(..packet.len())?.copy_from_slice(packet);
             Some(packet.len())
         });
         if let Some(buf) = made {
-            self.generate(buf, origin, None);
+            self.queue_generated(Generated {
+                buf,
+                origin,
+                egress: None,
+                tag: TagId::default(),
+                rtable,
+            });
         }
     }
 
@@ -245,7 +258,7 @@ impl<N: Nic> Worker<N> {
             let packet = &self.batch.bufs[n].bytes()[whole.clone()];
             buf.bytes_mut()[..IP4_HEADER].copy_from_slice(&header);
             buf.bytes_mut()[IP4_HEADER..].copy_from_slice(&packet[from..to]);
-            self.generate(buf, Origin::Answer, Some(hop));
+            self.generate(buf, Origin::Answer, hop);
         }
         true
     }

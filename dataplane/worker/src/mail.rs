@@ -40,6 +40,8 @@ pub struct Carried<B> {
     pub buf: B,
     /// Where it came in; none if the box made it.
     pub received_on: Option<InterfaceId>,
+    /// Routing table that it goes by.
+    pub rtable: u8,
     /// Only to the local host: the packet does not end here, the bytes of the next buffer in the ring follow.
     pub more: bool,
 }

@@ -297,7 +297,7 @@ impl<N: Nic> Worker<N> {
     ) {
         if let Some(mut buf) = self.make(FRAME_LEN_MAX, build) {
             buf.advance(ETHERNET);
-            self.generate(buf, Origin::Own, Some(Hop::Known(egress)));
+            self.generate(buf, Origin::Own, Hop::Known(egress));
         }
     }
 
@@ -314,7 +314,8 @@ impl<N: Nic> Worker<N> {
             icmp_error::build(&mut error, src, packet, ErrorKind::HostUnreachable)
         });
         if let Some(len) = built.filter(|_| self.error_rate.allow(now_ms)) {
-            self.generate_bytes(&error[..len], Origin::Own);
+            let rtable = parked.received_on.map_or(0, |id| self.rdomain_of(id));
+            self.generate_bytes(&error[..len], Origin::Own, rtable);
         }
         self.discard_parked(parked);
     }

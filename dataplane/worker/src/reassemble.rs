@@ -136,7 +136,9 @@ impl<N: Nic> Worker<N> {
             let Some((piece, id, received_on)) = self.fragments.next_whole() else {
                 break;
             };
-            let mut item = Item::new(received_on.map_or(Origin::Own, Origin::Wire));
+            let origin = received_on.map_or(Origin::Own, Origin::Wire);
+            let rtable = received_on.map_or(0, |interface| self.rdomain_of(interface));
+            let mut item = self.item_in(origin, rtable);
             match self.make_head(piece, id) {
                 Ok((buf, train)) => {
                     item.train = Some(train);

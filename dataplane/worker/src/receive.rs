@@ -46,10 +46,11 @@ impl<N: Nic> Worker<N> {
             .interfaces
             .by_port(port as u16)
             .filter(|i| i.up)
-            .map(|i| i.id);
+            .map(|i| (i.id, i.rdomain));
         for buf in &self.batch.bufs {
             buf.prefetch();
-            let mut item = Item::new(Origin::Wire(interface.unwrap_or_default()));
+            let (id, rdomain) = interface.unwrap_or_default();
+            let mut item = Item::new(Origin::Wire(id)).within(rdomain, rdomain);
             if interface.is_none() {
                 item.drop_for(Reason::InterfaceDown);
             }
@@ -65,7 +66,7 @@ impl<N: Nic> Worker<N> {
             let Some(packet) = self.generated.pop_front() else {
                 break;
             };
-            let mut item = Item::new(packet.origin);
+            let mut item = self.item_in(packet.origin, packet.rtable);
             item.egress = packet.egress;
             item.pd.tag = packet.tag;
             // There is room: the batch is not full.
@@ -80,7 +81,8 @@ impl<N: Nic> Worker<N> {
                 break;
             };
             self.counters.from_host.add(1);
-            self.batch.push(packet.buf, Item::new(Origin::Own)).ok();
+            let item = self.item_in(Origin::Own, packet.rtable);
+            self.batch.push(packet.buf, item).ok();
         }
         self.batch.len()
     }
@@ -104,12 +106,24 @@ impl<N: Nic> Worker<N> {
                     Some(Handoff::Packet(carried)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
-                        self.batch.push(carried.buf, Item::new(origin)).ok();
+                        let item = self.item_in(origin, carried.rtable);
+                        self.batch.push(carried.buf, item).ok();
                     }
                 }
             }
         }
         self.batch.len()
+    }
+
+    /// A packet in a routing table.
+    pub(crate) fn item_in(&self, origin: Origin, rtable: u8) -> Item {
+        Item::new(origin).within(rtable, self.config.routes.rdomain_of(rtable))
+    }
+
+    /// The routing domain of an interface; its table has the same number.
+    pub(crate) fn rdomain_of(&self, interface: InterfaceId) -> u8 {
+        let interface = self.config.interfaces.get(interface);
+        interface.map_or(0, |interface| interface.rdomain)
     }
 
     /// First loop over the burst: headers to descriptions, keys and hashes; asks the cache for the index lines.

@@ -47,7 +47,7 @@ impl<N: Nic> Worker<N> {
         verdict: Verdict,
     ) {
         let pd = &self.batch.items[n].pd;
-        let received_on = self.batch.items[n].received_on();
+        let (received_on, rtable) = (self.batch.items[n].received_on(), pd.rtable);
         match verdict {
             Verdict::Pass(_) | Verdict::Wait { .. } => match frame_ip(&mut head, pd) {
                 Ok(()) => self.send_or_park_train(head, n, train, verdict),
@@ -58,9 +58,11 @@ impl<N: Nic> Worker<N> {
             },
             Verdict::Host => {
                 head.advance(usize::from(pd.ip_at));
-                self.give_train_to_host(head, train, received_on);
+                self.give_train_to_host(head, train, received_on, rtable);
             }
-            Verdict::Handoff { worker } => self.hand_off_train(head, train, received_on, worker),
+            Verdict::Handoff { worker } => {
+                self.hand_off_train(head, train, received_on, rtable, worker);
+            }
             Verdict::Consumed(_) | Verdict::Gather => {
                 self.fragments.release(train.id);
                 self.counters.consumed.add(1);
@@ -235,6 +237,7 @@ impl<N: Nic> Worker<N> {
         mut head: N::Buf,
         train: Train,
         received_on: Option<net::InterfaceId>,
+        rtable: u8,
     ) {
         let (pieces, beyond) = self.fragments.length(train.id);
         if self.ends.to_host.room() <= pieces {
@@ -245,6 +248,7 @@ impl<N: Nic> Worker<N> {
         let carried = |buf, more| Carried {
             buf,
             received_on,
+            rtable,
             more,
         };
         // There is room.
@@ -267,6 +271,7 @@ impl<N: Nic> Worker<N> {
         head: N::Buf,
         train: Train,
         received_on: Option<net::InterfaceId>,
+        rtable: u8,
         worker: u16,
     ) {
         let (pieces, _) = self.fragments.length(train.id);
@@ -285,6 +290,7 @@ impl<N: Nic> Worker<N> {
         let carried = Carried {
             buf: head,
             received_on,
+            rtable,
             more: false,
         };
         ring.push(Handoff::Train(carried, train, pieces as u16))
@@ -324,7 +330,7 @@ impl<N: Nic> Worker<N> {
                 let origin = carried
                     .received_on
                     .map_or(crate::batch::Origin::Own, crate::batch::Origin::Wire);
-                let mut item = crate::batch::Item::new(origin);
+                let mut item = self.item_in(origin, carried.rtable);
                 item.train = Some(Train { id, ..train });
                 // There is room: the batch is not full.
                 self.batch.push(carried.buf, item).ok();

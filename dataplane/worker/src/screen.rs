@@ -14,20 +14,23 @@ use state::{State, StateFlags, StateIdx};
 use crate::batch::{Item, Origin};
 use crate::config::Config;
 use crate::detour::DETOURS_MAX;
+use crate::forward::{addr_of, route};
 use crate::turn::Worker;
 use crate::watch::Told;
 
 /// What the filter said of one packet on one interface.
-struct Screened {
+pub(crate) struct Screened {
     outcome: Result<(), Reason>,
-    state: Option<StateIdx>,
+    /// The interface.
+    pub(crate) on: InterfaceId,
+    pub(crate) state: Option<StateIdx>,
     /// An ICMP error: what it is about.
     about: Option<About>,
     /// The state was made just now.
     made: bool,
     tag: TagId,
     /// What is done to the packet.
-    actions: Actions,
+    pub(crate) actions: Actions,
     response: Response,
 }
 
@@ -187,6 +190,7 @@ impl<N: Nic> Worker<N> {
         }
         let normalized = old_scrub(&config.ruleset, pd, &passage);
         let mut screened = ask(&mut core, frame, pd, &passage, &routes, state);
+        screened.on = interface;
         if let Some(mut actions) = normalized {
             actions.add(&screened.actions);
             screened.actions = actions;
@@ -249,6 +253,7 @@ impl<N: Nic> Worker<N> {
             (None, Some(about)) => self.translate_error(n, direction, about, now_ms),
             (None, None) => {}
         }
+        self.choose_table(n, direction, screened, now_ms);
     }
 
     /// Remembers the state of the way in and the tag; ties the states of both ways together.
@@ -395,6 +400,7 @@ impl Screened {
     fn pass(state: Option<StateIdx>, tag: TagId, actions: Actions) -> Self {
         Screened {
             outcome: Ok(()),
+            on: InterfaceId::default(),
             state,
             about: None,
             made: false,
@@ -415,6 +421,7 @@ impl Screened {
     fn refuse(reason: Reason, response: Response) -> Self {
         Screened {
             outcome: Err(reason),
+            on: InterfaceId::default(),
             state: None,
             about: None,
             made: false,
@@ -435,27 +442,40 @@ pub(crate) fn passage<'a>(
         on: &on.kifs,
         kif: KifId(on.id.0),
         loopback: on.loopback,
+        rdomain: on.rdomain,
         received_on,
     }
 }
 
-/// What rules with `no-route`, `urpf-failed`, `user` and `group` ask.
+/// What rules with `no-route`, `urpf-failed`, `route`, `rtable`, `user` and `group` ask.
 struct RoutesFrom<'a> {
     config: &'a Config,
     on: InterfaceId,
 }
 
 impl Routes for RoutesFrom<'_> {
-    fn has_route(&self, af: Af, addr: u128) -> bool {
-        crate::forward::route(self.config, af, addr).is_some()
+    fn has_route(&self, rtable: u8, af: Af, addr: u128) -> bool {
+        route(self.config, rtable, af, addr).is_some()
     }
 
-    fn reverse_path_ok(&self, af: Af, src: u128) -> bool {
-        crate::forward::route(self.config, af, src).is_some_and(|r| r.interface == self.on)
+    fn reverse_path_ok(&self, rtable: u8, af: Af, src: u128) -> bool {
+        route(self.config, rtable, af, src).is_some_and(|r| r.interface == self.on)
     }
 
-    fn is_ours(&self, af: Af, addr: u128) -> bool {
-        let addr = crate::forward::addr_of(af, addr);
-        self.config.interfaces.local(addr).is_some()
+    fn has_label(&self, rtable: u8, af: Af, addr: u128, label: u16) -> bool {
+        let wanted = self.config.route_labels.get(usize::from(label));
+        let Some(Some(wanted)) = wanted else {
+            return false;
+        };
+        route(self.config, rtable, af, addr).is_some_and(|r| r.label == *wanted)
+    }
+
+    fn rdomain_of(&self, rtable: u8) -> u8 {
+        self.config.routes.rdomain_of(rtable)
+    }
+
+    fn is_ours(&self, rdomain: u8, af: Af, addr: u128) -> bool {
+        let addr = addr_of(af, addr);
+        self.config.interfaces.local(rdomain, addr).is_some()
     }
 }

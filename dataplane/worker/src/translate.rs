@@ -1,15 +1,13 @@
 //! Gives packets the ends that they have beyond an interface, once the filter has let them through, and sends on what
 //! has another destination since.
 
-use core::net::IpAddr;
-
 use filter::test_state::About;
-use net::InterfaceId;
 use nic::{Nic, PacketBuf};
 use ruleset::Direction;
 use state::{StateFlags, StateIdx};
 
 use crate::forward::addr_of;
+use crate::screen::Screened;
 use crate::turn::Worker;
 use crate::verdict::Verdict;
 
@@ -27,10 +25,49 @@ impl<N: Nic> Worker<N> {
             return self.change_family(n, idx, now_ms);
         }
         let item = &mut self.batch.items[n];
-        let dst = item.pd.dst;
+        let (dst, rdomain) = (item.pd.dst, item.pd.rdomain);
         let frame = self.batch.bufs[n].bytes_mut();
         filter::rewrite::packet(frame, &mut item.pd, st, direction);
-        if direction == Direction::Out && item.pd.dst != dst {
+        // The domain that it came to by this has its own tables; which one, `choose_table` says.
+        let moved = item.pd.rdomain != rdomain;
+        if direction == Direction::Out && item.pd.dst != dst && !moved {
+            self.reroute(n, now_ms);
+        }
+    }
+
+    /// The packet goes on by the routing table that rules have chosen. On the way out that comes too late for all but
+    /// those that it takes to another domain, as in pf_test() of OpenBSD.
+    #[inline]
+    pub(crate) fn choose_table(
+        &mut self,
+        n: usize,
+        direction: Direction,
+        screened: &Screened,
+        now_ms: u64,
+    ) {
+        let st = screened.state.and_then(|idx| self.states.get(idx));
+        let st = st.filter(|st| st.flags.contains(StateFlags::RTABLE));
+        if st.is_some() || screened.actions.rtable != 0 {
+            self.enter_table(n, direction, screened, now_ms);
+        }
+    }
+
+    #[cold]
+    fn enter_table(&mut self, n: usize, direction: Direction, screened: &Screened, now_ms: u64) {
+        let st = screened.state.and_then(|idx| self.states.get(idx));
+        let pd = &mut self.batch.items[n].pd;
+        let came_from = self.config.interfaces.get(screened.on).map(|on| on.rdomain);
+        let chosen = match st.filter(|st| st.flags.contains(StateFlags::RTABLE)) {
+            Some(st) => st.rtable_for(st.is_forward(direction, pd.af), pd.rdomain),
+            None => screened.actions.table(),
+        };
+        let Some(rtable) = chosen else {
+            return;
+        };
+        let rdomain = self.config.routes.rdomain_of(rtable);
+        (pd.rtable, pd.rdomain) = (rtable, rdomain);
+        pd.key_in = pd.key_in.within(rdomain);
+        if direction == Direction::Out && Some(rdomain) != came_from {
             self.reroute(n, now_ms);
         }
     }
@@ -57,10 +94,14 @@ impl<N: Nic> Worker<N> {
             return;
         }
         let item = &mut self.batch.items[n];
-        let dst = item.pd.dst;
+        let (dst, rdomain) = (item.pd.dst, item.pd.rdomain);
         let frame = self.batch.bufs[n].bytes_mut();
         filter::rewrite::error(frame, &mut item.pd, &about.quoted, st, direction);
-        if direction == Direction::Out && item.pd.dst != dst {
+        let far = st.beyond(direction).0.rdomain();
+        if far != rdomain {
+            (item.pd.rtable, item.pd.rdomain) = (far, far);
+        }
+        if direction == Direction::Out && (item.pd.dst != dst || far != rdomain) {
             self.reroute(n, now_ms);
         }
     }
@@ -93,16 +134,11 @@ impl<N: Nic> Worker<N> {
         st.is_some_and(|st| st.flags.contains(StateFlags::TRANSLATED))
     }
 
-    /// The interface of an address of ours.
-    pub(crate) fn local(&self, addr: IpAddr) -> Option<InterfaceId> {
-        self.config.interfaces.local(addr)
-    }
-
     /// A packet on its way out has got another destination. As in OpenBSD the rules are not asked again.
     fn reroute(&mut self, n: usize, now_ms: u64) {
         let pd = &self.batch.items[n].pd;
         let dst = addr_of(pd.af, pd.dst);
-        if self.local(dst).is_some() {
+        if self.config.interfaces.local(pd.rdomain, dst).is_some() {
             self.batch.items[n].verdict = Some(Verdict::Host);
             return;
         }

@@ -152,6 +152,7 @@ impl<N: Nic> Worker<N> {
         let carried = Carried {
             buf,
             received_on: item.received_on(),
+            rtable: item.pd.rtable,
             more: false,
         };
         match self.ends.to_host.push(carried) {
@@ -164,6 +165,7 @@ impl<N: Nic> Worker<N> {
         let carried = Carried {
             buf,
             received_on: self.batch.items[n].received_on(),
+            rtable: self.batch.items[n].pd.rtable,
             more: false,
         };
         let ring = self

@@ -19,6 +19,7 @@ use crate::batch::Batch;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::delay::DelayLine;
+use crate::detour::Ways;
 use crate::generate::Generated;
 use crate::kills::KillJobs;
 use crate::list::Listing;
@@ -116,6 +117,8 @@ pub struct Worker<N: Nic> {
     /// that a neighbor in use is noticed as used.
     pub(crate) egress_stamp: u32,
     stamped_s: u64,
+    /// Ways to next hops that rules chose.
+    pub(crate) ways: Ways,
     /// A state was made since the look-ups of this burst were done.
     pub(crate) made_state: bool,
     /// Connections of other workers whose packets reach this one.
@@ -196,6 +199,7 @@ impl<N: Nic> Worker<N> {
             scanned_ms: setup.now_ms,
             egress_stamp: 1,
             stamped_s: 0,
+            ways: Ways::default(),
             made_state: false,
             aliases: Aliases::new(aliases),
             strangers: 0,

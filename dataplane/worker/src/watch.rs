@@ -209,7 +209,8 @@ impl<N: Nic> Worker<N> {
         let next_hop = match hop {
             Hop::Unresolved { next_hop, .. } => Some(next_hop),
             Hop::Known(_) => {
-                crate::forward::route(&self.config, pd.af, pd.dst).and_then(|route| route.gateway)
+                let route = crate::forward::route(&self.config, pd.rtable, pd.af, pd.dst);
+                route.and_then(|route| route.gateway)
             }
         };
         let interface = hop.interface();

@@ -230,6 +230,7 @@ fn interface(number: u16) -> ruleset::IndexedInterface {
         kif,
         names,
         loopback: false,
+        rdomain: 0,
     }
 }
 

@@ -44,6 +44,7 @@ fn interface(id: u16, addr: Ipv4Addr) -> Interface {
         mtu: 1500,
         up: true,
         loopback: false,
+        rdomain: 0,
         kifs,
         addrs: vec![IfAddr {
             addr: addr.into(),
@@ -58,6 +59,7 @@ fn route(prefix: Ipv4Addr, len: u8, gateway: Ipv4Addr) -> StaticRoute {
     StaticRoute {
         prefix: Prefix::containing(IpAddr::V4(prefix), len),
         target: Target::Gateway(gateway.into(), None),
+        label: 0,
     }
 }
 

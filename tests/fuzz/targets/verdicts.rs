@@ -56,6 +56,8 @@ fn plain(random: &mut Random) -> Facts {
         on: name(random),
         kif: KifId(0),
         loopback: false,
+        rdomain: 0,
+        rtable: 0,
         received_on: received,
         af: if v6 { Af::Inet6 } else { Af::Inet },
         src,
@@ -206,10 +208,10 @@ fn same_names(set: &KifSet, from: &Compiled, to: &Compiled) -> KifSet {
 pub(crate) struct OddRoutes;
 
 impl Routes for OddRoutes {
-    fn has_route(&self, _: Af, addr: u128) -> bool {
+    fn has_route(&self, _: u8, _: Af, addr: u128) -> bool {
         addr & 1 == 0
     }
-    fn reverse_path_ok(&self, _: Af, src: u128) -> bool {
+    fn reverse_path_ok(&self, _: u8, _: Af, src: u128) -> bool {
         src & 2 == 0
     }
 }

@@ -45,6 +45,7 @@ fn environment(topology: &Topology) -> Environment {
     Environment {
         interfaces: topology.ports.iter().enumerate().map(interface).collect(),
         kifs: topology.groups().into_iter().map(group).collect(),
+        rtables: Some(topology.rtables()),
         ..Environment::minimal()
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use filter::{Kill, Shared};
-use net::{InterfaceTable, RouteTable};
+use net::{InterfaceTable, RouteTables};
 use nic::{BufferPool, PacketBuf};
 use ruleset::Ruleset;
 use simnic::rng::Rng;
@@ -240,16 +240,18 @@ impl Rig {
             for addr in host.addrs.iter().filter(|_| host.answers) {
                 let interface = interfaces.by_port(host.port as u16).expect("a port");
                 let own = interface.source(*addr).expect("an address of the family");
+                let rtable = interface.rdomain;
                 for port in PORTS {
                     let end = |ip: IpAddr, port| std::net::SocketAddr::new(ip, port).to_string();
-                    self.host_sends(&packet::udp(&end(own, 9), &end(*addr, port)));
+                    let question = packet::udp(&end(own, 9), &end(*addr, port));
+                    self.host_sends_in(rtable, &question);
                 }
             }
         }
         self.ignore_rest();
     }
 
-    fn tables(&self) -> (InterfaceTable, RouteTable) {
+    fn tables(&self) -> (InterfaceTable, RouteTables) {
         self.topology.tables(&self.macs)
     }
 
@@ -493,8 +495,17 @@ impl Rig {
         self.host_sends_from(packet, 0);
     }
 
+    /// The local host sends a packet in a routing table.
+    pub fn host_sends_in(&mut self, rtable: u8, packet: &Packet) {
+        self.give_host_packet(packet, rtable, 0);
+    }
+
     /// As [`Rig::host_sends`], with `missing` bytes less room in front of the packet than usual.
     pub fn host_sends_from(&mut self, packet: &Packet, missing: usize) {
+        self.give_host_packet(packet, 0, missing);
+    }
+
+    fn give_host_packet(&mut self, packet: &Packet, rtable: u8, missing: usize) {
         let bytes = packet.bytes();
         self.lens = widened(self.lens, bytes.len());
         let mut buf = self.pool.clone().allocate().expect("a buffer");
@@ -504,6 +515,7 @@ impl Rig {
         let carried = Carried {
             buf,
             received_on: None,
+            rtable,
             more: false,
         };
         assert!(self.control[0].from_host.push(carried).is_ok());

@@ -1,10 +1,12 @@
 //! What a rig's box is connected to: interfaces with addresses, hosts on their links, static routes.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use net::interface::IfAddr;
 use net::{
-    Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, StaticRoute, Target,
+    Domain, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, RouteTables,
+    StaticRoute, Target,
 };
 use wire::ether;
 
@@ -21,6 +23,8 @@ pub struct Port {
     pub mtu: u16,
     /// Configured up.
     pub up: bool,
+    /// Routing domain.
+    pub rdomain: u8,
 }
 
 /// A host on a link: it has addresses, and may be the way to networks behind it.
@@ -38,6 +42,19 @@ pub struct Host {
     pub answers: bool,
 }
 
+/// A route of any table.
+#[derive(Clone, Debug)]
+pub struct TableRoute {
+    /// Table.
+    pub rtable: u8,
+    /// Destination.
+    pub prefix: Prefix,
+    /// Gateway.
+    pub gateway: IpAddr,
+    /// Label; empty is none.
+    pub label: String,
+}
+
 /// Everything around the box, and the part of its configuration that is not policy.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
@@ -47,6 +64,8 @@ pub struct Topology {
     pub hosts: Vec<Host>,
     /// Static routes: destination and gateway; no gateway is a reject route.
     pub routes: Vec<(Prefix, Option<IpAddr>)>,
+    /// Routes of other tables, and with labels.
+    pub more_routes: Vec<TableRoute>,
     /// Destinations dropped silently.
     pub blackholes: Vec<Prefix>,
     /// Frames that a card takes before somebody must read them.
@@ -121,6 +140,7 @@ impl Topology {
             groups: Vec::new(),
             mtu: 1500,
             up: true,
+            rdomain: 0,
         });
         self
     }
@@ -189,6 +209,31 @@ impl Topology {
         self
     }
 
+    /// Puts the last interface into a routing domain.
+    pub fn rdomain(mut self, rdomain: u8) -> Self {
+        self.last().rdomain = rdomain;
+        self
+    }
+
+    /// A static route of a table.
+    pub fn route_in(mut self, rtable: u8, to: &str, gateway: &str) -> Self {
+        self.more_routes.push(TableRoute {
+            rtable,
+            prefix: prefix(to),
+            gateway: parsed(gateway),
+            label: String::new(),
+        });
+        self
+    }
+
+    /// A static route of the first table with a label.
+    pub fn labeled(self, to: &str, gateway: &str, label: &str) -> Self {
+        let mut all = self.route_in(0, to, gateway);
+        let route = all.more_routes.last_mut();
+        route.expect("the one just made").label = label.into();
+        all
+    }
+
     /// Number of the port of an interface.
     pub fn port_of(&self, name: &str) -> usize {
         let at = self.ports.iter().position(|p| p.name == name);
@@ -221,7 +266,7 @@ impl Topology {
     }
 
     /// Tables of interfaces and routes, with the station addresses `macs`.
-    pub fn tables(&self, macs: &[[u8; 6]]) -> (InterfaceTable, RouteTable) {
+    pub fn tables(&self, macs: &[[u8; 6]]) -> (InterfaceTable, RouteTables) {
         let interfaces = self
             .ports
             .iter()
@@ -231,10 +276,12 @@ impl Topology {
         let to = |(prefix, gateway): &(Prefix, Option<IpAddr>)| StaticRoute {
             prefix: *prefix,
             target: gateway.map_or(Target::Reject, |g| Target::Gateway(g, None)),
+            label: 0,
         };
         let blackhole = |prefix: &Prefix| StaticRoute {
             prefix: *prefix,
             target: Target::Blackhole,
+            label: 0,
         };
         let statics: Vec<StaticRoute> = self
             .routes
@@ -242,8 +289,48 @@ impl Topology {
             .map(to)
             .chain(self.blackholes.iter().map(blackhole))
             .collect();
-        let routes = RouteTable::build(&interfaces, &statics).expect("good routes");
+        let routes = self.route_tables(&interfaces, &statics);
         (interfaces, routes)
+    }
+
+    fn route_tables(&self, interfaces: &InterfaceTable, main: &[StaticRoute]) -> RouteTables {
+        let more = &self.more_routes;
+        let mut labels: Vec<String> = more.iter().map(|r| r.label.clone()).collect();
+        labels.sort();
+        labels.dedup();
+        labels.retain(|label| !label.is_empty());
+        let to = |r: &TableRoute| StaticRoute {
+            prefix: r.prefix,
+            target: Target::Gateway(r.gateway, None),
+            label: labels
+                .iter()
+                .position(|l| *l == r.label)
+                .map_or(0, |n| n as u16 + 1),
+        };
+        let domains: BTreeSet<u8> = self.ports.iter().map(|p| p.rdomain).collect();
+        let tables = self.rtables().into_iter().map(|rtable| {
+            let domain = Domain {
+                rtable,
+                rdomain: if domains.contains(&rtable) { rtable } else { 0 },
+            };
+            let mut statics = if rtable == 0 {
+                main.to_vec()
+            } else {
+                Vec::new()
+            };
+            statics.extend(more.iter().filter(|r| r.rtable == rtable).map(to));
+            let table = RouteTable::build_of(interfaces, domain, &statics);
+            (domain, table.expect("good routes"))
+        });
+        RouteTables::new(tables.collect(), labels.clone())
+    }
+
+    /// Numbers of all routing tables.
+    pub fn rtables(&self) -> Vec<u8> {
+        let of_ports = self.ports.iter().map(|p| p.rdomain);
+        let of_routes = self.more_routes.iter().map(|r| r.rtable);
+        let all: BTreeSet<u8> = of_ports.chain(of_routes).chain([0]).collect();
+        all.into_iter().collect()
     }
 
     fn interface_of(&self, n: usize, port: &Port, mac: [u8; 6]) -> Interface {
@@ -261,6 +348,7 @@ impl Topology {
             mtu: port.mtu,
             up: port.up,
             loopback: false,
+            rdomain: port.rdomain,
             kifs,
             addrs: port.addrs.clone(),
             groups: port.groups.clone(),

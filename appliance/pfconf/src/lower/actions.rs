@@ -5,7 +5,7 @@ use ruleset::{ActionFlags, Actions, Log};
 use crate::ast::LogSpec;
 use crate::policy::Rule;
 
-/// Queues and `rtable` are numbered by whoever enforces them.
+/// Queues are numbered by whoever enforces them.
 pub(super) fn actions(rule: &Rule) -> Actions {
     let scrub = &rule.scrub;
     let flags = [
@@ -17,6 +17,7 @@ pub(super) fn actions(rule: &Rule) -> Actions {
     ];
     let prio = rule.set_prio.unwrap_or_default();
     Actions {
+        rtable: rule.rtable.map_or(0, |rtable| rtable as u16 + 1),
         max_mss: scrub.max_mss,
         delay_ms: rule.delay.unwrap_or_default(),
         max_pkt_size: rule.max_pkt_size.unwrap_or_default(),

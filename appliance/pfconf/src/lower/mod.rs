@@ -53,6 +53,8 @@ pub(crate) struct Lowering<'a> {
     anchor: String,
     tables: Vec<ruleset::Table>,
     tags: Vec<String>,
+    /// Labels of routes that rules ask for.
+    route_labels: Vec<String>,
     tag_ids: HashMap<String, TagId>,
     /// Places of what has been refused.
     refused: HashSet<(u32, u32, &'static str)>,
@@ -75,6 +77,7 @@ impl<'a> Lowering<'a> {
             anchor: String::new(),
             tables: Vec::new(),
             tags: Vec::new(),
+            route_labels: Vec::new(),
             tag_ids: HashMap::new(),
             refused: HashSet::new(),
             signatures: os::Signatures::new(&NoFiles, None),
@@ -173,6 +176,7 @@ impl<'a> Lowering<'a> {
             anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),
+            route_labels: std::mem::take(&mut self.route_labels),
             skip,
             timeouts: settings.final_timeouts(),
             // Slots are given by the control core, which knows what the rules before these had.
@@ -291,23 +295,51 @@ impl<'a> Lowering<'a> {
         };
         let found = [
             kind,
-            rule.rtable.is_some_and(|n| n != 0).then_some("rtable"),
             pools(rule)
                 .any(|p| p.endpoint_independent)
                 .then_some("endpoint-independent"),
             pools(rule)
                 .any(|p| p.map_e.is_some())
                 .then_some("map-e-portset"),
-            matches!(rule.on, Some((IfItemKind::Rdomain(_), _))).then_some("rdomain"),
-            matches!(rule.src.addr, Addr::RouteLabel(_)).then_some("route label"),
-            matches!(rule.dst.addr, Addr::RouteLabel(_)).then_some("route label"),
         ];
         for what in found.into_iter().flatten() {
             self.unsupported(rule.places.of(what, rule.span), what);
         }
+        self.refuse_missing_table(rule);
         if let Some(divert) = &rule.divert {
             self.refuse_divert(divert, rule.places.of("divert", rule.span));
         }
+    }
+
+    /// A table that no route was added to, of no domain that an interface is in (OpenBSD: DIOCXCOMMIT fails with EBUSY).
+    fn refuse_missing_table(&mut self, rule: &Rule) {
+        let (Some(rtable), Some(known)) = (rule.rtable, &self.known.env.rtables) else {
+            return;
+        };
+        let span = rule.places.of("rtable", rule.span);
+        if known.contains(&(rtable as u8))
+            || !self.refused.insert((span.file.0, span.start, "rtable"))
+        {
+            return;
+        }
+        let text = format!("rtable {rtable} does not exist");
+        let hint = format!(
+            "put an interface into rdomain {rtable}, or add a route: !route -T {rtable} add ..."
+        );
+        let message = Message::error("rtable", span, text).hint(Some(hint));
+        self.messages
+            .add(message.to(crate::message::Audience::Person));
+    }
+
+    /// The number of a label of routes; a new one gets the next.
+    fn route_label(&mut self, label: &str) -> u16 {
+        let known = self.route_labels.iter().position(|l| l == label);
+        let place = known.unwrap_or_else(|| {
+            self.route_labels.push(label.into());
+            self.route_labels.len() - 1
+        });
+        // There are fewer rules than would be needed for more; one too many matches nothing.
+        u16::try_from(place).unwrap_or(u16::MAX)
     }
 
     /// Diverting needs somebody on the box who takes what is diverted.
@@ -347,13 +379,18 @@ impl<'a> Lowering<'a> {
                 kif: self.kif(name, span),
                 negate: *negate,
             }),
-            IfItemKind::Rdomain(_) => None,
+            // The parser has refused larger numbers.
+            IfItemKind::Rdomain(n) => Some(IfMatch::Rdomain {
+                rdomain: *n as u8,
+                negate: *negate,
+            }),
         }
     }
 
     fn endpoint(&mut self, end: &End, rule: &Rule) -> Endpoint {
         let addr = match &end.addr {
-            Addr::Any | Addr::RouteLabel(_) => AddrSpec::Any,
+            Addr::Any => AddrSpec::Any,
+            Addr::RouteLabel(label) => AddrSpec::RouteLabel(self.route_label(label)),
             Addr::Masked { af, addr, bits } => AddrSpec::Masked {
                 af: *af,
                 addr: *addr,

@@ -151,16 +151,24 @@ impl<'a, R: Routes> Admission<'a, R> {
 }
 
 impl<R: Routes> Routes for Admission<'_, R> {
-    fn has_route(&self, af: Af, addr: u128) -> bool {
-        self.routes.has_route(af, addr)
+    fn has_route(&self, rtable: u8, af: Af, addr: u128) -> bool {
+        self.routes.has_route(rtable, af, addr)
     }
 
-    fn reverse_path_ok(&self, af: Af, src: u128) -> bool {
-        self.routes.reverse_path_ok(af, src)
+    fn reverse_path_ok(&self, rtable: u8, af: Af, src: u128) -> bool {
+        self.routes.reverse_path_ok(rtable, af, src)
     }
 
-    fn is_ours(&self, af: Af, addr: u128) -> bool {
-        self.routes.is_ours(af, addr)
+    fn has_label(&self, rtable: u8, af: Af, addr: u128, label: u16) -> bool {
+        self.routes.has_label(rtable, af, addr, label)
+    }
+
+    fn rdomain_of(&self, rtable: u8) -> u8 {
+        self.routes.rdomain_of(rtable)
+    }
+
+    fn is_ours(&self, rdomain: u8, af: Af, addr: u128) -> bool {
+        self.routes.is_ours(rdomain, af, addr)
     }
 
     fn admits(&self, rule: &Rule, facts: &Facts) -> bool {

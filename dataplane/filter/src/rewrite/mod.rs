@@ -60,6 +60,7 @@ pub fn take_over(pd: &mut PacketDesc, key: Key) {
         pd.ports = (key.end(0).1, key.end(1).1);
     }
     pd.key_in = key;
+    pd.rdomain = key.rdomain();
 }
 
 /// Writes source and destination of an IP header, end 0 and end 1 of `key`.

@@ -36,6 +36,8 @@ pub struct Ends {
     pub src: (u128, u16),
     /// Receiver.
     pub dst: (u128, u16),
+    /// Routing domain.
+    pub rdomain: u8,
     /// Source, destination: it was chosen for having the fewest states.
     pub by_load: [bool; 2],
     /// Source, destination: whose choice it is, if the pool is sticky.
@@ -52,6 +54,7 @@ impl Ends {
             proto: pd.proto,
             src: pd.key_in.end(0),
             dst: pd.key_in.end(1),
+            rdomain: pd.rdomain,
             by_load: [false; 2],
             sticky: [None; 2],
             by_old_rule: None,
@@ -60,7 +63,7 @@ impl Ends {
 
     /// Key of a packet with these ends that passes an interface in `direction`.
     pub fn key(&self, direction: Direction) -> Key {
-        Key::new(direction, self.af, self.proto, self.src, self.dst)
+        Key::new(direction, self.af, self.proto, self.src, self.dst).within(self.rdomain)
     }
 
     /// Lets later rules see them.
@@ -118,7 +121,8 @@ pub fn by_rule(
 /// Writes into a new state what the rules made of its ends, and whether other cores must know of it.
 pub fn mark(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
     let before = Ends::of(pd);
-    if (ends.af, ends.src, ends.dst) != (before.af, before.src, before.dst) {
+    let what = |ends: &Ends| (ends.af, ends.src, ends.dst, ends.rdomain);
+    if what(ends) != what(&before) {
         let changed = ends.key(st.direction);
         match st.direction {
             _ if ends.af != before.af => {

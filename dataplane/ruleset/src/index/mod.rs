@@ -29,6 +29,8 @@ pub struct IndexedInterface {
     pub names: KifSet,
     /// It is a loopback.
     pub loopback: bool,
+    /// Its routing domain.
+    pub rdomain: u8,
 }
 
 /// One of the two ends of a packet.
@@ -315,9 +317,11 @@ fn interval(end: &Endpoint) -> Asked {
         }
         AddrSpec::Range { af, low, high } if low <= high => Asked::Of(af, low, high),
         AddrSpec::Range { .. } | AddrSpec::Never => Asked::Never,
-        AddrSpec::Any | AddrSpec::Table(_) | AddrSpec::NoRoute | AddrSpec::UrpfFailed => {
-            Asked::Nothing
-        }
+        AddrSpec::Any
+        | AddrSpec::Table(_)
+        | AddrSpec::RouteLabel(_)
+        | AddrSpec::NoRoute
+        | AddrSpec::UrpfFailed => Asked::Nothing,
     }
 }
 
@@ -369,6 +373,7 @@ fn is_on(on: Option<IfMatch>, interface: &IndexedInterface) -> bool {
         None => true,
         Some(IfMatch::Any) => !interface.loopback,
         Some(IfMatch::Kif { kif, negate }) => interface.names.contains(kif) != negate,
+        Some(IfMatch::Rdomain { rdomain, negate }) => (interface.rdomain == rdomain) != negate,
     }
 }
 

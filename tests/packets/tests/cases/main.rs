@@ -27,6 +27,7 @@ mod overload;
 mod pflog;
 mod reload;
 mod route_by_rule;
+mod routing_domains;
 mod scrub;
 mod state;
 mod synproxy;
