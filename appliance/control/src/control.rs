@@ -311,7 +311,7 @@ impl Control {
             .current()
             .interfaces
             .iter()
-            .filter(|i| i.up && !i.loopback);
+            .filter(|i| i.up && !i.is_loopback());
         interfaces
             .flat_map(|i| &i.addrs)
             .map(|a| (a.addr, a.prefix_len))

@@ -79,7 +79,7 @@ impl Control {
                 let interface =
                     interface.ok_or_else(|| format!("there is no interface '{name}'"))?;
                 one(Kill {
-                    kif: Some(ruleset::KifId(interface.id.0)),
+                    kif: Some(interface.kifs.own()),
                     ..Kill::default()
                 })
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use net::{
-    Domain, IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Prefix, RouteTable,
+    Domain, IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Kind, Prefix, RouteTable,
     RouteTables, StaticRoute, Target,
 };
 use netconf::environment::LOOPBACK;
@@ -47,7 +47,7 @@ pub(crate) fn lay_out(
         mtus.push((n as u16, mtu));
         built.push(interface(conf, n as u16, port, found, mtu));
     }
-    built.push(loopback(ports.len() as u16));
+    built.push(loopback());
     for missing in conf.interfaces.iter().filter(|c| !used.contains(&c.name)) {
         let text = format!(
             "this machine has no interface '{}'; the file has no effect",
@@ -58,10 +58,7 @@ pub(crate) fn lay_out(
         diagnostics.push(warning);
     }
     if number_names(&mut built, kifs) == Err(Full) {
-        let text = format!(
-            "more than {} names of interfaces and groups since start",
-            net::KIF_MAX
-        );
+        let text = Full.to_string();
         diagnostics.push(Diagnostic::whole_file("too-many-names", "hostname", text));
         return None;
     }
@@ -143,13 +140,12 @@ fn interface(
         prefix_len: a.prefix_len,
     });
     let mut built = Interface {
-        id: InterfaceId(port_number),
+        id: InterfaceId::default(),
         name: name_of(&port.name),
-        port: Some(port_number),
+        kind: Kind::Ethernet { port: port_number },
         mac: wire::ether::Addr(port.mac),
         mtu,
         up: found.is_some_and(|c| c.up),
-        loopback: false,
         rdomain: found.map_or(0, |c| rtable(c.rdomain)),
         kifs: KifSet::EMPTY,
         addrs: addrs.collect(),
@@ -176,16 +172,15 @@ fn eui64(mac: [u8; 6]) -> std::net::Ipv6Addr {
     std::net::Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(half))
 }
 
-fn loopback(id: u16) -> Interface {
+fn loopback() -> Interface {
     let addr = |addr: std::net::IpAddr, prefix_len| IfAddr { addr, prefix_len };
     Interface {
-        id: InterfaceId(id),
+        id: InterfaceId::default(),
         name: name_of(LOOPBACK),
-        port: None,
+        kind: Kind::Loopback,
         mac: wire::ether::Addr([0; 6]),
         mtu: LOOPBACK_MTU,
         up: true,
-        loopback: true,
         rdomain: 0,
         kifs: KifSet::EMPTY,
         addrs: vec![
@@ -208,11 +203,15 @@ fn name_of(name: &str) -> net::Name {
     out
 }
 
+/// An interface has the number of its name: what is kept by number from one configuration to the next means the same.
 fn number_names(interfaces: &mut [Interface], kifs: &mut Kifs) -> Result<(), Full> {
     for interface in interfaces {
+        let own = kifs.interface(&interface.name)?;
+        interface.id = InterfaceId(own.0);
+        interface.kifs.insert(own);
         let groups = interface.groups.iter().map(String::as_str);
-        for name in [interface.name.as_str(), ALL].into_iter().chain(groups) {
-            interface.kifs.insert(kifs.number(name)?);
+        for name in groups.chain([ALL]) {
+            interface.kifs.insert(kifs.group(name)?);
         }
     }
     Ok(())

@@ -2,59 +2,99 @@
 //! tags ([`TagId`]). A name keeps its number until the box restarts.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use ruleset::{KifId, Ruleset, Table, TableFlags, TableSlot, TagId};
 
 /// Numbers of interface and group names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kifs {
+    interfaces: Names,
+    groups: Names,
+}
+
+/// Names by number, and numbers by name.
+#[derive(Clone, Debug, Default)]
+struct Names {
     names: Vec<String>,
+    numbers: HashMap<String, u16>,
+}
+
+impl Names {
+    fn number(&mut self, name: &str, max: usize) -> Result<u16, Full> {
+        if let Some(known) = self.numbers.get(name) {
+            return Ok(*known);
+        }
+        if self.names.len() >= max {
+            return Err(Full);
+        }
+        let number = self.names.len() as u16;
+        self.names.push(name.to_string());
+        self.numbers.insert(name.to_string(), number);
+        Ok(number)
+    }
 }
 
 /// There are as many names as there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full;
 
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (names, groups) = (net::NAMES_MAX, net::GROUPS_MAX);
+        write!(
+            f,
+            "more than {names} names of interfaces or {groups} of groups since start"
+        )
+    }
+}
+
 impl Kifs {
-    /// The number of a name; a new one if it has none yet.
-    pub(crate) fn number(&mut self, name: &str) -> Result<KifId, Full> {
-        if let Some(known) = self.find(name) {
-            return Ok(known);
-        }
-        if self.names.len() >= net::KIF_MAX {
-            return Err(Full);
-        }
-        self.names.push(name.to_string());
-        Ok(KifId(self.names.len() as u16 - 1))
+    /// The number of an interface, which is that of its name.
+    pub(crate) fn interface(&mut self, name: &str) -> Result<KifId, Full> {
+        self.interfaces.number(name, net::NAMES_MAX).map(KifId)
+    }
+
+    /// The number of a group.
+    pub(crate) fn group(&mut self, name: &str) -> Result<KifId, Full> {
+        self.groups.number(name, net::GROUPS_MAX).map(KifId::group)
     }
 
     /// The number of a name, if it has one.
     pub(crate) fn find(&self, name: &str) -> Option<KifId> {
-        let at = self.names.iter().position(|known| known == name)?;
-        Some(KifId(at as u16))
+        let interface = self.interfaces.numbers.get(name).copied().map(KifId);
+        let group = || self.groups.numbers.get(name).copied().map(KifId::group);
+        interface.or_else(group)
     }
 
-    /// Takes over names that the compiler numbered: the place in the list is the number, an empty name is none.
-    pub(crate) fn adopt(&mut self, names: &[String]) -> Result<(), Full> {
-        if names.len() > net::KIF_MAX {
-            return Err(Full);
+    /// Takes over names that the compiler numbered.
+    pub(crate) fn adopt(&mut self, names: &[(String, KifId)]) -> Result<(), Full> {
+        for (name, kif) in names {
+            let number = match kif.group_number() {
+                None => self.interface(name)?,
+                Some(_) => self.group(name)?,
+            };
+            debug_assert_eq!(number, *kif, "{name}");
         }
-        let known = self.names.len().min(names.len());
-        debug_assert_eq!(self.names[..known], names[..known]);
-        self.names.extend(names[known..].iter().cloned());
         Ok(())
     }
 
     /// All names with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, KifId)> {
-        let numbered = self.names.iter().enumerate();
-        let named = numbered.filter(|(_, name)| !name.is_empty());
-        named.map(|(n, name)| (name.as_str(), KifId(n as u16)))
+        let interfaces = self.interfaces.names.iter().zip((0..).map(KifId));
+        let groups = self.groups.names.iter().zip((0..).map(KifId::group));
+        interfaces
+            .chain(groups)
+            .map(|(name, kif)| (name.as_str(), kif))
     }
 
     /// The name of a number.
     pub(crate) fn name(&self, kif: KifId) -> Option<&str> {
-        self.names.get(usize::from(kif.0)).map(String::as_str)
+        let (names, n) = match kif.group_number() {
+            None => (&self.interfaces, kif.0),
+            Some(n) => (&self.groups, n),
+        };
+        names.names.get(usize::from(n)).map(String::as_str)
     }
 }
 
@@ -127,13 +167,28 @@ mod tests {
     #[test]
     fn names_keep_their_numbers_up_to_the_limit() {
         let mut kifs = Kifs::default();
-        for n in 0..net::KIF_MAX {
-            assert_eq!(kifs.number(&format!("em{n}")), Ok(KifId(n as u16)));
+        for n in 0..net::NAMES_MAX {
+            assert_eq!(kifs.interface(&format!("em{n}")), Ok(KifId(n as u16)));
         }
-        assert_eq!(kifs.number("em7"), Ok(KifId(7)));
-        assert_eq!(kifs.number("one-too-many"), Err(Full));
-        assert_eq!(kifs.find("one-too-many"), None);
+        assert_eq!(kifs.interface("em7"), Ok(KifId(7)));
+        assert_eq!(kifs.interface("one-too-many1"), Err(Full));
+        assert_eq!(kifs.find("one-too-many1"), None);
         assert_eq!(kifs.name(KifId(3)), Some("em3"));
+    }
+
+    #[test]
+    fn groups_are_numbered_apart() {
+        let mut kifs = Kifs::default();
+        for n in 0..net::GROUPS_MAX {
+            assert_eq!(
+                kifs.group(&format!("group{n}x")),
+                Ok(KifId::group(n as u16))
+            );
+        }
+        assert_eq!(kifs.group("one-too-many"), Err(Full));
+        assert_eq!(kifs.interface("em0"), Ok(KifId(0)));
+        assert_eq!(kifs.name(KifId::group(3)), Some("group3x"));
+        assert_eq!(kifs.iter().count(), net::GROUPS_MAX + 1);
     }
 
     fn tagging(tags: &[&str]) -> Ruleset {

@@ -119,11 +119,7 @@ pub(crate) fn compile(
 }
 
 fn too_many_names() -> Diagnostic {
-    let text = format!(
-        "more than {} names of interfaces and groups since start",
-        net::KIF_MAX
-    );
-    Diagnostic::whole_file("too-many-names", PF_CONF, text)
+    Diagnostic::whole_file("too-many-names", PF_CONF, Full.to_string())
 }
 
 fn text_of(rule: PrintedRule, anchors: &[String]) -> RuleText {
@@ -149,23 +145,23 @@ fn environment_of(
     for i in layout.iter().flat_map(|l| l.interfaces.iter()) {
         interfaces.push(EnvInterface {
             name: i.name.to_string(),
-            kif: kifs.number(&i.name)?,
+            kif: kifs.interface(&i.name)?,
             groups: i.groups.clone(),
             addresses: i
                 .addrs
                 .iter()
                 .map(|a| EnvAddress::new(a.addr, a.prefix_len))
                 .collect(),
-            loopback: i.loopback,
+            loopback: i.is_loopback(),
         });
     }
     for file in conf.interfaces.iter().filter(|c| c.lladdr.is_none()) {
         if !interfaces.iter().any(|i| i.name == file.name) {
-            let kif = kifs.number(&file.name)?;
+            let kif = kifs.interface(&file.name)?;
             interfaces.push(environment::interface(conf, file, kif));
         }
     }
-    kifs.number(ALL)?;
+    kifs.group(ALL)?;
     Ok(Environment {
         kifs: kifs.iter().map(|(name, kif)| (name.into(), kif)).collect(),
         interfaces,

@@ -318,13 +318,13 @@ fn lockout(
     let wanted: Vec<KifId> = names.iter().filter_map(|name| kifs.find(name)).collect();
     let is_for_management = |interface: &&net::Interface| {
         let named = wanted.iter().any(|kif| interface.kifs.contains(*kif));
-        interface.up && !interface.loopback && (names.is_empty() || named)
+        interface.up && !interface.is_loopback() && (names.is_empty() || named)
     };
     let interfaces = config.interfaces.iter().filter(is_for_management);
     let doors = interfaces.flat_map(|i| {
         i.addrs.iter().map(|a| Door {
             kifs: i.kifs,
-            kif: KifId(i.id.0),
+            kif: i.kifs.own(),
             addr: a.addr,
         })
     });

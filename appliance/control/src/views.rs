@@ -43,7 +43,7 @@ impl Control {
     }
 
     fn interface_view(&self, interface: &Interface) -> InterfaceView {
-        let port = interface.port.map(usize::from);
+        let port = interface.port().map(usize::from);
         let facts = port.and_then(|n| self.facts.get(n));
         let link = match port {
             Some(n) => self.links.get(n).copied().unwrap_or_default(),
@@ -53,7 +53,7 @@ impl Control {
             },
         };
         let hw = interface
-            .port
+            .port()
             .map(|n| self.ports.stats(n))
             .unwrap_or_default();
         InterfaceView {
@@ -509,7 +509,7 @@ impl Api for Control {
             .current()
             .interfaces
             .iter()
-            .filter(|i| i.up && !i.loopback);
+            .filter(|i| i.up && !i.is_loopback());
         all.extend(interfaces.flat_map(own_neighbors));
         all.sort_by(|a, b| (&a.interface, a.addr).cmp(&(&b.interface, b.addr)));
         all

@@ -54,7 +54,11 @@ pub fn observe(
     tag: TagId,
     now_ms: u64,
 ) -> Result<Observed, String> {
-    let ports = config.interfaces.iter().filter_map(|i| i.port).max();
+    let ports = config
+        .interfaces
+        .iter()
+        .filter_map(net::Interface::port)
+        .max();
     let ports = ports.map_or(0, |port| port + 1);
     let slots = config.ruleset.rules.iter().map(|rule| rule.slot.0).max();
     let slots = slots.unwrap_or(0) as usize + 1;
@@ -144,6 +148,7 @@ fn arrive(
                 received_on: None,
                 rtable: 0,
                 more: false,
+                frame: None,
             };
             control.from_host.push(carried).is_ok()
         }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
+use filter::scrub::PRIORITY_DEFAULT;
 use net::Interface;
+use net::link::{TAG_LEN, write_tags};
 use wire::{icmp, icmp6, ipv4, tcp, udp};
 use worker::Config;
 
@@ -21,7 +23,7 @@ pub fn arrival(described: &Described, config: &Config) -> Result<Arrival, String
     match (described.way, &described.interface) {
         (Way::In, Some(name)) => {
             let interface = interface(name, config)?;
-            Ok(arriving(interface, &packet)?)
+            arriving(interface, &packet, config)
         }
         _ => Ok(Arrival::Own { packet }),
     }
@@ -32,7 +34,7 @@ pub fn captured(name: &str, frame: &[u8], config: &Config) -> Result<Arrival, St
     let interface = interface(name, config)?;
     let packet = frame.get(ETHERNET..).ok_or("the frame is cut short")?;
     match frame[12..14] {
-        [0x08, 0x00] | [0x86, 0xdd] => arriving(interface, packet),
+        [0x08, 0x00] | [0x86, 0xdd] => arriving(interface, packet, config),
         _ => Err("the frame carries neither IPv4 nor IPv6".into()),
     }
 }
@@ -47,17 +49,19 @@ fn interface<'c>(name: &str, config: &'c Config) -> Result<&'c Interface, String
     })
 }
 
-fn arriving(interface: &Interface, packet: &[u8]) -> Result<Arrival, String> {
-    let port = interface
-        .port
-        .ok_or_else(|| format!("nothing arrives on {}: it has no card", interface.name))?;
+fn arriving(interface: &Interface, packet: &[u8], config: &Config) -> Result<Arrival, String> {
+    let arrival = config.interfaces.links().arrival(interface.id);
+    let (port, tags) =
+        arrival.ok_or_else(|| format!("nothing arrives on {}: it has no card", interface.name))?;
     let ethertype: [u8; 2] = match packet.first().map(|b| b >> 4) {
         Some(6) => [0x86, 0xdd],
         _ => [0x08, 0x00],
     };
     // Any station but our own.
     let from = [0x02, 0, 0, 0, 0, 0x01];
-    let frame = [&interface.mac.0[..], &from, &ethertype, packet].concat();
+    let room = vec![0; tags.len() * TAG_LEN];
+    let mut frame = [&room, &interface.mac.0[..], &from, &ethertype, packet].concat();
+    write_tags(&mut frame, tags, PRIORITY_DEFAULT);
     Ok(Arrival::Wire { port, frame })
 }
 

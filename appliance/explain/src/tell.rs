@@ -254,6 +254,7 @@ impl Teller<'_> {
                 );
             }
             Verdict::Host => self.is("local", "it is for the box itself"),
+            Verdict::Control => self.is("local", "it is a frame of a link protocol"),
             Verdict::Handoff { worker } => {
                 self.is(
                     "hand over",

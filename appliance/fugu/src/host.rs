@@ -72,8 +72,15 @@ impl Host {
     fn take_in(&mut self) -> bool {
         let mut any = false;
         for end in &mut self.ends {
-            while let Some(Carried { buf, more, .. }) = end.to_host.pop() {
+            while let Some(carried) = end.to_host.pop() {
+                let Carried {
+                    buf, more, frame, ..
+                } = carried;
                 any = true;
+                // Nobody speaks a link protocol yet.
+                if frame.is_some() {
+                    continue;
+                }
                 if !more && end.begun.is_empty() {
                     self.server.host().deliver(buf.bytes());
                     continue;
@@ -109,6 +116,7 @@ impl Host {
                     received_on: None,
                     rtable: 0,
                     more: false,
+                    frame: None,
                 })
                 .ok();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use net::{KIF_MAX, KifId, KifSet};
+use net::{KifId, KifSet, NAMES_MAX};
 use netconf::environment::{self, LOOPBACK, PF_CONF, Tree};
 use netconf::{DEFAULT_API_PORT, Diagnostic, InterfaceConfig, NetConfig, Severity};
 use pfconf::lockout::{self, Door, LockedOut};
@@ -19,9 +19,9 @@ pub(crate) fn compile(
         diagnostics.push(environment::no_rules());
         return None;
     };
-    // Room for the names of groups and lo0.
-    if conf.interfaces.len() > KIF_MAX / 2 {
-        let text = format!("more than {} interfaces", KIF_MAX / 2);
+    // Room for lo0 and names that only rules have.
+    if conf.interfaces.len() > NAMES_MAX / 2 {
+        let text = format!("more than {} interfaces", NAMES_MAX / 2);
         diagnostics.push(Diagnostic::whole_file("too-many-names", "etc", text));
         return None;
     }
@@ -70,8 +70,8 @@ fn lockout(
     }
     let names = &conf.fugu.management;
     let number = |name: &str| {
-        let n = compiled.kif_names.iter().position(|known| known == name)?;
-        Some(KifId(n as u16))
+        let mut known = compiled.kif_names.iter();
+        known.find(|(known, _)| known == name).map(|(_, kif)| *kif)
     };
     let is_up = |name: &str| conf.interface(name).is_some_and(|i| i.up);
     let for_management = |i: &&EnvInterface| {

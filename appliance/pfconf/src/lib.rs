@@ -197,8 +197,8 @@ pub struct Compiled {
     pub anchors: Vec<String>,
     /// Those of [`Options::anchors`] for which the text has rules, too, which were passed over.
     pub passed_over: Vec<String>,
-    /// Names of interfaces and groups; the index is the [`net::KifId`]. Empty where no name has the number.
-    pub kif_names: Vec<String>,
+    /// Names of interfaces and groups with their numbers.
+    pub kif_names: Vec<(String, net::KifId)>,
     /// Tables in the order of [`Ruleset::tables`], those that lowering added excluded.
     pub tables: Vec<TableInfo>,
     /// Options that concern the control core.

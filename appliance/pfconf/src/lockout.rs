@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use net::{KIF_MAX, KifId, KifSet};
+use net::{KifId, KifSet};
 use ruleset::{
     Action, AddrSpec, Af, Direction, Facts, Fragment, Routes, RuleNr, Ruleset, TagId, evaluate,
 };
@@ -97,8 +97,7 @@ fn stopped_by(
     port: u16,
     routes: &impl Routes,
 ) -> Option<RuleNr> {
-    let mut names = (0..KIF_MAX as u16).map(KifId);
-    if names.any(|kif| ruleset.skip.contains(kif) && door.kifs.contains(kif)) {
+    if ruleset.skips(&door.kifs) {
         return None;
     }
     let (af, dst) = bits(door.addr);

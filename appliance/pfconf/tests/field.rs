@@ -31,9 +31,9 @@ fn run(source: &str) -> Compiled {
         interface("em1", 2, "10.1.0.1", 24, &[]),
     ];
     env.kifs = vec![
-        ("egress".into(), KifId(3)),
-        ("em".into(), KifId(4)),
-        ("fxp".into(), KifId(5)),
+        ("egress".into(), KifId::group(0)),
+        ("em".into(), KifId::group(1)),
+        ("fxp".into(), KifId::group(2)),
     ];
     compile(
         "pf.conf",

@@ -4,7 +4,7 @@
 
 mod random_rules;
 
-use net::{KifId, KifSet};
+use net::KifSet;
 use pfconf::diff::{Side, compare};
 use pfconf::{Compiled, Environment, NoFiles, Optimization, Options, compile};
 use random_rules::verdicts::{Random, packet, translated, verdict};
@@ -19,8 +19,8 @@ const PACKETS: usize = 200;
 /// A card answers to its own name and to that of its group, as on every machine.
 fn of_a_card(names: &KifSet, compiled: &Compiled) -> KifSet {
     let number = |name: &str| {
-        let n = compiled.kif_names.iter().position(|k| k == name);
-        n.map(|n| KifId(n as u16))
+        let known = compiled.kif_names.iter().find(|(k, _)| k == name);
+        known.map(|(_, kif)| *kif)
     };
     let second = number("em1").filter(|kif| names.contains(*kif));
     let mut out = KifSet::EMPTY;

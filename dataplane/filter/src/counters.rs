@@ -7,8 +7,7 @@ use sync::Counter;
 
 use crate::reason::Reason;
 
-/// Most interfaces with counters of their own; further ones share the last place.
-pub const INTERFACES_MAX: usize = 64;
+pub use net::interface::INTERFACES_MAX;
 
 /// Packets and bytes.
 #[derive(Default, Debug)]

@@ -64,6 +64,7 @@ reasons! {
     HostFull = "host-full", "The management plane did not keep up.";
     Arp = "arp", "An ARP packet that makes no sense.";
     Oversize = "oversize", "Received in more than one buffer.";
+    Standby = "lagg-standby", "It came by a port of a lagg that is not heard now.";
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! The table is built whole on the control core, is immutable, and is published with the routes made
 //! from it. Knows no packets.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,11 +14,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wire::{ether, ipv6};
 
-pub use crate::kif::{InterfaceId, KIF_MAX, KifId, KifSet};
+pub use crate::kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
+use crate::link::{Kind, Links, Receiver, Way};
 use crate::prefix::Prefix;
 
-/// Most interfaces of a box: each has a name that rules can use, and there are [`KIF_MAX`] of those.
-pub const INTERFACES_MAX: usize = KIF_MAX;
+/// Most interfaces of a box: each has a name that rules can use, and there are [`NAMES_MAX`] of those.
+pub const INTERFACES_MAX: usize = NAMES_MAX;
 
 /// Highest NIC port number + 1.
 pub const PORTS_MAX: u16 = 256;
@@ -70,16 +72,14 @@ pub struct Interface {
     pub id: InterfaceId,
     /// Its name, such as `em0`.
     pub name: Name,
-    /// Number of the NIC port under it, if one is.
-    pub port: Option<u16>,
+    /// What it is made of.
+    pub kind: Kind,
     /// Its Ethernet address.
     pub mac: ether::Addr,
     /// Largest IP packet in bytes.
     pub mtu: u16,
     /// Whether it is configured up. The link's state is another matter.
     pub up: bool,
-    /// Whether it is `lo0`.
-    pub loopback: bool,
     /// Its routing domain: packets that come in by it are routed, and addresses are ours, in this domain.
     pub rdomain: u8,
     /// Its own name and its groups, as rules number them.
@@ -93,6 +93,20 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Number of the NIC port, if it is one.
+    pub fn port(&self) -> Option<u16> {
+        match self.kind {
+            Kind::Ethernet { port } => Some(port),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `lo0` or its like.
+    #[inline]
+    pub fn is_loopback(&self) -> bool {
+        matches!(self.kind, Kind::Loopback)
+    }
+
     /// Addresses of one family, in the order configured.
     fn addrs4(&self) -> impl Iterator<Item = (Ipv4Addr, &IfAddr)> {
         self.addrs.iter().filter_map(|a| match a.addr {
@@ -210,7 +224,7 @@ pub enum Destination {
 pub enum InterfaceError {
     /// More than [`INTERFACES_MAX`].
     TooMany,
-    /// The id of the named interface is not its position.
+    /// The id of the named interface is another's, or too large.
     WrongId(Name),
     /// Two interfaces have this name.
     DuplicateName(Name),
@@ -222,13 +236,15 @@ pub enum InterfaceError {
     Addr(Name, IfAddr),
     /// The MTU of the named interface is below what its address families need.
     Mtu(Name, u16),
+    /// The named interface cannot stand on those that it names.
+    Link(Name, &'static str),
 }
 
 impl fmt::Display for InterfaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooMany => write!(f, "more than {INTERFACES_MAX} interfaces"),
-            Self::WrongId(name) => write!(f, "{name}: id is not its position in the table"),
+            Self::WrongId(name) => write!(f, "{name}: its number is taken or out of range"),
             Self::DuplicateName(name) => write!(f, "{name}: interface exists already"),
             Self::Port(name, port) => write!(f, "{name}: port {port} is taken or out of range"),
             Self::DuplicateAddr(name, addr) => write!(f, "{name}: {addr} is configured twice"),
@@ -243,6 +259,7 @@ impl fmt::Display for InterfaceError {
                 f,
                 "{name}: mtu {mtu} is below {MTU_MIN} (or {MTU_MIN_INET6} with inet6)"
             ),
+            Self::Link(name, what) => write!(f, "{name} {what}"),
         }
     }
 }
@@ -259,9 +276,9 @@ enum Kind4 {
 /// All interfaces, and fast answers to "is this address ours?".
 #[derive(Debug, Clone, Default)]
 pub struct InterfaceTable {
-    interfaces: Vec<Interface>,
-    /// Interface of each port number.
-    by_port: Vec<Option<InterfaceId>>,
+    /// By number. A number stays with a name: those of names without an interface are not in use.
+    interfaces: Vec<Option<Interface>>,
+    links: Links,
     /// Own and broadcast addresses of interfaces that are up, behind the number of the routing domain, sorted. A
     /// binary search over a few addresses stays in one or two cache lines; hashing would not be faster.
     addrs4: Vec<(u64, Kind4, InterfaceId)>,
@@ -273,23 +290,19 @@ impl InterfaceTable {
     /// Checks the interfaces and builds the table. An interface that is up, is no loopback and has
     /// any IPv6 address gets its link-local address (EUI-64) unless one was configured.
     pub fn build(mut interfaces: Vec<Interface>) -> Result<InterfaceTable, InterfaceError> {
-        if interfaces.len() > INTERFACES_MAX {
-            return Err(InterfaceError::TooMany);
-        }
         interfaces.iter_mut().for_each(add_link_local);
-        for (position, interface) in interfaces.iter().enumerate() {
-            check(position, interface, &interfaces)?;
-        }
+        check_all(&interfaces)?;
+        let by_id = by_number(interfaces)?;
         let mut table = InterfaceTable {
-            by_port: index_ports(&interfaces)?,
+            links: Links::build(&by_id)?,
             ..InterfaceTable::default()
         };
-        for interface in interfaces.iter().filter(|i| i.up) {
+        for interface in by_id.iter().flatten().filter(|i| i.up) {
             table.add_addrs(interface);
         }
         table.addrs4.sort_unstable();
         table.addrs6.sort_unstable();
-        table.interfaces = interfaces;
+        table.interfaces = by_id;
         Ok(table)
     }
 
@@ -316,23 +329,40 @@ impl InterfaceTable {
     /// The interface with this number.
     #[inline]
     pub fn get(&self, id: InterfaceId) -> Option<&Interface> {
-        self.interfaces.get(usize::from(id.0))
+        self.interfaces.get(usize::from(id.0))?.as_ref()
     }
 
-    /// The interface on this NIC port.
-    #[inline]
+    /// The interface that frames of this NIC port belong to: its own, or its lagg.
     pub fn by_port(&self, port: u16) -> Option<&Interface> {
-        self.get((*self.by_port.get(usize::from(port))?)?)
+        self.get(self.links.receiver(port)?.interface)
+    }
+
+    /// The layers of links.
+    #[inline]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Whose frames come in by a port; none if it has no interface or that is down.
+    #[inline]
+    pub fn receiver(&self, port: u16) -> Option<Receiver> {
+        self.links.receiver(port)
+    }
+
+    /// How frames leave by an interface.
+    #[inline]
+    pub fn way(&self, id: InterfaceId) -> Option<&Way> {
+        self.links.way(id)
     }
 
     /// The interface with this name.
     pub fn by_name(&self, name: &str) -> Option<&Interface> {
-        self.interfaces.iter().find(|i| i.name == name)
+        self.iter().find(|i| i.name == name)
     }
 
     /// All interfaces in the order of their numbers.
-    pub fn iter(&self) -> core::slice::Iter<'_, Interface> {
-        self.interfaces.iter()
+    pub fn iter(&self) -> Iter<'_> {
+        self.interfaces.iter().flatten()
     }
 
     /// The interface of a routing domain that is up and has this address. Link-local addresses are not looked for:
@@ -422,9 +452,12 @@ impl InterfaceTable {
     }
 }
 
+/// Interfaces in the order of their numbers.
+pub type Iter<'a> = core::iter::Flatten<core::slice::Iter<'a, Option<Interface>>>;
+
 impl<'a> IntoIterator for &'a InterfaceTable {
     type Item = &'a Interface;
-    type IntoIter = core::slice::Iter<'a, Interface>;
+    type IntoIter = Iter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -438,7 +471,7 @@ fn in_domain(rdomain: u8, addr: Ipv4Addr) -> u64 {
 }
 
 fn add_link_local(interface: &mut Interface) {
-    let wanted = interface.up && !interface.loopback && interface.inet6();
+    let wanted = interface.up && !interface.is_loopback() && interface.inet6();
     if wanted && interface.link_local().is_none() {
         interface.addrs.push(IfAddr {
             addr: interface.mac.link_local().into(),
@@ -447,33 +480,67 @@ fn add_link_local(interface: &mut Interface) {
     }
 }
 
-fn check(position: usize, interface: &Interface, all: &[Interface]) -> Result<(), InterfaceError> {
-    let name = || interface.name.clone();
-    if usize::from(interface.id.0) != position {
-        return Err(InterfaceError::WrongId(name()));
+fn check_all(interfaces: &[Interface]) -> Result<(), InterfaceError> {
+    let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    let mut addrs = BTreeSet::new();
+    for interface in interfaces {
+        let name = || interface.name.clone();
+        if !names.insert(&interface.name) {
+            return Err(InterfaceError::DuplicateName(name()));
+        }
+        if let Some(port) = interface.port()
+            && (port >= PORTS_MAX || !ports.insert(port))
+        {
+            return Err(InterfaceError::Port(name(), port));
+        }
+        check(interface)?;
+        for a in &interface.addrs {
+            // Link-local addresses mean something only together with an interface.
+            let scoped = matches!(a.addr, IpAddr::V6(a) if a.is_unicast_link_local());
+            let scope = match scoped {
+                true => (true, interface.id.0),
+                false => (false, interface.rdomain.into()),
+            };
+            if !addrs.insert((a.addr, scope)) {
+                return Err(InterfaceError::DuplicateAddr(name(), a.addr));
+            }
+        }
     }
-    if all[..position].iter().any(|i| i.name == interface.name) {
-        return Err(InterfaceError::DuplicateName(name()));
-    }
+    Ok(())
+}
+
+fn check(interface: &Interface) -> Result<(), InterfaceError> {
     let mtu_min = if interface.inet6() {
         MTU_MIN_INET6
     } else {
         MTU_MIN
     };
     if interface.mtu < mtu_min {
-        return Err(InterfaceError::Mtu(name(), interface.mtu));
+        return Err(InterfaceError::Mtu(interface.name.clone(), interface.mtu));
     }
-    for (n, a) in interface.addrs.iter().enumerate() {
-        check_addr(interface, a)?;
-        let scoped = matches!(a.addr, IpAddr::V6(a) if a.is_unicast_link_local());
-        let twice = interface.addrs[..n].iter().any(|b| b.addr == a.addr);
-        let mut before = all[..position].iter();
-        let elsewhere = before.any(|i| i.rdomain == interface.rdomain && i.owns(a.addr));
-        if twice || (elsewhere && !scoped) {
-            return Err(InterfaceError::DuplicateAddr(name(), a.addr));
+    interface
+        .addrs
+        .iter()
+        .try_for_each(|a| check_addr(interface, a))
+}
+
+/// Puts each interface at its number.
+fn by_number(interfaces: Vec<Interface>) -> Result<Vec<Option<Interface>>, InterfaceError> {
+    if interfaces.len() > INTERFACES_MAX {
+        return Err(InterfaceError::TooMany);
+    }
+    let mut by_id: Vec<Option<Interface>> = Vec::new();
+    for interface in interfaces {
+        let at = usize::from(interface.id.0);
+        if at >= INTERFACES_MAX || by_id.get(at).is_some_and(Option::is_some) {
+            return Err(InterfaceError::WrongId(interface.name));
         }
+        if by_id.len() <= at {
+            by_id.resize(at + 1, None);
+        }
+        by_id[at] = Some(interface);
     }
-    Ok(())
+    Ok(by_id)
 }
 
 /// One host's address, a prefix no longer than it, and loopback addresses on `lo0` only.
@@ -483,28 +550,11 @@ fn check_addr(interface: &Interface, a: &IfAddr) -> Result<(), InterfaceError> {
         IpAddr::V6(_) => (128, false),
     };
     let one_host = !broadcast && !a.addr.is_multicast() && !a.addr.is_unspecified();
-    let in_place = interface.loopback || !a.addr.is_loopback();
+    let in_place = interface.is_loopback() || !a.addr.is_loopback();
     if one_host && in_place && a.prefix_len <= bits {
         return Ok(());
     }
     Err(InterfaceError::Addr(interface.name.clone(), *a))
-}
-
-fn index_ports(interfaces: &[Interface]) -> Result<Vec<Option<InterfaceId>>, InterfaceError> {
-    let mut by_port = Vec::new();
-    for interface in interfaces {
-        let Some(port) = interface.port else { continue };
-        let taken = || InterfaceError::Port(interface.name.clone(), port);
-        if port >= PORTS_MAX {
-            return Err(taken());
-        }
-        let at = usize::from(port);
-        by_port.resize(by_port.len().max(at + 1), None);
-        if by_port[at].replace(interface.id).is_some() {
-            return Err(taken());
-        }
-    }
-    Ok(by_port)
 }
 
 #[cfg(test)]
@@ -523,11 +573,13 @@ pub(crate) mod tests {
         Interface {
             id: InterfaceId(id),
             name: Name::try_from(name).unwrap(),
-            port: Some(id),
+            kind: match name.starts_with("lo") {
+                true => Kind::Loopback,
+                false => Kind::Ethernet { port: id },
+            },
             mac: ether::Addr([0x52, 0x54, 0, 0, 0, id as u8]),
             mtu: 1500,
             up: true,
-            loopback: name.starts_with("lo"),
             rdomain: 0,
             kifs: KifSet::EMPTY,
             addrs: addrs.iter().map(addr).collect(),
@@ -702,17 +754,23 @@ pub(crate) mod tests {
             InterfaceError::DuplicateName(name("em0"))
         );
         assert_eq!(
-            build(vec![em0(), interface(7, "em7", &[])]),
+            build(vec![em0(), interface(0, "em7", &[])]),
+            InterfaceError::Port(name("em7"), 0)
+        );
+        let mut same_number = interface(0, "em7", &[]);
+        same_number.kind = Kind::Ethernet { port: 7 };
+        assert_eq!(
+            build(vec![em0(), same_number]),
             InterfaceError::WrongId(name("em7"))
         );
         let mut same_port = interface(1, "em1", &[]);
-        same_port.port = Some(0);
+        same_port.kind = Kind::Ethernet { port: 0 };
         assert_eq!(
             build(vec![em0(), same_port]),
             InterfaceError::Port(name("em1"), 0)
         );
         let mut high_port = em0();
-        high_port.port = Some(PORTS_MAX);
+        high_port.kind = Kind::Ethernet { port: PORTS_MAX };
         assert_eq!(
             build(vec![high_port]),
             InterfaceError::Port(name("em0"), PORTS_MAX)
@@ -725,10 +783,7 @@ pub(crate) mod tests {
         small.mtu = 1279;
         assert_eq!(build(vec![small]), InterfaceError::Mtu(name("em0"), 1279));
         let too_many = (0..=INTERFACES_MAX as u16)
-            .map(|n| Interface {
-                port: None,
-                ..interface(n, &format!("em{n}"), &[])
-            })
+            .map(|n| interface(n, &format!("lo{n}"), &[]))
             .collect();
         assert_eq!(build(too_many), InterfaceError::TooMany);
         for addr in [

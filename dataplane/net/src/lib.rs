@@ -11,6 +11,8 @@ pub mod icmp_error;
 pub mod interface;
 pub mod kif;
 pub mod lacp;
+pub mod lagg;
+pub mod link;
 pub mod neighbor;
 pub mod prefix;
 pub mod reset;
@@ -22,7 +24,8 @@ pub mod trie;
 pub mod ttl;
 
 pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTable, Name};
-pub use kif::{InterfaceId, KIF_MAX, KifId, KifSet};
+pub use kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
+pub use link::{Kind, Lagg, LaggProtocol, Links, Tpid, Vlan};
 pub use prefix::Prefix;
 pub use route::{Route, RouteError, RouteKind, RouteTable, StaticRoute, Target};
 pub use tables::{Domain, RTABLE_MAX, RouteTables};

@@ -388,7 +388,7 @@ fn on_link<'a>(
     interfaces
         .iter()
         .filter(|i| {
-            i.rdomain == rdomain && !i.loopback && named.is_none_or(|named| named.id == i.id)
+            i.rdomain == rdomain && !i.is_loopback() && named.is_none_or(|named| named.id == i.id)
         })
         .flat_map(|i| i.addrs.iter().map(move |a| (i, a)))
         .filter(|(_, a)| a.on_link(gateway))

@@ -69,8 +69,8 @@ pub struct Ruleset {
     pub tags: Vec<String>,
     /// Labels of routes that rules ask for.
     pub route_labels: Vec<String>,
-    /// Interfaces that are not filtered at all (`set skip on`).
-    pub skip: KifSet,
+    /// Names of interfaces that are not filtered at all (`set skip on`).
+    pub skip: Vec<KifId>,
     /// `set timeout`, `set optimization`.
     pub timeouts: Timeouts,
     /// Timeouts of rules that have their own, sorted by slot; also those of rules that are gone but have states.
@@ -118,6 +118,11 @@ impl Ruleset {
         self.by_slot.sort();
         self.index =
             (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
+    }
+
+    /// Whether an interface that answers to these names is not filtered at all.
+    pub fn skips(&self, names: &KifSet) -> bool {
+        self.skip.iter().any(|kif| names.contains(*kif))
     }
 
     /// Timeouts of the rule in this slot: its own, or those of the ruleset.

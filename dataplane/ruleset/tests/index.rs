@@ -114,7 +114,10 @@ fn on(dice: &mut Dice) -> Option<IfMatch> {
     match dice.below(4) {
         0 => Some(IfMatch::Any),
         1 => Some(IfMatch::Kif {
-            kif: KifId(dice.below(6) as u16),
+            kif: match dice.below(6) as u16 {
+                own @ 0..3 => KifId(own),
+                group => KifId::group(group - 3),
+            },
             negate: dice.one_in(3),
         }),
         _ => None,
@@ -177,8 +180,9 @@ fn interfaces() -> Vec<IndexedInterface> {
     (0..3u16)
         .map(|n| {
             let mut names = KifSet::EMPTY;
-            for kif in [n, 3 + n % 2, 5] {
-                names.insert(KifId(kif));
+            names.insert(KifId(n));
+            for group in [n % 2, 2] {
+                names.insert(KifId::group(group));
             }
             IndexedInterface {
                 kif: KifId(n),

@@ -1,6 +1,6 @@
 //! What crosses cores, and nothing else does: rings with one producer and one consumer ([`ring`]), a published
 //! value ([`published`]), counters with one writer ([`counter`]), limits that creation of a state touches
-//! ([`gauge`], [`rate`], [`locked`]), edits of tables ([`overlay`]), agreements about translation ([`claims`]). The only
+//! ([`gauge`], [`rate`], [`locked`]), edits of tables ([`overlay`]), agreements about translation ([`claims`]), which ports of a group are used ([`masks`]). The only
 //! atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release loom` explores the interleavings of rings and published
@@ -15,6 +15,7 @@ pub mod claims;
 pub mod counter;
 pub mod gauge;
 pub mod locked;
+pub mod masks;
 pub mod overlay;
 mod primitive;
 pub mod published;
@@ -26,6 +27,7 @@ pub use claims::{Claims, Loads, Turns};
 pub use counter::Counter;
 pub use gauge::Gauge;
 pub use locked::Locked;
+pub use masks::Masks;
 pub use overlay::{Overlay, OverlayEdit, OverlayEntry, OverlayKey};
 pub use published::{Publisher, Subscriber, published};
 pub use rate::{Decay, Once, Rate};

@@ -43,7 +43,12 @@ pub(crate) struct Item {
     pub(crate) changed_family: bool,
     /// Number among the watched packets; 0 is not watched.
     pub(crate) watched: u32,
+    /// The port it came in by, unless it came another way.
+    pub(crate) port: u16,
 }
+
+/// In place of a port's number.
+pub(crate) const NO_PORT: u16 = u16::MAX;
 
 /// A way out for which the station address may still be unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +103,7 @@ impl Item {
             verdict: None,
             changed_family: false,
             watched: 0,
+            port: NO_PORT,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use net::{InterfaceTable, RouteTables};
+use net::{InterfaceId, InterfaceTable, RouteTables};
 use ruleset::{IndexedInterface, KifId, Ruleset};
 
 /// One generation of everything that decides what happens to packets. Immutable.
@@ -20,6 +20,8 @@ pub struct Config {
     pub(crate) route_labels: Vec<Option<u16>>,
     /// Some rule asks for routes or sockets (`no-route`, `urpf-failed`, `user`, `group`).
     pub(crate) asks_routes: bool,
+    /// By interface number: it is not filtered at all. Empty if that is true of none.
+    skipped: Vec<bool>,
 }
 
 impl Config {
@@ -36,6 +38,7 @@ impl Config {
         ruleset.build_index(&indexed(&interfaces));
         Config {
             generation,
+            skipped: skipped(&ruleset, &interfaces),
             asks_routes: filter::test_rule::needs_routes(&ruleset.rules),
             ruleset,
             interfaces,
@@ -43,6 +46,22 @@ impl Config {
             route_labels,
         }
     }
+
+    /// Whether an interface is not filtered at all (`set skip on`).
+    #[inline]
+    pub(crate) fn skips(&self, interface: InterfaceId) -> bool {
+        let at = usize::from(interface.0);
+        self.skipped.get(at).copied().unwrap_or(false)
+    }
+}
+
+fn skipped(ruleset: &Ruleset, interfaces: &InterfaceTable) -> Vec<bool> {
+    let mut skipped = Vec::new();
+    for interface in interfaces.iter().filter(|i| ruleset.skips(&i.kifs)) {
+        skipped.resize(usize::from(interface.id.0), false);
+        skipped.push(true);
+    }
+    skipped
 }
 
 /// Interfaces as the index of a ruleset wants them.
@@ -50,7 +69,7 @@ fn indexed(interfaces: &InterfaceTable) -> Vec<IndexedInterface> {
     let indexed = interfaces.iter().map(|interface| IndexedInterface {
         kif: KifId(interface.id.0),
         names: interface.kifs,
-        loopback: interface.loopback,
+        loopback: interface.is_loopback(),
         rdomain: interface.rdomain,
     });
     indexed.collect()

@@ -1,6 +1,12 @@
 //! Counters of one worker beyond those of the filter. The books balance in every turn:
 //! `received + generated + from_host + handed_in = passed + to_host + consumed + handed_out + dropped + waiting`.
 
+use alloc::boxed::Box;
+
+use filter::counters::Count;
+use net::InterfaceId;
+use net::interface::INTERFACES_MAX;
+use ruleset::Direction;
 use sync::Counter;
 
 /// Everything one worker counts. It writes, the control core reads.
@@ -8,6 +14,8 @@ use sync::Counter;
 pub struct Counters {
     /// Rules, interfaces, reasons.
     pub filter: filter::Counters,
+    /// Frames, in and out, of interfaces that are no ports, by number: ports are counted by their cards.
+    pub links: Box<[[Count; 2]]>,
     /// Frames taken from the cards.
     pub received: Counter,
     /// Packets that this worker made: ICMP errors, resets, ARP, neighbor discovery.
@@ -53,6 +61,7 @@ impl Counters {
     pub fn new(rule_slots: usize) -> Self {
         Counters {
             filter: filter::Counters::new(rule_slots),
+            links: (0..INTERFACES_MAX).map(|_| Default::default()).collect(),
             received: Counter::new(),
             generated: Counter::new(),
             from_host: Counter::new(),
@@ -72,6 +81,14 @@ impl Counters {
             log_lost: Counter::new(),
             generation: Counter::new(),
             states: Counter::new(),
+        }
+    }
+
+    /// Counts a frame of `bytes` on an interface that is no port.
+    #[inline]
+    pub(crate) fn link(&self, id: InterfaceId, direction: Direction, bytes: usize) {
+        if let Some(ways) = self.links.get(usize::from(id.0)) {
+            ways[direction.index()].one(bytes as u64);
         }
     }
 

@@ -10,6 +10,7 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
 use filter::Reason;
+use net::InterfaceId;
 use nic::Nic;
 
 use crate::batch::Marks;
@@ -18,14 +19,14 @@ use crate::turn::Worker;
 /// Frames that leave per turn; more wait for the next.
 const RELEASES_PER_TURN: usize = 256;
 
-/// A whole frame, and where it leaves.
+/// A whole frame without tags, and where it leaves.
 struct Delayed<B> {
     due_ms: u64,
     /// Counts up, so that equals keep their order.
     nr: u64,
     buf: B,
     priority: u8,
-    port: Option<u16>,
+    interface: InterfaceId,
 }
 
 impl<B> Delayed<B> {
@@ -81,7 +82,7 @@ impl<B> DelayLine<B> {
         self.heap.len() >= self.capacity
     }
 
-    fn push(&mut self, buf: B, priority: u8, port: Option<u16>, due_ms: u64) {
+    fn push(&mut self, buf: B, priority: u8, interface: InterfaceId, due_ms: u64) {
         let nr = self.next_nr;
         self.next_nr += 1;
         self.heap.push(Reverse(Delayed {
@@ -89,7 +90,7 @@ impl<B> DelayLine<B> {
             nr,
             buf,
             priority,
-            port,
+            interface,
         }));
     }
 
@@ -104,13 +105,13 @@ impl<B> DelayLine<B> {
 
 impl<N: Nic> Worker<N> {
     /// Keeps a whole frame for as long as rules say.
-    pub(crate) fn delay(&mut self, buf: N::Buf, marks: Marks, port: Option<u16>) {
+    pub(crate) fn delay(&mut self, buf: N::Buf, marks: Marks, interface: InterfaceId) {
         let limit = u64::from(self.config.ruleset.limits.pktdelay_pkts);
         if self.delayed.is_full() || !self.shared.delayed.try_take(1, limit) {
             return self.discard(buf, Reason::Memory);
         }
         let due_ms = self.now_ms + u64::from(marks.delay_ms);
-        self.delayed.push(buf, marks.priority, port, due_ms);
+        self.delayed.push(buf, marks.priority, interface, due_ms);
     }
 
     /// Sends what has waited long enough. True if there was any.
@@ -120,7 +121,7 @@ impl<N: Nic> Worker<N> {
                 return n > 0;
             };
             self.shared.delayed.give_back(1);
-            self.queue(frame.buf, frame.priority, frame.port);
+            self.queue_on(frame.buf, frame.priority, frame.interface);
         }
         true
     }
@@ -135,7 +136,7 @@ mod tests {
         let mut line = DelayLine::new(4);
         for (name, due_ms) in [("a", 30), ("b", 10), ("c", 30), ("d", 20)] {
             assert!(!line.is_full());
-            line.push(name, 3, None, due_ms);
+            line.push(name, 3, InterfaceId(0), due_ms);
         }
         assert!(line.is_full());
         let mut left = Vec::new();

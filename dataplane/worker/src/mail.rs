@@ -36,7 +36,8 @@ pub const REPORT_RING: usize = 1024;
 
 /// A packet on its way to another core, with what cannot be read from its bytes.
 pub struct Carried<B> {
-    /// The packet. Between workers a whole frame; to and from the local host it begins with the IP header.
+    /// The packet. Between workers a whole frame; to and from the local host it begins with the IP header, unless `frame`
+    /// says otherwise.
     pub buf: B,
     /// Where it came in; none if the box made it.
     pub received_on: Option<InterfaceId>,
@@ -44,6 +45,17 @@ pub struct Carried<B> {
     pub rtable: u8,
     /// Only to the local host: the packet does not end here, the bytes of the next buffer in the ring follow.
     pub more: bool,
+    /// To and from the control core: it is a frame of a link protocol, whole, and not a packet.
+    pub frame: Option<FrameEnd>,
+}
+
+/// Where a frame of a link protocol came in, or is to go out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameEnd {
+    /// By this port, whatever lagg it is a member of.
+    Port(u16),
+    /// By this interface: tags are written and a port is chosen as for its packets. Only outwards.
+    Interface(InterfaceId),
 }
 
 /// From worker to worker.

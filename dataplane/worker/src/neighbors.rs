@@ -58,8 +58,7 @@ impl<N: Nic> Worker<N> {
         };
         self.neighbors.on_arp(now_ms, on, &message);
         if let Some(answer) = answer_arp(&self.config.interfaces, interface, &message) {
-            let port = on.port;
-            self.send_frame(port, |out| build_arp(out, &answer));
+            self.send_frame(interface, |out| build_arp(out, &answer));
         }
     }
 
@@ -269,7 +268,9 @@ impl<N: Nic> Worker<N> {
         };
         let (ip, to) = (question.ip, question.to);
         match ip {
-            IpAddr::V4(_) => self.send_frame(on.port, |out| build_question(out, on, ip, to)),
+            IpAddr::V4(_) => {
+                self.send_frame(question.interface, |out| build_question(out, on, ip, to));
+            }
             IpAddr::V6(a) => {
                 let group = ether::Addr::multicast6(wire::ipv6::solicited_node(a));
                 let egress = Egress {
@@ -282,10 +283,14 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Sends a frame that is below PF.
-    fn send_frame(&mut self, port: Option<u16>, build: impl FnOnce(&mut [u8]) -> Option<usize>) {
+    fn send_frame(
+        &mut self,
+        interface: InterfaceId,
+        build: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) {
         if let Some(buf) = self.make(FRAME_LEN_MAX, build) {
             self.counters.generated.add(1);
-            self.queue(buf, PRIORITY_DEFAULT, port);
+            self.queue_on(buf, PRIORITY_DEFAULT, interface);
         }
     }
 

@@ -87,7 +87,7 @@ impl<N: Nic> Worker<N> {
         let config = &*self.config;
         let on = config.interfaces.get(interface)?;
         let ruleset = &config.ruleset;
-        if ruleset.skip.intersects(&on.kifs) {
+        if config.skips(interface) {
             return None;
         }
         if ruleset.scrub.is_empty() {

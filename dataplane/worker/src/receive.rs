@@ -2,9 +2,10 @@
 //! `filter::describe`'s.
 
 use filter::Reason;
-use net::InterfaceId;
+use net::link::TAGS_MAX;
+use net::{InterfaceId, InterfaceTable, Tpid};
 use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
-use ruleset::Af;
+use ruleset::{Af, Direction};
 use wire::ether::EtherType;
 
 use crate::batch::{Item, Origin};
@@ -12,10 +13,16 @@ use crate::mail::Handoff;
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Verdict};
 
+/// Bytes of an Ethernet header.
+const HEADER: usize = 14;
+
 /// Where the network header of a frame begins, and what it is.
+#[derive(Clone, Copy)]
 enum L2 {
     Ip(Af, usize),
     Arp(usize),
+    /// A frame of a protocol between neighbors on a link (IEEE 802.1Q table 8-1), or one with a length for a type.
+    Reserved,
 }
 
 impl<N: Nic> Worker<N> {
@@ -41,16 +48,13 @@ impl<N: Nic> Worker<N> {
         if n == 0 {
             return 0;
         }
-        let interface = self
-            .config
-            .interfaces
-            .by_port(port as u16)
-            .filter(|i| i.up)
-            .map(|i| (i.id, i.rdomain));
+        let receiver = self.config.interfaces.receiver(port as u16);
+        let interface = receiver.map(|r| (r.interface, r.rdomain));
         for buf in &self.batch.bufs {
             buf.prefetch();
             let (id, rdomain) = interface.unwrap_or_default();
             let mut item = Item::new(Origin::Wire(id)).within(rdomain, rdomain);
+            item.port = port as u16;
             if interface.is_none() {
                 item.drop_for(Reason::InterfaceDown);
             }
@@ -58,6 +62,9 @@ impl<N: Nic> Worker<N> {
             debug_assert!(pushed.is_ok(), "as many items as buffers");
         }
         self.counters.received.add(n as u64);
+        if let Some((receiver, (lagg, place))) = receiver.and_then(|r| Some((r, r.lagg?))) {
+            self.receive_by_lagg(&receiver, lagg, place);
+        }
         n
     }
 
@@ -81,8 +88,13 @@ impl<N: Nic> Worker<N> {
                 break;
             };
             self.counters.from_host.add(1);
-            let item = self.item_in(Origin::Own, packet.rtable);
-            self.batch.push(packet.buf, item).ok();
+            match packet.frame {
+                None => {
+                    let item = self.item_in(Origin::Own, packet.rtable);
+                    self.batch.push(packet.buf, item).ok();
+                }
+                Some(end) => self.send_control_frame(packet.buf, end),
+            }
         }
         self.batch.len()
     }
@@ -140,6 +152,7 @@ impl<N: Nic> Worker<N> {
                         .verdict
                         .get_or_insert(Verdict::Consumed(Consumer::Neighbor));
                 }
+                Ok(L2::Reserved) => self.hear_control_frame(n),
                 Ok(L2::Ip(..)) => {
                     let item = &mut self.batch.items[n];
                     item.hash = self.states.hash(&item.pd.key_in);
@@ -155,12 +168,14 @@ impl<N: Nic> Worker<N> {
         let frame = self.batch.bufs[n].bytes();
         let l2 = match item.origin {
             Origin::Wire(interface) => {
-                let mac = self
-                    .config
-                    .interfaces
-                    .get(interface)
-                    .map_or([0; 6], |i| i.mac.0);
-                network_header(frame, mac)?
+                let (l2, on) = network_header(frame, &self.config.interfaces, interface)?;
+                if on != interface {
+                    item.origin = Origin::Wire(on);
+                    let rdomain = self.config.interfaces.get(on).map_or(0, |i| i.rdomain);
+                    *item = item.within(rdomain, rdomain);
+                    self.counters.link(on, Direction::In, frame.len());
+                }
+                l2
             }
             Origin::Own | Origin::Proxy | Origin::Answer => match frame.first().map(|b| b >> 4) {
                 Some(4) => L2::Ip(Af::Inet, 0),
@@ -177,7 +192,7 @@ impl<N: Nic> Worker<N> {
                 filter::describe::describe4(&mut item.pd, frame, at, verify, beyond)?;
             }
             L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at, beyond)?,
-            L2::Arp(_) => {}
+            L2::Arp(_) | L2::Reserved => {}
         }
         if let (Origin::Wire(_), L2::Ip(_, at)) = (item.origin, &l2) {
             item.pd.priority = priority(frame, *at);
@@ -226,41 +241,80 @@ fn needs_state_in(item: &Item) -> bool {
     item.is_open() && matches!(item.origin, Origin::Wire(_)) && item.pd.may_have_state()
 }
 
-/// Walks the Ethernet header, and a priority tag (VLAN 0, IEEE 802.1Q 6.9.1) if there is one.
-fn network_header(frame: &[u8], mac: [u8; 6]) -> Result<L2, Reason> {
-    const HEADER: usize = 14;
+/// Walks the Ethernet header and tags, which say the interface that the frame is for.
+fn network_header(
+    frame: &[u8],
+    interfaces: &InterfaceTable,
+    on: InterfaceId,
+) -> Result<(L2, InterfaceId), Reason> {
     let header: &[u8; HEADER] = frame.first_chunk().ok_or(Reason::Ethernet)?;
+    let ethertype = EtherType(u16::from_be_bytes([header[12], header[13]]));
+    let (l2, on) = match ethertype {
+        EtherType::IPV4 => (L2::Ip(Af::Inet, HEADER), on),
+        EtherType::IPV6 => (L2::Ip(Af::Inet6, HEADER), on),
+        EtherType::ARP => (L2::Arp(HEADER), on),
+        EtherType::VLAN | EtherType::QINQ => walk_tags(frame, ethertype, interfaces, on)?,
+        _ if ethertype == EtherType::SLOW || ethertype.is_length() => (L2::Reserved, on),
+        _ => return Err(Reason::Ethernet),
+    };
     let is_group = header[0] & 1 == 1;
+    let mac = interfaces.get(on).map_or([0; 6], |i| i.mac.0);
     if !is_group && header[..6] != mac {
         return Err(Reason::OtherHost);
     }
-    let mut ethertype = EtherType(u16::from_be_bytes([header[12], header[13]]));
+    Ok((l2, on))
+}
+
+/// Walks tags from the interface at the bottom on: a frame may come again, with what it was for the first time. A
+/// priority tag (VLAN 0, IEEE 802.1Q 6.9.1) says nothing of the interface.
+#[cold]
+fn walk_tags(
+    frame: &[u8],
+    mut ethertype: EtherType,
+    interfaces: &InterfaceTable,
+    on: InterfaceId,
+) -> Result<(L2, InterfaceId), Reason> {
+    let links = interfaces.links();
+    let mut on = links.base(on);
     let mut at = HEADER;
-    if ethertype == EtherType::VLAN {
-        let tag: &[u8; 4] = frame[HEADER..].first_chunk().ok_or(Reason::Vlan)?;
-        if u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff != 0 {
-            return Err(Reason::Vlan);
+    for _ in 0..=TAGS_MAX {
+        let Some(tpid) = Tpid::of(ethertype) else {
+            break;
+        };
+        let tag: &[u8; 4] = frame
+            .get(at..)
+            .and_then(<[u8]>::first_chunk)
+            .ok_or(Reason::Vlan)?;
+        let vid = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+        if vid != 0 {
+            on = links.child(on, tpid, vid).ok_or(Reason::Vlan)?;
+            if !interfaces.get(on).is_some_and(|i| i.up) {
+                return Err(Reason::InterfaceDown);
+            }
         }
         ethertype = EtherType(u16::from_be_bytes([tag[2], tag[3]]));
-        at += 4;
+        at += tag.len();
     }
     match ethertype {
-        EtherType::IPV4 => Ok(L2::Ip(Af::Inet, at)),
-        EtherType::IPV6 => Ok(L2::Ip(Af::Inet6, at)),
-        EtherType::ARP => Ok(L2::Arp(at)),
+        EtherType::IPV4 => Ok((L2::Ip(Af::Inet, at), on)),
+        EtherType::IPV6 => Ok((L2::Ip(Af::Inet6, at), on)),
+        EtherType::ARP => Ok((L2::Arp(at), on)),
+        EtherType::VLAN | EtherType::QINQ => Err(Reason::Vlan),
         _ => Err(Reason::Ethernet),
     }
 }
 
-/// Priority of a frame whose IP header begins at `at`: that of its tag, in which 0 and 1 are exchanged (IEEE 802.1Q table
-/// I-2: background is below best effort).
+/// Priority of a frame whose IP header begins at `at`: that of its last tag, in which 0 and 1 are exchanged (IEEE 802.1Q
+/// table I-2: background is below best effort).
 #[inline]
 fn priority(frame: &[u8], at: usize) -> u8 {
-    const TAGGED: usize = 18;
-    match frame.get(14).map(|tag| tag >> 5) {
-        Some(code @ 0..=1) if at == TAGGED => 1 - code,
-        Some(code) if at == TAGGED => code,
-        _ => filter::scrub::PRIORITY_DEFAULT,
+    if at == HEADER {
+        return filter::scrub::PRIORITY_DEFAULT;
+    }
+    match frame.get(at - 4).map(|tag| tag >> 5) {
+        Some(code @ 0..=1) => 1 - code,
+        Some(code) => code,
+        None => filter::scrub::PRIORITY_DEFAULT,
     }
 }
 

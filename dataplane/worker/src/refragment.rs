@@ -63,7 +63,7 @@ impl<N: Nic> Worker<N> {
             Verdict::Handoff { worker } => {
                 self.hand_off_train(head, train, received_on, rtable, worker);
             }
-            Verdict::Consumed(_) | Verdict::Gather => {
+            Verdict::Consumed(_) | Verdict::Gather | Verdict::Control => {
                 self.fragments.release(train.id);
                 self.counters.consumed.add(1);
             }
@@ -250,6 +250,7 @@ impl<N: Nic> Worker<N> {
             received_on,
             rtable,
             more,
+            frame: None,
         };
         // There is room.
         self.ends.to_host.push(carried(head, pieces > 0)).ok();
@@ -292,6 +293,7 @@ impl<N: Nic> Worker<N> {
             received_on,
             rtable,
             more: false,
+            frame: None,
         };
         ring.push(Handoff::Train(carried, train, pieces as u16))
             .ok();

@@ -140,7 +140,7 @@ impl<N: Nic> Worker<N> {
             return None;
         };
         let watching = self.batch.items[n].watched != 0;
-        if config.ruleset.skip.intersects(&on.kifs) {
+        if config.skips(interface) {
             if watching {
                 self.tell(n, Told::Screened(interface, direction), now_ms);
                 self.tell(n, Told::Skipped, now_ms);
@@ -441,7 +441,7 @@ pub(crate) fn passage<'a>(
         direction,
         on: &on.kifs,
         kif: KifId(on.id.0),
-        loopback: on.loopback,
+        loopback: on.is_loopback(),
         rdomain: on.rdomain,
         received_on,
     }

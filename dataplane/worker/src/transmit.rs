@@ -2,7 +2,9 @@
 //! says.
 
 use filter::{PacketDesc, Reason};
+use net::InterfaceId;
 use net::icmp_error::ErrorKind;
+use net::link::Way;
 use nic::{Nic, PacketBuf};
 use ruleset::Af;
 use wire::ether::{self, EtherType};
@@ -84,6 +86,7 @@ impl<N: Nic> Worker<N> {
                 next_hop,
             } => self.park(buf, n, interface, next_hop),
             Verdict::Host => self.give_to_host(buf, n),
+            Verdict::Control => self.give_to_control(buf, n),
             Verdict::Handoff { worker } => self.hand_off(buf, n, worker),
             Verdict::Gather => self.gather_piece(buf, n, now_ms),
             Verdict::Consumed(_) => {
@@ -107,7 +110,7 @@ impl<N: Nic> Worker<N> {
 
     /// Queues an IP packet that has room for its Ethernet header in front.
     pub(crate) fn send_framed(&mut self, mut buf: N::Buf, af: Af, marks: Marks, egress: Egress) {
-        let Some(interface) = self.config.interfaces.get(egress.interface) else {
+        let Some(way) = self.config.interfaces.way(egress.interface) else {
             return self.discard(buf, Reason::InterfaceDown);
         };
         let ethertype = match af {
@@ -116,20 +119,35 @@ impl<N: Nic> Worker<N> {
         };
         let header = ether::Repr {
             dst: egress.lladdr,
-            src: interface.mac,
+            src: way.mac,
             ethertype,
         };
-        let port = interface.port;
+        let plain = way.plain_port();
         header.emit(&mut ether::Frame::new_unchecked(buf.bytes_mut()));
         if marks.delay_ms != 0 {
-            return self.delay(buf, marks, port);
+            return self.delay(buf, marks, egress.interface);
         }
-        self.queue(buf, marks.priority, port);
+        self.queue_by(plain, buf, marks.priority, egress.interface);
+    }
+
+    /// Queues a whole frame, still without tags, at an interface: the one place that frames leave by.
+    #[inline]
+    pub(crate) fn queue_on(&mut self, buf: N::Buf, priority: u8, interface: InterfaceId) {
+        let way = self.config.interfaces.way(interface);
+        self.queue_by(way.and_then(Way::plain_port), buf, priority, interface);
+    }
+
+    #[inline]
+    fn queue_by(&mut self, plain: Option<u16>, buf: N::Buf, priority: u8, interface: InterfaceId) {
+        match plain {
+            Some(port) => self.queue(buf, priority, port),
+            None => self.queue_in_layers(buf, priority, interface),
+        }
     }
 
     /// Queues a whole frame at a port.
-    pub(crate) fn queue(&mut self, buf: N::Buf, priority: u8, port: Option<u16>) {
-        let Some(port) = port.and_then(|p| self.ports.get_mut(usize::from(p))) else {
+    pub(crate) fn queue(&mut self, buf: N::Buf, priority: u8, port: u16) {
+        let Some(port) = self.ports.get_mut(usize::from(port)) else {
             return self.discard(buf, Reason::InterfaceDown);
         };
         let Some(tx) = port.tx.as_mut() else {
@@ -154,6 +172,7 @@ impl<N: Nic> Worker<N> {
             received_on: item.received_on(),
             rtable: item.pd.rtable,
             more: false,
+            frame: None,
         };
         match self.ends.to_host.push(carried) {
             Ok(()) => self.counters.to_host.add(1),
@@ -167,6 +186,7 @@ impl<N: Nic> Worker<N> {
             received_on: self.batch.items[n].received_on(),
             rtable: self.batch.items[n].pd.rtable,
             more: false,
+            frame: None,
         };
         let ring = self
             .ends

@@ -107,6 +107,8 @@ pub struct Worker<N: Nic> {
     pub(crate) watched: Watched,
     pub(crate) watched_so_far: u32,
     pub(crate) dice: u64,
+    /// Counts frames of laggs.
+    pub(crate) round_robin: u32,
     pub(crate) secrets: Secrets,
     /// Segments that the packet at hand brought about; empty between packets.
     pub(crate) answers: Answers,
@@ -193,6 +195,7 @@ impl<N: Nic> Worker<N> {
             watched: Watched::default(),
             watched_so_far: 0,
             dice: setup.dice_seed | 1,
+            round_robin: 0,
             secrets: Secrets::new(setup.secret),
             answers: Answers::new(),
             cookies: Cookies::default(),

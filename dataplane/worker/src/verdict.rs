@@ -36,6 +36,8 @@ pub enum Verdict {
     },
     /// Give it to the local host.
     Host,
+    /// A frame of a link protocol: give it to the control core as it is.
+    Control,
     /// Give it to the worker that owns its connection.
     Handoff {
         /// That worker.

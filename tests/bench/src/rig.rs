@@ -39,11 +39,10 @@ fn interface(id: u16, addr: Ipv4Addr) -> Interface {
     Interface {
         id: InterfaceId(id),
         name: format!("sim{id}").as_str().try_into().unwrap_or_default(),
-        port: Some(id),
+        kind: net::Kind::Ethernet { port: id },
         mac: ether::Addr(MACS[usize::from(id)]),
         mtu: 1500,
         up: true,
-        loopback: false,
         rdomain: 0,
         kifs,
         addrs: vec![IfAddr {

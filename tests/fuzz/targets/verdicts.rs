@@ -194,11 +194,11 @@ pub(crate) fn translated(facts: &Facts, from: &Compiled, to: &Compiled) -> Facts
 /// The numbers of the same names over there.
 fn same_names(set: &KifSet, from: &Compiled, to: &Compiled) -> KifSet {
     let mut found = KifSet::EMPTY;
-    for (n, name) in from.kif_names.iter().enumerate() {
-        if set.contains(KifId(n as u16))
-            && let Some(n) = to.kif_names.iter().position(|k| k == name)
+    for (name, kif) in &from.kif_names {
+        if set.contains(*kif)
+            && let Some((_, kif)) = to.kif_names.iter().find(|(k, _)| k == name)
         {
-            found.insert(KifId(n as u16));
+            found.insert(*kif);
         }
     }
     found

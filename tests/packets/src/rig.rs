@@ -6,22 +6,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use filter::{Kill, Shared};
-use net::{InterfaceTable, RouteTables};
+use net::{InterfaceId, InterfaceTable, RouteTables, Tpid};
 use nic::{BufferPool, PacketBuf};
 use ruleset::Ruleset;
 use simnic::rng::Rng;
 use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
 use state::State;
+use sync::Masks;
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
 use worker::{
-    Carried, Config, ControlEnds, LogRecord, Mail, Report, Worker, WorkerPort, WorkerSetup,
+    Carried, Config, ControlEnds, FrameEnd, LogRecord, Mail, Report, Worker, WorkerPort,
+    WorkerSetup,
 };
 
 use crate::packet::{self, Packet};
 use crate::policy::{self, Slots};
 use crate::tally::{self, Tally};
-use crate::topology::Topology;
+use crate::topology::{Made, Topology};
 
 /// Rounds of turns after which a box that still finds work is in a loop.
 const ROUNDS_MAX: usize = 10_000;
@@ -128,6 +130,10 @@ pub struct Rig {
     order: Rng,
     /// Frames that left, by port, not yet expected.
     left: Vec<VecDeque<Vec<u8>>>,
+    /// Frames that left, by card, as they were on the wire.
+    wires: Vec<Vec<Vec<u8>>>,
+    /// Frames of link protocols that came to the control core.
+    control_frames: Vec<(String, Vec<u8>)>,
     /// Packets for the local host, not yet expected.
     to_host: VecDeque<Vec<u8>>,
     /// A packet for the local host of which more follows.
@@ -204,13 +210,17 @@ impl Rig {
         };
         let workers = (0..).zip(ends).map(&mut make).collect();
         let macs = ports.iter().map(|p| p.info().mac).collect();
+        let mut topology = topology.clone();
+        topology.renew_masks();
         let mut rig = Rig {
             spread,
-            topology: topology.clone(),
+            topology,
             published: Vec::new(),
             workers,
             control,
             left: ports.iter().map(|_| VecDeque::new()).collect(),
+            wires: ports.iter().map(|_| Vec::new()).collect(),
+            control_frames: Vec::new(),
             ports,
             macs,
             pool,
@@ -238,7 +248,8 @@ impl Rig {
         let (interfaces, _) = self.tables();
         for host in self.topology.hosts.clone() {
             for addr in host.addrs.iter().filter(|_| host.answers) {
-                let interface = interfaces.by_port(host.port as u16).expect("a port");
+                let interface = interfaces.get(InterfaceId(host.port as u16));
+                let interface = interface.expect("an interface");
                 let own = interface.source(*addr).expect("an address of the family");
                 let rtable = interface.rdomain;
                 for port in PORTS {
@@ -343,17 +354,29 @@ impl Rig {
         for port in 0..self.ports.len() {
             while let Some(frame) = self.ports[port].take() {
                 self.note(port, true, &frame);
-                match self.host_answer(port, &frame) {
+                if self.wires[port].len() == RECORD_MAX {
+                    self.wires[port].clear();
+                }
+                self.wires[port].push(frame.clone());
+                let (on, frame) = self.untagged(port, frame);
+                match self.host_answer(on, &frame) {
                     Some(answer) => {
+                        let answer = self.tagged(on, &answer).1;
                         self.note(port, false, &answer);
                         answered |= self.ports[port].inject(&answer);
                     }
-                    None => self.left[port].push_back(frame),
+                    None => self.left[on].push_back(frame),
                 }
             }
         }
         for control in self.control.iter_mut().filter(|_| self.host_reads) {
-            while let Some(Carried { buf, more, .. }) = control.to_host.pop() {
+            while let Some(carried) = control.to_host.pop() {
+                let Carried { buf, more, .. } = carried;
+                if let Some(FrameEnd::Port(port)) = carried.frame {
+                    let name = self.topology.ports[usize::from(port)].name.clone();
+                    self.control_frames.push((name, buf.bytes().to_vec()));
+                    continue;
+                }
                 self.for_host.extend_from_slice(buf.bytes());
                 if !more {
                     let packet = std::mem::take(&mut self.for_host);
@@ -365,11 +388,75 @@ impl Rig {
         answered
     }
 
+    /// The interface that a frame belongs to which left by a card, and the frame without tags.
+    fn untagged(&self, card: usize, mut frame: Vec<u8>) -> (usize, Vec<u8>) {
+        let mut on = self.topology.master(card);
+        while let Some([t0, t1, c0, c1]) = frame.get(12..16).and_then(<[u8]>::first_chunk).copied()
+        {
+            let tpid = Tpid::of(EtherType(u16::from_be_bytes([t0, t1])));
+            let vid = u16::from_be_bytes([c0, c1]) & 0x0fff;
+            let Some(child) = tpid.and_then(|tpid| self.topology.child(on, tpid, vid)) else {
+                break;
+            };
+            frame.drain(12..16);
+            on = child;
+        }
+        (on, frame)
+    }
+
+    /// The card that a frame of an interface comes in by, and the frame with tags.
+    fn tagged(&self, on: usize, frame: &[u8]) -> (usize, Vec<u8>) {
+        let (card, tags) = self.topology.bottom(on);
+        let mut frame = frame.to_vec();
+        for (tpid, vid) in tags.into_iter().rev() {
+            let [t0, t1] = tpid.ethertype().0.to_be_bytes();
+            let [c0, c1] = vid.to_be_bytes();
+            frame.splice(12..12, [t0, t1, c0, c1]);
+        }
+        (card, frame)
+    }
+
+    /// The frames that left by a card since the last call, as they were on the wire.
+    pub fn wire(&mut self, port: &str) -> Vec<Vec<u8>> {
+        let n = self.topology.port_of(port);
+        std::mem::take(&mut self.wires[n])
+    }
+
+    /// The masks of a lagg: what the control core would write.
+    pub fn masks(&self, lagg: &str) -> Arc<Masks> {
+        match &self.topology.ports[self.topology.port_of(lagg)].made {
+            Made::Lagg(_, _, masks) => masks.0.clone(),
+            _ => self.fail(&format!("{lagg} is no lagg")),
+        }
+    }
+
+    /// Frames of link protocols that the control core got, with their ports, since the last call.
+    pub fn control_frames(&mut self) -> Vec<(String, Vec<u8>)> {
+        std::mem::take(&mut self.control_frames)
+    }
+
+    /// The control core sends a frame of a link protocol, by a card or by an interface.
+    pub fn control_sends(&mut self, end: FrameEnd, frame: &[u8]) {
+        let mut buf = self.pool.clone().allocate().expect("a buffer");
+        buf.append(frame.len()).expect("room");
+        buf.bytes_mut().copy_from_slice(frame);
+        let carried = Carried {
+            buf,
+            received_on: None,
+            rtable: 0,
+            more: false,
+            frame: Some(end),
+        };
+        assert!(self.control[0].from_host.push(carried).is_ok());
+        self.run();
+    }
+
     fn note(&mut self, port: usize, leaving: bool, frame: &[u8]) {
-        if let Some(len) = ip_len(frame) {
+        let plain = without_tags(frame);
+        if let Some(len) = ip_len(&plain) {
             self.lens = widened(self.lens, len);
             // Counters count what pieces are joined to.
-            self.lens.1 = self.lens.1.max(len + piece_offset(frame));
+            self.lens.1 = self.lens.1.max(len + piece_offset(&plain));
         }
         if self.record.len() == RECORD_MAX {
             self.record.pop_front();
@@ -413,7 +500,8 @@ impl Rig {
 
     /// Station address of the box's port.
     pub fn mac(&self, port: &str) -> ether::Addr {
-        ether::Addr(self.macs[self.topology.port_of(port)])
+        let card = self.topology.bottom(self.topology.port_of(port)).0;
+        ether::Addr(self.macs[card])
     }
 
     /// Station address of the host on the link of `port` that has `addr` or is the way to it.
@@ -432,9 +520,9 @@ impl Rig {
 
     /// A frame arrives; the box runs until it has nothing more to do.
     pub fn send_frame(&mut self, port: &str, frame: &[u8]) {
-        let n = self.topology.port_of(port);
-        self.note(n, false, frame);
-        let taken = self.ports[n].inject(frame);
+        let (n, frame) = self.tagged(self.topology.port_of(port), frame);
+        self.note(n, false, &frame);
+        let taken = self.ports[n].inject(&frame);
         self.check(taken, || format!("{port} refused a frame"));
         self.run();
     }
@@ -474,7 +562,7 @@ impl Rig {
     /// A packet arrives, and nobody takes a turn yet.
     pub fn arrive(&mut self, port: &str, packet: &Packet) {
         let frame = self.framed(port, packet);
-        let n = self.topology.port_of(port);
+        let (n, frame) = self.tagged(self.topology.port_of(port), &frame);
         self.note(n, false, &frame);
         let taken = self.ports[n].inject(&frame);
         self.check(taken, || format!("{port} refused a frame"));
@@ -517,6 +605,7 @@ impl Rig {
             received_on: None,
             rtable,
             more: false,
+            frame: None,
         };
         assert!(self.control[0].from_host.push(carried).is_ok());
         self.run();
@@ -564,6 +653,7 @@ impl Rig {
     /// Forgets what left and was not expected.
     pub fn ignore_rest(&mut self) {
         self.left.iter_mut().for_each(VecDeque::clear);
+        self.wires.iter_mut().for_each(Vec::clear);
         self.to_host.clear();
     }
 
@@ -814,6 +904,15 @@ fn sim_port(n: u16, spread: Spread, tx_depth: usize, pool: &SimPool) -> SimPort 
 
 fn widened((low, high): (usize, usize), len: usize) -> (usize, usize) {
     (low.min(len), high.max(len))
+}
+
+/// The frame without its tags, whatever they are.
+fn without_tags(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    while matches!(frame.get(12..14), Some([0x81, 0] | [0x88, 0xa8])) && frame.len() >= 18 {
+        frame.drain(12..16);
+    }
+    frame
 }
 
 /// Length of the IP packet in a frame.

@@ -1,7 +1,7 @@
 //! The whole counter set of a box by name, so that a test can say what changed and nothing else did.
 //!
 //! Names: `received`, `passed` and the like for the books; `drop:REASON`; `limit:COUNTER` for what limits did; `IF.in4.pass` (`in6`, `out4`, …, `block`)
-//! for interfaces; `rN.evals`, `rN.in`, `rN.out`, `rN.made`, `rN.gone` for rules by number (`default.…` for PF's
+//! for interfaces, `IF.rx` and `IF.tx` for frames of those that are no cards; `rN.evals`, `rN.in`, `rN.out`, `rN.made`, `rN.gone` for rules by number (`default.…` for PF's
 //! default rule, `slotN.…` for a rule that is no longer there). A sum over all workers.
 //!
 //! Not among them, because each check derives them from others: bytes, `transmitted`, `dropped`, `states`, `inserts`,
@@ -46,6 +46,7 @@ impl Tally {
         for counters in workers {
             tally.add_books(counters);
             tally.add_filter(&counters.filter, interfaces, rule);
+            tally.add_links(counters, interfaces);
         }
         tally
     }
@@ -104,7 +105,7 @@ impl Tally {
                 self.add_traffic(format!("{name}.{way}"), count);
             }
         }
-        for (n, counters) in c.interfaces.iter().enumerate() {
+        for (n, counters) in c.interfaces.iter().enumerate().take(interfaces.len() + 8) {
             let Some(interface) = interfaces.get(n) else {
                 assert_untouched(counters);
                 continue;
@@ -115,6 +116,14 @@ impl Tally {
                         self.add_traffic(format!("{interface}.{way}{af}.{end}"), count);
                     }
                 }
+            }
+        }
+    }
+
+    fn add_links(&mut self, c: &Counters, interfaces: &[String]) {
+        for (name, ways) in interfaces.iter().zip(&c.links) {
+            for (way, count) in ["rx", "tx"].into_iter().zip(ways) {
+                self.add(format!("{name}.{way}"), count.packets.get());
             }
         }
     }

@@ -2,17 +2,35 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use net::interface::IfAddr;
+use net::link::{HashFields, SharedMasks};
 use net::{
-    Domain, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, RouteTables,
-    StaticRoute, Target,
+    Domain, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Kind, Lagg, LaggProtocol,
+    Prefix, RouteTable, RouteTables, StaticRoute, Target, Tpid, Vlan,
 };
+use sync::Masks;
 use wire::ether;
+
+/// What an interface is made of; others are named by their place in [`Topology::ports`].
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// A card, whose port has the number of the interface.
+    Card,
+    /// Frames of another interface with a tag.
+    Vlan(Vlan),
+    /// Several cards as one.
+    Lagg(LaggProtocol, Vec<usize>, SharedMasks),
+    /// Interfaces as ports of a switch.
+    Bridge(Vec<usize>),
+}
 
 /// An interface to be.
 #[derive(Clone, Debug)]
 pub struct Port {
+    /// What it is made of.
+    pub made: Made,
     /// Name.
     pub name: String,
     /// Addresses with prefix lengths.
@@ -58,7 +76,7 @@ pub struct TableRoute {
 /// Everything around the box, and the part of its configuration that is not policy.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
-    /// Interfaces by port number.
+    /// Interfaces by number. Each has a port of that number, which only cards use.
     pub ports: Vec<Port>,
     /// Hosts.
     pub hosts: Vec<Host>,
@@ -133,8 +151,43 @@ impl Topology {
     }
 
     /// One more interface, on the next port.
-    pub fn interface(mut self, name: &str, addrs: &[&str]) -> Self {
+    pub fn interface(self, name: &str, addrs: &[&str]) -> Self {
+        self.made(Made::Card, name, addrs)
+    }
+
+    /// One more interface: frames of `parent` with an 802.1Q tag.
+    pub fn vlan(self, name: &str, parent: &str, vid: u16, addrs: &[&str]) -> Self {
+        self.tagged(name, parent, Tpid::Customer, vid, addrs)
+    }
+
+    /// One more interface: frames of `parent` with a tag of this type.
+    pub fn tagged(self, name: &str, parent: &str, tpid: Tpid, vid: u16, addrs: &[&str]) -> Self {
+        let vlan = Vlan {
+            parent: InterfaceId(self.port_of(parent) as u16),
+            tpid,
+            vid,
+            prio: None,
+        };
+        self.made(Made::Vlan(vlan), name, addrs)
+    }
+
+    /// One more interface: several cards as one. Frames leave by those that [`crate::Rig::masks`] says: at first the first
+    /// one with failover, all with the other protocols.
+    pub fn lagg(
+        self,
+        name: &str,
+        protocol: LaggProtocol,
+        members: &[&str],
+        addrs: &[&str],
+    ) -> Self {
+        let members = members.iter().map(|m| self.port_of(m)).collect();
+        let masks = SharedMasks::default();
+        self.made(Made::Lagg(protocol, members, masks), name, addrs)
+    }
+
+    fn made(mut self, made: Made, name: &str, addrs: &[&str]) -> Self {
         self.ports.push(Port {
+            made,
             name: name.into(),
             addrs: addrs.iter().map(|a| address(a)).collect(),
             groups: Vec::new(),
@@ -234,6 +287,51 @@ impl Topology {
         all
     }
 
+    /// Gives laggs masks of their own, as they are at first.
+    pub(crate) fn renew_masks(&mut self) {
+        for port in &mut self.ports {
+            if let Made::Lagg(protocol, members, masks) = &mut port.made {
+                let all = (1 << members.len()) - 1;
+                let first = match protocol {
+                    LaggProtocol::Failover => 1,
+                    _ => all,
+                };
+                *masks = SharedMasks(Arc::new(Masks::new(first, first)));
+            }
+        }
+    }
+
+    /// The card at the bottom of an interface, and the tags that its frames have there, outermost first. Of a lagg it is the
+    /// first port.
+    pub(crate) fn bottom(&self, n: usize) -> (usize, Vec<(Tpid, u16)>) {
+        match &self.ports[n].made {
+            Made::Card | Made::Bridge(_) => (n, Vec::new()),
+            Made::Lagg(_, members, _) => (members[0], Vec::new()),
+            Made::Vlan(vlan) => {
+                let (card, mut tags) = self.bottom(usize::from(vlan.parent.0));
+                tags.push((vlan.tpid, vlan.vid));
+                (card, tags)
+            }
+        }
+    }
+
+    /// The interface that a card's frames belong to: its lagg's, if it is in one.
+    pub(crate) fn master(&self, card: usize) -> usize {
+        let is_master = |p: &Port| match &p.made {
+            Made::Lagg(_, members, _) => members.contains(&card),
+            _ => false,
+        };
+        self.ports.iter().position(is_master).unwrap_or(card)
+    }
+
+    /// The interface with this tag on another.
+    pub(crate) fn child(&self, parent: usize, tpid: Tpid, vid: u16) -> Option<usize> {
+        self.ports.iter().position(|p| match &p.made {
+            Made::Vlan(v) => usize::from(v.parent.0) == parent && v.tpid == tpid && v.vid == vid,
+            _ => false,
+        })
+    }
+
     /// Number of the port of an interface.
     pub fn port_of(&self, name: &str) -> usize {
         let at = self.ports.iter().position(|p| p.name == name);
@@ -259,10 +357,10 @@ impl Topology {
         names
     }
 
-    /// Number of a group: these come after the interfaces.
+    /// Number of a group.
     pub fn group_kif(&self, name: &str) -> KifId {
         let n = self.groups().iter().position(|g| g == name);
-        KifId((self.ports.len() + n.expect("a group of this topology")) as u16)
+        KifId::group(n.expect("a group of this topology") as u16)
     }
 
     /// Tables of interfaces and routes, with the station addresses `macs`.
@@ -271,7 +369,7 @@ impl Topology {
             .ports
             .iter()
             .enumerate()
-            .map(|(n, port)| self.interface_of(n, port, macs[n]));
+            .map(|(n, port)| self.interface_of(n, port, macs[self.bottom(n).0]));
         let interfaces = InterfaceTable::build(interfaces.collect()).expect("good interfaces");
         let to = |(prefix, gateway): &(Prefix, Option<IpAddr>)| StaticRoute {
             prefix: *prefix,
@@ -343,16 +441,33 @@ impl Topology {
         Interface {
             id: InterfaceId(n as u16),
             name: net::Name::try_from(port.name.as_str()).expect("a short name"),
-            port: Some(n as u16),
+            kind: kind_of(n, &port.made),
             mac: ether::Addr(mac),
             mtu: port.mtu,
             up: port.up,
-            loopback: false,
             rdomain: port.rdomain,
             kifs,
             addrs: port.addrs.clone(),
             groups: port.groups.clone(),
             description: String::new(),
         }
+    }
+}
+
+fn kind_of(n: usize, made: &Made) -> Kind {
+    let ids = |members: &[usize]| members.iter().map(|m| InterfaceId(*m as u16)).collect();
+    match made {
+        Made::Card => Kind::Ethernet { port: n as u16 },
+        Made::Vlan(vlan) => Kind::Vlan(*vlan),
+        Made::Lagg(protocol, members, masks) => Kind::Lagg(Lagg {
+            protocol: *protocol,
+            members: ids(members),
+            hash: HashFields::default(),
+            masks: masks.clone(),
+            is_probed: false,
+        }),
+        Made::Bridge(members) => Kind::Bridge {
+            members: ids(members),
+        },
     }
 }

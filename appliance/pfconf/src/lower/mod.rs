@@ -12,7 +12,7 @@ mod translation;
 
 use std::collections::{HashMap, HashSet};
 
-use net::{KIF_MAX, KifId};
+use net::{GROUPS_MAX, KifId, NAMES_MAX};
 use ruleset::{
     Action, AddrSpec, Af, BlockReply, Endpoint, Fragment, IcmpMatch, IfMatch, KeepState, Ruleset,
     StateOptions, TableEntry, TableFlags, TableId, TagId, TagMatch, TcpFlagsMatch, Timeout,
@@ -45,8 +45,10 @@ pub(crate) struct Lowering<'a> {
     messages: &'a mut Messages,
     sources: &'a Sources,
     kifs: HashMap<String, KifId>,
-    /// Index is the number.
-    pub(crate) kif_names: Vec<String>,
+    /// In the order in which they got their numbers.
+    pub(crate) kif_names: Vec<(String, KifId)>,
+    /// First numbers that are free: of interfaces, of groups.
+    free: [usize; 2],
     /// By name, `name@path` for tables of anchors.
     table_ids: HashMap<String, TableId>,
     /// Path of the anchor whose rules are being lowered.
@@ -73,6 +75,7 @@ impl<'a> Lowering<'a> {
             sources,
             kifs: HashMap::new(),
             kif_names: Vec::new(),
+            free: [0; 2],
             table_ids: HashMap::new(),
             anchor: String::new(),
             tables: Vec::new(),
@@ -102,14 +105,15 @@ impl<'a> Lowering<'a> {
     }
 
     fn number_kif(&mut self, name: &str, kif: KifId) {
-        let n = usize::from(kif.0);
-        if n >= KIF_MAX || self.kifs.contains_key(name) {
+        let (is_group, n, max) = match kif.group_number() {
+            None => (0, usize::from(kif.0), NAMES_MAX),
+            Some(n) => (1, usize::from(n), GROUPS_MAX),
+        };
+        if n >= max || self.kifs.contains_key(name) {
             return;
         }
-        if self.kif_names.len() <= n {
-            self.kif_names.resize(n + 1, String::new());
-        }
-        self.kif_names[n] = name.into();
+        self.free[is_group] = self.free[is_group].max(n + 1);
+        self.kif_names.push((name.into(), kif));
         self.kifs.insert(name.into(), kif);
     }
 
@@ -118,14 +122,21 @@ impl<'a> Lowering<'a> {
         if let Some(kif) = self.kifs.get(name) {
             return *kif;
         }
-        let n = self.kif_names.iter().position(String::is_empty);
-        let n = n.unwrap_or(self.kif_names.len());
-        if n >= KIF_MAX {
-            let text = format!("more than {KIF_MAX} names of interfaces and groups");
+        let is_group = KifId::is_group_name(name);
+        let n = self.free[usize::from(is_group)];
+        let (max, what) = match is_group {
+            true => (GROUPS_MAX, "groups"),
+            false => (NAMES_MAX, "interfaces"),
+        };
+        if n >= max {
+            let text = format!("more than {max} names of {what}");
             self.error(span, "interface-limit", text);
-            return KifId(u16::MAX);
+            return KifId::NONE;
         }
-        let kif = KifId(n as u16);
+        let kif = match is_group {
+            true => KifId::group(n as u16),
+            false => KifId(n as u16),
+        };
         self.number_kif(name, kif);
         kif
     }
@@ -163,10 +174,8 @@ impl<'a> Lowering<'a> {
             numbers,
             scrub,
         } = anchors.flatten(self, bounds.rules);
-        let mut skip = net::KifSet::EMPTY;
-        for (name, span) in &settings.skip {
-            skip.insert(self.kif(name, *span));
-        }
+        let skipped = settings.skip.iter();
+        let skip = skipped.map(|(name, span)| self.kif(name, *span)).collect();
         let ruleset = Ruleset {
             rules,
             // Built for the interfaces there are, when the ruleset is published.

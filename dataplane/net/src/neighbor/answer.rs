@@ -17,7 +17,9 @@ pub fn answer_arp(
     interface: InterfaceId,
     message: &arp::Repr,
 ) -> Option<arp::Repr> {
-    let interface = interfaces.get(interface).filter(|i| i.up && !i.loopback)?;
+    let interface = interfaces
+        .get(interface)
+        .filter(|i| i.up && !i.is_loopback())?;
     let ours = interface.owns(message.target_ip.into());
     let asked = message.operation == arp::Operation::REQUEST && message.sender_ether.is_unicast();
     // Somebody who claims the address announces, he does not ask; that is a conflict.
@@ -55,7 +57,9 @@ pub fn answer_ns(
     from: ether::Addr,
     message: &icmp6::NeighborSolicit,
 ) -> Option<Advert> {
-    let interface = interfaces.get(interface).filter(|i| i.up && !i.loopback)?;
+    let interface = interfaces
+        .get(interface)
+        .filter(|i| i.up && !i.is_loopback())?;
     if !interface.owns(message.target.into()) || !from.is_unicast() {
         return None;
     }

@@ -8,14 +8,16 @@
 //! 2001), for summaries of them.
 
 mod rows;
+mod ways;
 
 use alloc::vec::Vec;
 
 use net::{KifId, KifSet};
 
-use crate::facts::{Af, Direction, Facts, Fragment};
-use crate::rule::{Action, AddrSpec, Endpoint, IfMatch, PortOp, PortRange, Rule};
+use crate::facts::{Af, Facts, Fragment};
+use crate::rule::{Action, AddrSpec, Endpoint, PortOp, PortRange, Rule};
 use rows::{BLOCK, Bits, Classes, Reader, Span};
+use ways::Ways;
 
 /// Rulesets with fewer rules are walked one by one: that is as fast.
 pub const INDEX_MIN_RULES: usize = 16;
@@ -49,10 +51,7 @@ struct EndField {
 #[derive(Clone, Debug)]
 pub struct Index {
     rules: usize,
-    /// By interface and direction: `2 * n + direction`.
-    ways: Vec<Bits>,
-    /// Interface number in `ways` by its [`KifId`]; `u16::MAX` is none.
-    way_of: Vec<u16>,
+    ways: Ways,
     /// By family and protocol: those that rules name, then the rest.
     protocols: [Vec<Bits>; 2],
     /// Row in `protocols` by protocol number.
@@ -69,12 +68,10 @@ pub(crate) const NO_PARENT: u32 = u32::MAX;
 impl Index {
     /// Builds the index.
     pub fn build(rules: &[Rule], interfaces: &[IndexedInterface]) -> Self {
-        let (way_of, ways) = ways(rules, interfaces);
         let (protocol_row, protocols) = protocols(rules);
         Index {
             rules: rules.len(),
-            ways,
-            way_of,
+            ways: Ways::build(rules, interfaces),
             protocols,
             protocol_row,
             src: EndField::build(rules, |rule| &rule.src),
@@ -86,10 +83,7 @@ impl Index {
     /// Candidates for a packet; none if it passes an interface that the index does not know.
     #[inline]
     pub(crate) fn candidates<'i>(&'i self, facts: &Facts) -> Option<Candidates<'i>> {
-        let n = *self.way_of.get(usize::from(facts.kif.0))?;
-        let way = self
-            .ways
-            .get(usize::from(n) * 2 + facts.direction.index())?;
+        let (way, own_name) = self.ways.of(facts.kif, facts.direction)?;
         let row = self.protocol_row[usize::from(facts.proto)];
         let protocol = &self.protocols[af_index(facts.af)][usize::from(row)];
         let has_ports = matches!(facts.proto, 6 | 17) && facts.fragment == Fragment::No;
@@ -104,6 +98,7 @@ impl Index {
         Some(Candidates {
             index: self,
             way,
+            own_name,
             protocol,
             readers: [
                 self.src.reader(facts.af, facts.src),
@@ -134,9 +129,13 @@ impl Index {
 
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
-        let dense = self.ways.len() + self.protocols[0].len() + self.protocols[1].len() + 4;
+        let dense = self.ways.rows.len() + self.protocols[0].len() + self.protocols[1].len() + 4;
         let row = self.rules.div_ceil(BLOCK) * 8 * (BLOCK + 1) / BLOCK;
-        dense * row + self.src.bytes() + self.dst.bytes() + self.parents.len() * 4
+        dense * row
+            + self.ways.bytes()
+            + self.src.bytes()
+            + self.dst.bytes()
+            + self.parents.len() * 4
     }
 }
 
@@ -145,6 +144,8 @@ impl Index {
 pub(crate) struct Candidates<'i> {
     index: &'i Index,
     way: &'i Bits,
+    /// Rules that name the interface itself, beside those in `way`.
+    own_name: Reader<'i>,
     protocol: &'i Bits,
     /// Source, destination, source port, destination port.
     readers: [Reader<'i>; 4],
@@ -199,7 +200,8 @@ impl Candidates<'_> {
 
     #[inline]
     fn summary_of(&self, n: usize) -> u64 {
-        let mut sum = self.way.summary(n) & self.protocol.summary(n);
+        let way = self.way.summary(n) | self.own_name.summary(n);
+        let mut sum = way & self.protocol.summary(n);
         for (wide, reader) in self.index.wides().iter().zip(&self.readers) {
             if sum == 0 {
                 break;
@@ -211,7 +213,8 @@ impl Candidates<'_> {
 
     #[inline]
     fn word_of(&mut self, block: usize) -> u64 {
-        let mut word = self.way.word(block) & self.protocol.word(block);
+        let way = self.way.word(block) | self.own_name.word(block);
+        let mut word = way & self.protocol.word(block);
         for (wide, reader) in self.index.wides().iter().zip(&mut self.readers) {
             word &= wide.word(block) | reader.word(block);
         }
@@ -347,34 +350,6 @@ fn port_spans(range: PortRange, rule: u32, spans: &mut Vec<Span<u16>>) {
         .flatten()
         .filter(|(low, high)| low <= high);
     spans.extend(parts.map(|(low, high)| Span { low, high, rule }));
-}
-
-fn ways(rules: &[Rule], interfaces: &[IndexedInterface]) -> (Vec<u16>, Vec<Bits>) {
-    let size = interfaces.iter().map(|i| usize::from(i.kif.0) + 1).max();
-    let mut way_of = alloc::vec![u16::MAX; size.unwrap_or(0)];
-    let mut ways = Vec::with_capacity(interfaces.len() * 2);
-    for (n, interface) in interfaces.iter().enumerate() {
-        way_of[usize::from(interface.kif.0)] = n as u16;
-        for direction in [Direction::In, Direction::Out] {
-            let mut bits = Bits::new(rules.len());
-            for (nr, rule) in rules.iter().enumerate() {
-                if rule.direction.is_none_or(|d| d == direction) && is_on(rule.on, interface) {
-                    bits.insert(nr);
-                }
-            }
-            ways.push(bits);
-        }
-    }
-    (way_of, ways)
-}
-
-fn is_on(on: Option<IfMatch>, interface: &IndexedInterface) -> bool {
-    match on {
-        None => true,
-        Some(IfMatch::Any) => !interface.loopback,
-        Some(IfMatch::Kif { kif, negate }) => interface.names.contains(kif) != negate,
-        Some(IfMatch::Rdomain { rdomain, negate }) => (interface.rdomain == rdomain) != negate,
-    }
 }
 
 fn af_index(af: Af) -> usize {

@@ -13,6 +13,8 @@ mod fragment_join;
 mod ip_options;
 mod limits_limiters;
 mod limits_sources;
+mod link_lagg;
+mod link_vlan;
 mod local;
 mod marks;
 mod nat_af;

@@ -157,6 +157,7 @@ fn every_reason_has_a_case() {
         include_str!("forward.rs"),
         include_str!("fragment.rs"),
         include_str!("limits_sources.rs"),
+        include_str!("link_lagg.rs"),
         include_str!("local.rs"),
         include_str!("neighbor.rs"),
         include_str!("overload.rs"),

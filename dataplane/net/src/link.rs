@@ -1,0 +1,817 @@
+//! Layers of links, compiled flat: from a port and the tags of a frame to an interface, and from an interface to the
+//! tags, the station address and the port or lagg that its frames leave by. Workers look up; the layers are known here only.
+//!
+//! Read first: IEEE 802.1Q clause 9 (tags), vlan(4), trunk(4), lagg(4). Knows no packets beyond a frame's first bytes.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use sync::Masks;
+use wire::ether::{self, EtherType};
+
+use crate::interface::{Interface, InterfaceError, PORTS_MAX};
+use crate::kif::InterfaceId;
+
+/// Most tags of a frame: a customer's within a provider's (IEEE 802.1ad).
+pub const TAGS_MAX: usize = 2;
+/// Most ports of a lagg.
+pub const LAGG_PORTS_MAX: usize = 32;
+/// Bytes of one tag.
+pub const TAG_LEN: usize = 4;
+/// Bytes of two Ethernet addresses, behind which tags stand.
+const ADDRESSES: usize = 12;
+
+/// What an interface is made of. Other interfaces are named by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A port of a card.
+    Ethernet {
+        /// The port's number.
+        port: u16,
+    },
+    /// `lo0` and its like.
+    Loopback,
+    /// Frames of another interface with a tag.
+    Vlan(Vlan),
+    /// Several ports as one.
+    Lagg(Lagg),
+    /// Interfaces as ports of a switch.
+    Bridge {
+        /// Its ports.
+        members: Vec<InterfaceId>,
+    },
+}
+
+/// Frames with a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// The interface that carries them: Ethernet, a lagg, or another VLAN.
+    pub parent: InterfaceId,
+    /// Type of the tag.
+    pub tpid: Tpid,
+    /// VLAN identifier, 1 to 4094.
+    pub vid: u16,
+    /// Priority (0 to 7, as PF counts) of all frames; none takes that of the packet.
+    pub prio: Option<u8>,
+}
+
+/// Type of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Tpid {
+    /// 802.1Q, 0x8100.
+    #[default]
+    Customer,
+    /// 802.1ad, 0x88a8.
+    Service,
+}
+
+impl Tpid {
+    /// As the frame says it.
+    pub const fn ethertype(self) -> EtherType {
+        match self {
+            Tpid::Customer => EtherType::VLAN,
+            Tpid::Service => EtherType::QINQ,
+        }
+    }
+
+    /// What the frame says, if it is a tag.
+    #[inline]
+    pub const fn of(ethertype: EtherType) -> Option<Tpid> {
+        match ethertype {
+            EtherType::VLAN => Some(Tpid::Customer),
+            EtherType::QINQ => Some(Tpid::Service),
+            _ => None,
+        }
+    }
+}
+
+/// Several ports as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lagg {
+    /// How ports are chosen.
+    pub protocol: LaggProtocol,
+    /// Its ports in order; the first is the primary. All are Ethernet.
+    pub members: Vec<InterfaceId>,
+    /// What is hashed to keep a flow on its port.
+    pub hash: HashFields,
+    /// Which members may send and which are heard: bit n is `members[n]`.
+    pub masks: SharedMasks,
+    /// Answers of neighbors go to the control core too, which asks them whether a link that is up is alive.
+    pub is_probed: bool,
+}
+
+/// How a lagg chooses the port of a frame (trunk(4)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LaggProtocol {
+    /// The first one that may send.
+    #[default]
+    Failover,
+    /// By the hash of the flow.
+    LoadBalance,
+    /// One after the other.
+    RoundRobin,
+    /// All of them.
+    Broadcast,
+    /// By the hash of the flow, among those that the other side has agreed to (IEEE 802.1AX).
+    Lacp,
+    /// None: nothing is sent and nothing is heard.
+    None,
+}
+
+/// Fields of a frame that a lagg hashes (lagg(4), `lagghash`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashFields {
+    /// Station addresses and tags.
+    pub l2: bool,
+    /// IP addresses.
+    pub l3: bool,
+    /// Ports of TCP and UDP.
+    pub l4: bool,
+}
+
+impl Default for HashFields {
+    fn default() -> Self {
+        HashFields {
+            l2: true,
+            l3: true,
+            l4: true,
+        }
+    }
+}
+
+/// Masks that the control core writes and workers read. Equal if they are the same ones.
+#[derive(Debug, Clone, Default)]
+pub struct SharedMasks(pub Arc<Masks>);
+
+impl PartialEq for SharedMasks {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SharedMasks {}
+
+/// Whose frames come in by a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiver {
+    /// The interface: the port's own, or the lagg that it is a member of.
+    pub interface: InterfaceId,
+    /// Its routing domain.
+    pub rdomain: u8,
+    /// The lagg and the port's place in it.
+    pub lagg: Option<(u16, u8)>,
+    /// Frames of link protocols (IEEE 802.1Q table 8-1) are for the control core.
+    pub wants_control: bool,
+}
+
+/// A tag to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tag {
+    tpid: Tpid,
+    vid: u16,
+    prio: Option<u8>,
+}
+
+impl Tag {
+    /// VLAN identifier.
+    pub fn vid(&self) -> u16 {
+        self.vid
+    }
+
+    /// Its four bytes for a packet of this priority, in network byte order. Priorities 0 and 1 are exchanged on the wire
+    /// (IEEE 802.1Q table I-2: background is below best effort).
+    pub fn bytes(&self, priority: u8) -> [u8; TAG_LEN] {
+        let code = match self.prio.unwrap_or(priority) & 7 {
+            code @ 0..=1 => 1 - code,
+            code => code,
+        };
+        let [t0, t1] = self.tpid.ethertype().0.to_be_bytes();
+        let [c0, c1] = (self.vid | u16::from(code) << 13).to_be_bytes();
+        [t0, t1, c0, c1]
+    }
+}
+
+/// Where the frames of an interface go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Out {
+    /// Nowhere: it is down, or no frames leave by it.
+    #[default]
+    Nowhere,
+    /// To this port.
+    Port(u16),
+    /// To the lagg with this number; see [`Links::lagg`].
+    Lagg(u16),
+}
+
+/// How frames leave by an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Way {
+    /// Source station address.
+    pub mac: ether::Addr,
+    /// How many of `tags` are written.
+    count: u8,
+    /// Outermost first.
+    tags: [Tag; TAGS_MAX],
+    /// Port or lagg.
+    pub out: Out,
+}
+
+impl Way {
+    /// Tags to be written, outermost first.
+    #[inline]
+    pub fn tags(&self) -> &[Tag] {
+        &self.tags[..usize::from(self.count)]
+    }
+
+    /// The port, if frames go there as they are.
+    #[inline]
+    pub fn plain_port(&self) -> Option<u16> {
+        match self.out {
+            Out::Port(port) if self.count == 0 => Some(port),
+            _ => None,
+        }
+    }
+}
+
+/// A lagg as workers use it.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// Number of the interface.
+    pub interface: InterfaceId,
+    /// How a port is chosen.
+    pub protocol: LaggProtocol,
+    /// What is hashed.
+    pub hash: HashFields,
+    /// Port numbers of the members in order.
+    pub ports: Vec<u16>,
+    /// Who may send and who is heard, by place in `ports`.
+    pub masks: Arc<Masks>,
+    /// Answers of neighbors go to the control core too.
+    pub is_probed: bool,
+}
+
+/// All layers, flat.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    /// By port number.
+    receivers: Vec<Option<Receiver>>,
+    /// By interface number.
+    ways: Vec<Way>,
+    /// By interface number: what carries it at the bottom.
+    bases: Vec<InterfaceId>,
+    children: Children,
+    laggs: Vec<Ports>,
+}
+
+impl Links {
+    /// Whose frames come in by a port; none if it has no interface or that is down.
+    #[inline]
+    pub fn receiver(&self, port: u16) -> Option<Receiver> {
+        *self.receivers.get(usize::from(port))?
+    }
+
+    /// How frames leave by an interface.
+    #[inline]
+    pub fn way(&self, id: InterfaceId) -> Option<&Way> {
+        self.ways.get(usize::from(id.0))
+    }
+
+    /// The interface without tags that carries this one: the port's own, or a lagg.
+    #[inline]
+    pub fn base(&self, id: InterfaceId) -> InterfaceId {
+        self.bases.get(usize::from(id.0)).copied().unwrap_or(id)
+    }
+
+    /// The interface of frames with this tag on another interface.
+    #[inline]
+    pub fn child(&self, parent: InterfaceId, tpid: Tpid, vid: u16) -> Option<InterfaceId> {
+        self.children.find(parent, tpid, vid)
+    }
+
+    /// A lagg by its number.
+    #[inline]
+    pub fn lagg(&self, n: u16) -> Option<&Ports> {
+        self.laggs.get(usize::from(n))
+    }
+
+    /// A port by which frames of an interface come in, and the tags that they have.
+    pub fn arrival(&self, id: InterfaceId) -> Option<(u16, &[Tag])> {
+        let way = self.way(id)?;
+        let port = match way.out {
+            Out::Nowhere => return None,
+            Out::Port(port) => port,
+            Out::Lagg(n) => {
+                let lagg = self.lagg(n)?;
+                let heard = lagg.masks.receive().trailing_zeros();
+                *lagg.ports.get(heard as usize).or(lagg.ports.first())?
+            }
+        };
+        Some((port, way.tags()))
+    }
+
+    /// All laggs.
+    pub fn laggs(&self) -> &[Ports] {
+        &self.laggs
+    }
+
+    /// Checks the layers and lays them flat. `by_id` has each interface at its number.
+    pub(crate) fn build(by_id: &[Option<Interface>]) -> Result<Links, InterfaceError> {
+        let layers = Layers::new(by_id);
+        let mut links = Links {
+            children: Children::with_room(by_id.iter().flatten().filter(|i| is_vlan(i)).count()),
+            ..Links::default()
+        };
+        links.bases = (0..by_id.len() as u16).map(InterfaceId).collect();
+        links.ways = alloc::vec![Way::default(); by_id.len()];
+        for interface in by_id.iter().flatten() {
+            links.add_ports(interface, &layers)?;
+        }
+        for interface in by_id.iter().flatten() {
+            if let Kind::Vlan(vlan) = &interface.kind {
+                links.add_vlan(interface, vlan, &layers)?;
+            }
+        }
+        Ok(links)
+    }
+
+    fn add_ports(
+        &mut self,
+        interface: &Interface,
+        layers: &Layers<'_>,
+    ) -> Result<(), InterfaceError> {
+        let at = usize::from(interface.id.0);
+        let out = match &interface.kind {
+            Kind::Ethernet { port } => {
+                // The lagg may have taken it already.
+                if !layers.is_member(interface.id) {
+                    let receiver = Receiver {
+                        interface: interface.id,
+                        rdomain: interface.rdomain,
+                        lagg: None,
+                        wants_control: layers.is_bridged(interface.id),
+                    };
+                    self.receive_by(interface, *port, interface.up.then_some(receiver))?;
+                }
+                Out::Port(*port)
+            }
+            Kind::Lagg(lagg) => self.add_lagg(interface, lagg, layers)?,
+            Kind::Loopback | Kind::Vlan(_) | Kind::Bridge { .. } => Out::Nowhere,
+        };
+        self.ways[at] = Way {
+            mac: interface.mac,
+            out: if interface.up { out } else { Out::Nowhere },
+            ..Way::default()
+        };
+        Ok(())
+    }
+
+    fn receive_by(
+        &mut self,
+        interface: &Interface,
+        port: u16,
+        receiver: Option<Receiver>,
+    ) -> Result<(), InterfaceError> {
+        let at = usize::from(port);
+        if port >= PORTS_MAX {
+            return Err(InterfaceError::Port(interface.name.clone(), port));
+        }
+        if self.receivers.len() <= at {
+            self.receivers.resize(at + 1, None);
+        }
+        self.receivers[at] = receiver;
+        Ok(())
+    }
+
+    fn add_lagg(
+        &mut self,
+        interface: &Interface,
+        lagg: &Lagg,
+        layers: &Layers<'_>,
+    ) -> Result<Out, InterfaceError> {
+        let bad = |text| InterfaceError::Link(interface.name.clone(), text);
+        if lagg.members.len() > LAGG_PORTS_MAX {
+            return Err(bad("has more than 32 ports"));
+        }
+        let number = self.laggs.len() as u16;
+        let mut ports = Vec::with_capacity(lagg.members.len());
+        for (n, id) in lagg.members.iter().enumerate() {
+            let member = layers
+                .get(*id)
+                .ok_or_else(|| bad("has a port that does not exist"))?;
+            let Kind::Ethernet { port } = member.kind else {
+                return Err(bad("has a port that is not Ethernet"));
+            };
+            if layers.is_member_twice(*id) {
+                return Err(bad("has a port that another has, or twice"));
+            }
+            let receiver = Receiver {
+                interface: interface.id,
+                rdomain: interface.rdomain,
+                lagg: Some((number, n as u8)),
+                wants_control: lagg.protocol == LaggProtocol::Lacp
+                    || layers.is_bridged(interface.id),
+            };
+            self.receive_by(
+                member,
+                port,
+                (interface.up && member.up).then_some(receiver),
+            )?;
+            ports.push(port);
+        }
+        self.laggs.push(Ports {
+            interface: interface.id,
+            protocol: lagg.protocol,
+            hash: lagg.hash,
+            ports,
+            masks: lagg.masks.0.clone(),
+            is_probed: lagg.is_probed,
+        });
+        Ok(Out::Lagg(number))
+    }
+
+    fn add_vlan(
+        &mut self,
+        interface: &Interface,
+        vlan: &Vlan,
+        layers: &Layers<'_>,
+    ) -> Result<(), InterfaceError> {
+        let bad = |text| InterfaceError::Link(interface.name.clone(), text);
+        if vlan.vid == 0 || vlan.vid > 4094 {
+            return Err(bad("needs a vnetid from 1 to 4094"));
+        }
+        let mut way = Way {
+            mac: interface.mac,
+            ..Way::default()
+        };
+        let mut stack: heapless::Vec<Tag, TAGS_MAX> = heapless::Vec::new();
+        let (mut at, mut up) = (interface, interface.up);
+        while let Kind::Vlan(layer) = &at.kind {
+            let tag = Tag {
+                tpid: layer.tpid,
+                vid: layer.vid,
+                prio: layer.prio,
+            };
+            stack
+                .push(tag)
+                .map_err(|_| bad("would have more than two tags"))?;
+            at = layers
+                .get(layer.parent)
+                .ok_or_else(|| bad("has a parent that does not exist"))?;
+            up &= at.up;
+        }
+        match &at.kind {
+            Kind::Ethernet { .. } if layers.is_member(at.id) => {
+                return Err(bad("has a port of a lagg as its parent: take the lagg"));
+            }
+            Kind::Ethernet { .. } | Kind::Lagg(_) => {}
+            _ => return Err(bad("has a parent that carries no tags")),
+        }
+        if interface.mtu > layers.get(vlan.parent).map_or(0, |p| p.mtu) {
+            return Err(bad("has a larger mtu than its parent"));
+        }
+        for (to, tag) in way.tags.iter_mut().zip(stack.iter().rev()) {
+            *to = *tag;
+        }
+        way.count = stack.len() as u8;
+        way.out = if up {
+            self.ways[usize::from(at.id.0)].out
+        } else {
+            Out::Nowhere
+        };
+        self.ways[usize::from(interface.id.0)] = way;
+        self.bases[usize::from(interface.id.0)] = at.id;
+        match self
+            .children
+            .insert(vlan.parent, vlan.tpid, vlan.vid, interface.id)
+        {
+            true => Ok(()),
+            false => Err(bad("has the vnetid of another on the same parent")),
+        }
+    }
+}
+
+fn is_vlan(interface: &Interface) -> bool {
+    matches!(interface.kind, Kind::Vlan(_))
+}
+
+/// The interfaces as they stand upon each other.
+struct Layers<'a> {
+    by_id: &'a [Option<Interface>],
+    /// Ports of laggs and of bridges, sorted.
+    members: Vec<InterfaceId>,
+    bridged: Vec<InterfaceId>,
+}
+
+impl<'a> Layers<'a> {
+    fn new(by_id: &'a [Option<Interface>]) -> Self {
+        let (mut members, mut bridged) = (Vec::new(), Vec::new());
+        for interface in by_id.iter().flatten() {
+            match &interface.kind {
+                Kind::Lagg(lagg) => members.extend_from_slice(&lagg.members),
+                Kind::Bridge { members } => bridged.extend_from_slice(members),
+                _ => {}
+            }
+        }
+        members.sort_unstable();
+        bridged.sort_unstable();
+        Layers {
+            by_id,
+            members,
+            bridged,
+        }
+    }
+
+    fn get(&self, id: InterfaceId) -> Option<&'a Interface> {
+        self.by_id.get(usize::from(id.0))?.as_ref()
+    }
+
+    fn is_member(&self, id: InterfaceId) -> bool {
+        self.members.binary_search(&id).is_ok()
+    }
+
+    fn is_member_twice(&self, id: InterfaceId) -> bool {
+        let from = self.members.partition_point(|m| *m < id);
+        self.members.get(from + 1) == Some(&id)
+    }
+
+    fn is_bridged(&self, id: InterfaceId) -> bool {
+        self.bridged.binary_search(&id).is_ok()
+    }
+}
+
+/// Interfaces of tags on interfaces: a table with open addressing, at most half full, eight bytes a place.
+#[derive(Debug, Clone, Default)]
+struct Children {
+    places: Box<[(u32, InterfaceId)]>,
+}
+
+/// No tag.
+const FREE: u32 = u32::MAX;
+
+impl Children {
+    fn with_room(count: usize) -> Self {
+        let places = match count {
+            0 => 0,
+            count => (count * 2).next_power_of_two(),
+        };
+        Children {
+            places: alloc::vec![(FREE, InterfaceId(0)); places].into_boxed_slice(),
+        }
+    }
+
+    #[inline]
+    fn find(&self, parent: InterfaceId, tpid: Tpid, vid: u16) -> Option<InterfaceId> {
+        let key = key_of(parent, tpid, vid);
+        let mask = self.places.len().checked_sub(1)?;
+        let mut at = start(key) & mask;
+        loop {
+            let (found, id) = *self.places.get(at)?;
+            if found == key {
+                return Some(id);
+            }
+            if found == FREE {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// False if the tag is taken.
+    fn insert(&mut self, parent: InterfaceId, tpid: Tpid, vid: u16, id: InterfaceId) -> bool {
+        let key = key_of(parent, tpid, vid);
+        let Some(mask) = self.places.len().checked_sub(1) else {
+            return false;
+        };
+        let mut at = start(key) & mask;
+        while self.places[at].0 != FREE {
+            if self.places[at].0 == key {
+                return false;
+            }
+            at = (at + 1) & mask;
+        }
+        self.places[at] = (key, id);
+        true
+    }
+}
+
+#[inline]
+fn key_of(parent: InterfaceId, tpid: Tpid, vid: u16) -> u32 {
+    u32::from(parent.0) << 13 | (tpid as u32) << 12 | u32::from(vid)
+}
+
+/// Fibonacci hashing: neighbors in key are spread.
+#[inline]
+fn start(key: u32) -> usize {
+    (key.wrapping_mul(0x9e37_79b1) >> 12) as usize
+}
+
+/// Puts tags behind the two addresses of a frame whose first `4 * tags` bytes are free.
+#[inline]
+pub fn write_tags(frame: &mut [u8], tags: &[Tag], priority: u8) {
+    let len = tags.len() * TAG_LEN;
+    if frame.len() < len + ADDRESSES {
+        return;
+    }
+    frame.copy_within(len..len + ADDRESSES, 0);
+    for (place, tag) in frame[ADDRESSES..].chunks_exact_mut(TAG_LEN).zip(tags) {
+        place.copy_from_slice(&tag.bytes(priority));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InterfaceTable;
+    use crate::interface::tests::interface;
+
+    fn of(id: u16, name: &str, kind: Kind) -> Interface {
+        Interface {
+            kind,
+            ..interface(id, name, &[])
+        }
+    }
+
+    fn vlan(id: u16, parent: u16, tpid: Tpid, vid: u16) -> Interface {
+        let vlan = Vlan {
+            parent: InterfaceId(parent),
+            tpid,
+            vid,
+            prio: None,
+        };
+        of(id, &format!("vlan{id}"), Kind::Vlan(vlan))
+    }
+
+    fn lagg(id: u16, members: &[u16]) -> Interface {
+        let lagg = Lagg {
+            protocol: LaggProtocol::Failover,
+            members: members.iter().copied().map(InterfaceId).collect(),
+            hash: HashFields::default(),
+            masks: SharedMasks::default(),
+            is_probed: false,
+        };
+        of(id, &format!("lagg{id}"), Kind::Lagg(lagg))
+    }
+
+    fn em(id: u16) -> Interface {
+        interface(id, &format!("em{id}"), &[])
+    }
+
+    #[test]
+    fn a_vlan_is_found_by_its_tag_and_leaves_by_its_parents_port() {
+        let table = InterfaceTable::build(vec![
+            em(0),
+            vlan(1, 0, Tpid::Customer, 22),
+            vlan(2, 0, Tpid::Service, 22),
+            vlan(3, 2, Tpid::Customer, 7),
+        ])
+        .unwrap();
+        let links = table.links();
+        let id = InterfaceId;
+        assert_eq!(links.receiver(0).unwrap().interface, id(0));
+        assert_eq!(links.child(id(0), Tpid::Customer, 22), Some(id(1)));
+        assert_eq!(links.child(id(0), Tpid::Service, 22), Some(id(2)));
+        assert_eq!(links.child(id(2), Tpid::Customer, 7), Some(id(3)));
+        assert_eq!(links.child(id(0), Tpid::Customer, 7), None);
+        assert_eq!(links.base(id(3)), id(0));
+        let way = links.way(id(3)).unwrap();
+        assert_eq!((way.out, way.plain_port()), (Out::Port(0), None));
+        let written: Vec<_> = way.tags().iter().map(|t| t.bytes(5)).collect();
+        assert_eq!(written, [[0x88, 0xa8, 0xa0, 22], [0x81, 0, 0xa0, 7]]);
+        assert_eq!(links.way(id(0)).unwrap().plain_port(), Some(0));
+    }
+
+    #[test]
+    fn frames_of_a_members_port_are_the_laggs() {
+        let table = InterfaceTable::build(vec![
+            em(0),
+            em(1),
+            lagg(2, &[1, 0]),
+            vlan(3, 2, Tpid::Customer, 22),
+        ])
+        .unwrap();
+        let links = table.links();
+        for (port, place) in [(0, 1), (1, 0)] {
+            let receiver = links.receiver(port).unwrap();
+            assert_eq!(receiver.interface, InterfaceId(2));
+            assert_eq!(receiver.lagg, Some((0, place)));
+        }
+        assert_eq!(links.lagg(0).unwrap().ports, [1, 0]);
+        assert_eq!(links.way(InterfaceId(3)).unwrap().out, Out::Lagg(0));
+        assert_eq!(links.base(InterfaceId(3)), InterfaceId(2));
+    }
+
+    #[test]
+    fn what_is_down_carries_nothing() {
+        let down = |mut i: Interface| {
+            i.up = false;
+            i
+        };
+        let table =
+            InterfaceTable::build(vec![down(em(0)), vlan(1, 0, Tpid::Customer, 22)]).unwrap();
+        assert_eq!(table.links().receiver(0), None);
+        assert_eq!(table.links().way(InterfaceId(1)).unwrap().out, Out::Nowhere);
+    }
+
+    #[test]
+    fn the_priority_of_a_tag_is_that_of_the_packet_or_a_fixed_one() {
+        let tag = |prio| Tag {
+            tpid: Tpid::Customer,
+            vid: 0xabc,
+            prio,
+        };
+        for (fixed, packet, code) in [(None, 0, 1), (None, 1, 0), (None, 3, 3), (Some(0), 7, 1)] {
+            let bytes = tag(fixed).bytes(packet);
+            assert_eq!(
+                bytes,
+                [0x81, 0, code << 5 | 0x0a, 0xbc],
+                "{fixed:?} {packet}"
+            );
+        }
+    }
+
+    #[test]
+    fn layers_that_cannot_stand_are_refused() {
+        let mut large = vlan(1, 0, Tpid::Customer, 22);
+        large.mtu = 1501;
+        let cases = [
+            (
+                vec![em(0), vlan(1, 0, Tpid::Customer, 0)],
+                "needs a vnetid from 1 to 4094",
+            ),
+            (
+                vec![em(0), vlan(1, 0, Tpid::Customer, 4095)],
+                "needs a vnetid from 1 to 4094",
+            ),
+            (
+                vec![em(0), vlan(1, 9, Tpid::Customer, 2)],
+                "has a parent that does not exist",
+            ),
+            (
+                vec![interface(0, "lo0", &[]), vlan(1, 0, Tpid::Customer, 2)],
+                "has a parent that carries no tags",
+            ),
+            (
+                vec![
+                    em(0),
+                    vlan(1, 0, Tpid::Customer, 2),
+                    vlan(2, 0, Tpid::Customer, 2),
+                ],
+                "has the vnetid of another on the same parent",
+            ),
+            (vec![em(0), large], "has a larger mtu than its parent"),
+            (
+                vec![vlan(1, 1, Tpid::Customer, 2)],
+                "would have more than two tags",
+            ),
+            (
+                vec![em(0), lagg(1, &[0]), vlan(2, 0, Tpid::Customer, 2)],
+                "has a port of a lagg as its parent: take the lagg",
+            ),
+            (
+                vec![em(0), lagg(1, &[0]), lagg(2, &[0])],
+                "has a port that another has, or twice",
+            ),
+            (vec![lagg(1, &[0])], "has a port that does not exist"),
+            (
+                vec![em(0), lagg(1, &[0]), lagg(2, &[1])],
+                "has a port that is not Ethernet",
+            ),
+        ];
+        for (interfaces, want) in cases {
+            match InterfaceTable::build(interfaces) {
+                Err(InterfaceError::Link(_, said)) => assert_eq!(said, want),
+                other => panic!("{want}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn four_thousand_vlans_cost_bounded_memory() {
+        let mut interfaces = vec![em(0)];
+        interfaces.extend((1..=4000).map(|n| vlan(n, 0, Tpid::Customer, n)));
+        let table = InterfaceTable::build(interfaces).unwrap();
+        let links = table.links();
+        assert_eq!(links.children.places.len(), 8192);
+        for n in 1..=4000 {
+            let found = links.child(InterfaceId(0), Tpid::Customer, n);
+            assert_eq!(found, Some(InterfaceId(n)));
+        }
+        assert_eq!(links.child(InterfaceId(0), Tpid::Customer, 4001), None);
+        assert!(size_of::<Way>() <= 28);
+    }
+
+    #[test]
+    fn tags_are_written_behind_the_addresses() {
+        let tag = |vid| Tag {
+            vid,
+            ..Tag::default()
+        };
+        let mut frame: Vec<u8> = (0..28).collect();
+        write_tags(&mut frame, &[tag(1), tag(2)], 3);
+        let mut want: Vec<u8> = (8..20).collect();
+        want.extend([0x81, 0, 0x60, 1, 0x81, 0, 0x60, 2]);
+        want.extend(20..28);
+        assert_eq!(frame, want);
+    }
+}
