@@ -7,7 +7,9 @@ use pfconf::diag::{Diagnostic, Severity};
 
 use crate::prefix::{contains, network};
 use crate::source::Reporter;
-use crate::{InterfaceAddress, InterfaceConfig, KNOWN, KNOWN_ELSEWHERE, NetConfig, Origin, near};
+use crate::{
+    InterfaceAddress, InterfaceConfig, KNOWN, KNOWN_ELSEWHERE, NetConfig, Origin, layers, near,
+};
 
 /// RFC 8200 section 5.
 const IPV6_MTU_MIN: u16 = 1280;
@@ -20,13 +22,7 @@ pub(crate) fn unread_file(name: &str, reporter: &mut Reporter) {
     if KNOWN_ELSEWHERE.contains(&name) || name.contains('/') {
         return;
     }
-    if name.starts_with("bridgename.") {
-        let text = "bridges are not supported yet".to_string();
-        reporter.whole_file(Severity::Error, "not-supported-yet", name, text);
-    } else if matches!(name, "rc.conf" | "rc.conf.local") {
-        let text = "not read yet; write hostname.IF files".to_string();
-        reporter.whole_file(Severity::Warning, "unread-file", name, text);
-    } else if let Some(hint) = near::hint(name, KNOWN.into_iter().chain(KNOWN_ELSEWHERE)) {
+    if let Some(hint) = near::hint(name, KNOWN.into_iter().chain(KNOWN_ELSEWHERE)) {
         let text = "nothing reads a file of this name".to_string();
         reporter
             .whole_file(Severity::Warning, "unread-file", name, text)
@@ -51,7 +47,8 @@ pub(crate) fn whole(
     config: &NetConfig,
     reporter: &mut Reporter,
 ) {
-    if !files.keys().any(|name| name.starts_with("hostname.")) {
+    let any = files.keys().any(|name| name.starts_with("hostname."));
+    if !any && config.interfaces.is_empty() {
         let text = "no hostname.IF file: no interface gets an address".to_string();
         reporter.whole_file(Severity::Warning, "no-interfaces", "etc", text);
     }
@@ -59,6 +56,7 @@ pub(crate) fn whole(
     for interface in &config.interfaces {
         mtu(interface, reporter);
     }
+    layers::whole(config, reporter);
     // An interface whose file is wrong has not all of its networks: what follows from that is no message of its own.
     if !reporter.has_errors() {
         next_hops(config, reporter);
@@ -67,7 +65,12 @@ pub(crate) fn whole(
     management(config, reporter);
 }
 
-fn at(origin: &Origin, severity: Severity, code: &'static str, text: String) -> Diagnostic {
+pub(crate) fn at(
+    origin: &Origin,
+    severity: Severity,
+    code: &'static str,
+    text: String,
+) -> Diagnostic {
     Diagnostic {
         severity,
         line: origin.line,
@@ -86,7 +89,7 @@ fn addresses(config: &NetConfig, reporter: &mut Reporter) {
     for (index, (interface, one)) in all.iter().enumerate() {
         let earlier = all[..index]
             .iter()
-            .filter(|(i, _)| i.name != interface.name);
+            .filter(|(i, _)| i.name != interface.name && i.rdomain == interface.rdomain);
         for (other, two) in earlier {
             if let Some(diagnostic) = collide(one, two, &other.name) {
                 reporter.push(diagnostic);
@@ -168,6 +171,9 @@ fn reachable(config: &NetConfig, addr: IpAddr, origin: &Origin, reporter: &mut R
             format!("the gateway {addr} is this machine itself"),
             "own-gateway",
         )
+    } else if asks_for_addresses(config) {
+        // It may be in a network that the box will be told of.
+        return;
     } else if !all.any(|a| a.is_on_link(addr)) {
         (
             format!("the gateway {addr} is in no network of an interface"),
@@ -179,9 +185,21 @@ fn reachable(config: &NetConfig, addr: IpAddr, origin: &Origin, reporter: &mut R
     reporter.push(at(origin, Severity::Warning, code, text));
 }
 
+/// Whether some interface gets addresses from elsewhere.
+pub(crate) fn asks_for_addresses(config: &NetConfig) -> bool {
+    config
+        .interfaces
+        .iter()
+        .any(|i| i.dhcp || i.slaac.is_some())
+}
+
 /// Two default routes of one family.
 fn defaults(config: &NetConfig, reporter: &mut Reporter) {
-    for route in config.routes.iter().filter(|r| r.prefix_len == 0) {
+    for route in config
+        .routes
+        .iter()
+        .filter(|r| r.prefix_len == 0 && r.table == 0)
+    {
         let first = config
             .gateways
             .iter()

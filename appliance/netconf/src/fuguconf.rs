@@ -1,7 +1,9 @@
 //! `fugu.conf`: what no file of OpenBSD says. Lines `key = value`.
 
-use crate::near;
+use crate::feature::Feature;
+use crate::laggconf::{self, LaggLine};
 use crate::source::{Line, Reporter, Source, Word, printable};
+use crate::{InterfaceConfig, near};
 
 /// Port of the management API where `api-port` is not set.
 pub const DEFAULT_API_PORT: u16 = 80;
@@ -22,20 +24,38 @@ pub struct FuguConf {
     pub workers: Option<u16>,
     /// `api-port`: TCP port of the API, else [`DEFAULT_API_PORT`].
     pub api_port: Option<u16>,
+    /// `route-tables`: tables of routes, the first among them.
+    pub route_tables: Option<u16>,
+    /// Lines `IF WORD …`, which go to the interface.
+    pub(crate) lagg_lines: Vec<LaggLine>,
 }
 
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     "management",
     "idle-backoff-us",
     "idle-after-ms",
     "workers",
     "api-port",
+    "route-tables",
 ];
+
+impl FuguConf {
+    /// Gives the lines about laggs to their interfaces.
+    pub(crate) fn apply(&self, interfaces: &mut [InterfaceConfig], reporter: &mut Reporter) {
+        for line in &self.lagg_lines {
+            line.apply(interfaces, reporter);
+        }
+    }
+}
 
 /// Reads the file.
 pub(crate) fn read(source: &Source<'_>, conf: &mut FuguConf, reporter: &mut Reporter) {
     let mut seen: Vec<(&str, u32)> = Vec::new();
     for line in source.lines(reporter) {
+        if let Some(read) = laggconf::line(&line, reporter) {
+            conf.lagg_lines.extend(read);
+            continue;
+        }
         let tokens = tokens(&line);
         let Some((key, values)) = key_and_values(&line, &tokens, reporter) else {
             continue;
@@ -70,6 +90,12 @@ fn set(
             conf.idle_backoff_us = number(line, values, 0, 1_000_000, reporter);
         }
         "idle-after-ms" => conf.idle_after_ms = number(line, values, 0, 3_600_000, reporter),
+        "route-tables" => {
+            conf.route_tables = number(line, values, 1, 256, reporter).map(|n| n as u16);
+            if let Some(word) = values.first() {
+                line.needs(reporter, *word, Feature::RouteTable);
+            }
+        }
         "workers" => conf.workers = number(line, values, 1, 128, reporter).map(|n| n as u16),
         _ => conf.api_port = number(line, values, 1, 65_535, reporter).map(|n| n as u16),
     }

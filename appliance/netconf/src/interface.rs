@@ -1,27 +1,24 @@
-//! `hostname.IF`: addresses, then options as ifconfig(8) takes them, or a `!route add` line. Grammar of hostname.if(5).
+//! `hostname.IF` and the old `bridgename.IF`: addresses and options as ifconfig(8) takes them, and `!` lines. Grammar of
+//! hostname.if(5). What is peculiar to one kind of interface is in `layered` and `bridge`, addresses are in `address`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use crate::prefix;
+use crate::feature::Feature;
+use crate::reading::Reading;
 use crate::source::{Line, Reporter, Source, Word, printable};
-use crate::{InterfaceAddress, InterfaceConfig, NetConfig, Origin, near, route};
+use crate::{
+    InterfaceConfig, Kind, NetConfig, Origin, StaticRoute, Station, bridge, layered, names_of,
+    near, route,
+};
 use pfconf::diag::Severity;
 
-/// IFNAMSIZ without its zero byte.
-const NAME_LIMIT: usize = 15;
-
 /// Smallest that IPv4 allows (RFC 791), and what the cards' jumbo frames carry.
-const MTU: std::ops::RangeInclusive<u16> = 68..=9216;
+const MTU: std::ops::RangeInclusive<u32> = 68..=9216;
 
-/// Interfaces without a card behind them.
-const PSEUDO: [&str; 30] = [
-    "aggr", "bridge", "carp", "egre", "enc", "eoip", "epair", "etherip", "gif", "gre", "lagg",
-    "lo", "mpe", "nvgre", "pair", "pflog", "pflow", "pfsync", "ppp", "pppoe", "sec", "svlan",
-    "tap", "tpmr", "trunk", "tun", "veb", "vether", "vlan", "vport",
-];
+/// Routing domains and tables are numbered from 0 (rdomain(4)).
+pub(crate) const DOMAINS: std::ops::RangeInclusive<u32> = 0..=255;
 
-/// Words that stand alone or take one argument and mean nothing to DPDK: noted and left out.
-const IGNORED: [(&str, usize); 13] = [
+/// Words that mean nothing to DPDK, or nothing that could be otherwise here, and how many arguments they take: noted and
+/// left out.
+const IGNORED: [(&str, usize); 66] = [
     ("media", 1),
     ("mediaopt", 1),
     ("-mediaopt", 1),
@@ -31,70 +28,140 @@ const IGNORED: [(&str, usize); 13] = [
     ("-debug", 0),
     ("wol", 0),
     ("-wol", 0),
+    ("wol_magic", 0),
+    ("-wol_magic", 0),
     ("tso", 0),
     ("-tso", 0),
+    ("tso4", 0),
+    ("-tso4", 0),
+    ("tso6", 0),
+    ("-tso6", 0),
     ("lro", 0),
     ("-lro", 0),
+    ("rxcsum", 0),
+    ("-rxcsum", 0),
+    ("txcsum", 0),
+    ("-txcsum", 0),
+    ("rxcsum6", 0),
+    ("-rxcsum6", 0),
+    ("txcsum6", 0),
+    ("-txcsum6", 0),
+    ("vlanmtu", 0),
+    ("-vlanmtu", 0),
+    ("vlanhwtag", 0),
+    ("-vlanhwtag", 0),
+    ("vlanhwfilter", 0),
+    ("-vlanhwfilter", 0),
+    ("vlanhwtso", 0),
+    ("-vlanhwtso", 0),
+    ("vlanhwcsum", 0),
+    ("-vlanhwcsum", 0),
+    ("polling", 0),
+    ("-polling", 0),
+    ("promisc", 0),
+    ("-promisc", 0),
+    ("llprio", 1),
+    ("metric", 1),
+    ("mpls", 0),
+    ("-mpls", 0),
+    ("hwfeatures", 0),
+    ("use_flowid", 0),
+    ("-use_flowid", 0),
+    ("use_numa", 0),
+    ("-use_numa", 0),
+    ("flowid_shift", 1),
+    ("rr_limit", 1),
+    ("laggtype", 1),
+    ("lacp_strict", 0),
+    ("-lacp_strict", 0),
+    ("rxprio", 1),
+    ("ignore_source", 0),
+    ("-ignore_source", 0),
+    ("link2", 0),
+    ("-link2", 0),
+    ("ifdisabled", 0),
+    ("-ifdisabled", 0),
+    ("auto_linklocal", 0),
+    ("-auto_linklocal", 0),
+    ("no_radr", 0),
+    ("-no_radr", 0),
 ];
 
-/// Words of hostname.if(5) and ifconfig(8) that Fugu does not do yet.
-const NOT_YET: [&str; 37] = [
-    "autoconf",
-    "autoconfprivacy",
-    "temporary",
-    "soii",
-    "-soii",
-    "dhcp",
-    "rtsol",
-    "dest",
-    "lladdr",
-    "metric",
-    "priority",
-    "rdomain",
-    "rtable",
-    "parent",
-    "vlandev",
-    "vnetid",
-    "vlan",
-    "vlanprio",
-    "txprio",
-    "rxprio",
-    "trunkport",
-    "trunkproto",
-    "laggport",
-    "laggproto",
-    "carpdev",
-    "carpnodes",
-    "vhid",
-    "pass",
+/// Words of ifconfig(8) about what Fugu does not do.
+const NOT_YET: [&str; 40] = [
+    "-alias",
+    "-autoconf",
+    "-temporary",
     "advbase",
     "advskew",
-    "pair",
-    "add",
-    "addm",
-    "nwid",
-    "wpakey",
+    "anycast",
+    "arp",
+    "-arp",
+    "balancing",
+    "bssid",
+    "carpdev",
+    "carpnodes",
+    "carppeer",
+    "chan",
+    "create",
+    "delete",
+    "destroy",
+    "endpoint",
+    "flowdst",
+    "flowsrc",
     "join",
-    "eui64",
+    "keepalive",
+    "maxupd",
+    "monitor",
+    "nwid",
+    "nwkey",
+    "pair",
+    "pass",
+    "patch",
+    "pflowproto",
+    "pppoedev",
+    "soii",
+    "-soii",
+    "ssid",
+    "staticarp",
+    "syncdev",
+    "syncpeer",
+    "vhid",
+    "wgkey",
+    "wpakey",
 ];
 
-const KNOWN: [&str; 13] = [
+/// Words that go with any interface.
+const COMMON: [&str; 26] = [
     "inet",
     "inet6",
     "alias",
+    "autoconf",
+    "dest",
+    "dhcp",
     "up",
     "down",
     "mtu",
+    "lladdr",
     "description",
     "-description",
     "group",
     "-group",
+    "rdomain",
+    "-rdomain",
+    "priority",
+    "rtlabel",
+    "-rtlabel",
+    "-inet",
     "-inet6",
+    "netmask",
+    "broadcast",
+    "prefixlen",
     "media",
     "!route",
 ];
 
-/// Reads `hostname.{suffix}` and adds the interface.
+/// Reads a file `PREFIX.{suffix}` and adds the interface, or what it says to an interface that is there already.
 pub(crate) fn read(
     suffix: &str,
     file: &str,
@@ -102,50 +169,89 @@ pub(crate) fn read(
     config: &mut NetConfig,
     reporter: &mut Reporter,
 ) {
-    let Some(mut interface) = named(suffix, file, reporter) else {
+    let Some(fresh) = named(suffix, file, reporter) else {
         return;
     };
     let Some(source) = Source::new(file, bytes, reporter) else {
         return;
     };
+    // bridgename.bridge0 comes before hostname.bridge0 and is about the same bridge.
+    let same = |i: &InterfaceConfig| i.name == fresh.name;
+    let mut interface = match config.interfaces.iter().position(same) {
+        Some(place) => config.interfaces.remove(place),
+        None => fresh,
+    };
     for line in source.lines(reporter) {
         if line.words[0].text.starts_with('!') {
-            config
-                .routes
-                .extend(route::command(&line, suffix, reporter));
+            let route = command(&line, &mut interface, reporter);
+            config.routes.extend(route);
         } else {
-            let mut reading = Reading {
-                line: &line,
-                at: 0,
-                interface: &mut interface,
-                reporter,
-            };
             // What was wrong has been reported; the next line is a new chance.
-            let _understood = reading.line();
+            let _understood = read_line(&line, &mut interface, reporter);
         }
     }
     config.interfaces.push(interface);
 }
 
+/// Reads one line in the language of ifconfig(8).
+pub(crate) fn read_line(
+    line: &Line<'_>,
+    interface: &mut InterfaceConfig,
+    reporter: &mut Reporter,
+) -> Option<()> {
+    let mut reading = Reading {
+        line,
+        at: 0,
+        interface,
+        reporter,
+    };
+    while let Some(word) = reading.next() {
+        reading.word(word)?;
+    }
+    Some(())
+}
+
+/// A `!` line: a route, or ifconfig(8) for this very interface. There is no shell for the rest.
+fn command(
+    line: &Line<'_>,
+    interface: &mut InterfaceConfig,
+    reporter: &mut Reporter,
+) -> Option<StaticRoute> {
+    let (command, words) = route::command(line, reporter)?;
+    if matches!(command, "route" | "/sbin/route") {
+        return route::add(line, words, &interface.name, reporter);
+    }
+    let own = |word: &Word<'_>| word.text == "$if" || word.text == "\\$if";
+    let ours = |word: &Word<'_>| own(word) || word.text == interface.name;
+    if matches!(command, "ifconfig" | "/sbin/ifconfig") && words.first().is_some_and(ours) {
+        let rest = Line {
+            words: words[1..].to_vec(),
+            ..line.clone()
+        };
+        let _understood = read_line(&rest, interface, reporter);
+        return None;
+    }
+    let text = format!("'{}' is not run: there is no shell", printable(command));
+    line.error(reporter, line.whole(), "command", text).hint =
+        Some("of commands, '!route add' and '!ifconfig $if' are understood".into());
+    None
+}
+
 /// An interface as yet without anything, if the file's name is good for one.
 fn named(suffix: &str, file: &str, reporter: &mut Reporter) -> Option<InterfaceConfig> {
-    let mut interface = InterfaceConfig {
-        name: suffix.to_string(),
-        up: true,
-        origin: Origin {
-            file: file.to_string(),
-            line: 0,
-        },
-        ..InterfaceConfig::default()
+    let origin = Origin {
+        file: file.to_string(),
+        line: 0,
     };
-    if let Some(lladdr) = lladdr(suffix) {
-        interface.name = suffix.to_ascii_lowercase();
-        interface.lladdr = Some(lladdr);
-        return Some(interface);
+    if let Some(lladdr) = names_of::station(suffix) {
+        return Some(InterfaceConfig {
+            lladdr: Some(lladdr),
+            ..fresh(&suffix.to_ascii_lowercase(), Kind::Ethernet, origin)
+        });
     }
-    let driver = suffix.trim_end_matches(|c: char| c.is_ascii_digit());
-    let letters = !driver.is_empty() && driver.bytes().all(|b| b.is_ascii_alphabetic());
-    if !letters || driver.len() == suffix.len() || suffix.len() > NAME_LIMIT {
+    let driver = names_of::driver(suffix);
+    let plain = driver.bytes().all(|b| b.is_ascii_alphabetic()) && driver.len() < suffix.len();
+    if !names_of::is_interface(suffix) || !plain && names_of::dotted(suffix).is_none() {
         let text = format!(
             "not read: '{}' is not the name of an interface",
             printable(suffix)
@@ -157,77 +263,53 @@ fn named(suffix: &str, file: &str, reporter: &mut Reporter) -> Option<InterfaceC
         );
         return None;
     }
-    if PSEUDO.contains(&driver) || driver == "wg" {
-        let text = format!("interfaces of the kind '{driver}' are not supported yet");
-        reporter.whole_file(Severity::Error, "not-supported-yet", file, text);
-        return None;
+    match made(suffix, origin) {
+        Ok(interface) => Some(interface),
+        Err(text) => {
+            reporter.whole_file(Severity::Error, "not-supported-yet", file, text);
+            None
+        }
     }
-    Some(interface)
 }
 
-/// `00:11:22:33:44:55`
-fn lladdr(text: &str) -> Option<[u8; 6]> {
-    let mut octets = [0; 6];
-    let mut parts = text.split(':');
-    for octet in &mut octets {
-        let part = parts.next()?;
-        let plain = (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_hexdigit());
-        *octet = u8::from_str_radix(part, 16).ok().filter(|_| plain)?;
+/// An interface of this name, or what is to be said about its kind.
+pub(crate) fn made(name: &str, origin: Origin) -> Result<InterfaceConfig, String> {
+    let kind = names_of::kind(name.split('.').next().unwrap_or(name))
+        .map_err(|kind| format!("interfaces of the kind '{kind}' are not supported yet"))?;
+    let mut interface = fresh(name, kind, origin);
+    if let Some((parent, vid)) = names_of::dotted(name) {
+        interface.kind = layered::vlan_on(parent, vid, &interface.origin);
     }
-    parts.next().is_none().then_some(octets)
+    Ok(interface)
 }
 
-/// A line of the file while it is read.
-struct Reading<'l, 'r> {
-    line: &'l Line<'l>,
-    at: usize,
-    interface: &'l mut InterfaceConfig,
-    reporter: &'r mut Reporter,
+pub(crate) fn fresh(name: &str, kind: Kind, origin: Origin) -> InterfaceConfig {
+    InterfaceConfig {
+        name: name.to_string(),
+        kind,
+        up: true,
+        origin,
+        ..InterfaceConfig::default()
+    }
 }
 
 impl<'l> Reading<'l, '_> {
-    fn peek(&self) -> Option<Word<'l>> {
-        self.line.words.get(self.at).copied()
-    }
-
-    fn next(&mut self) -> Option<Word<'l>> {
-        let word = self.peek();
-        self.at += usize::from(word.is_some());
-        word
-    }
-
-    fn take(&mut self, text: &str) -> bool {
-        let found = self.peek().is_some_and(|word| word.text == text);
-        self.at += usize::from(found);
-        found
-    }
-
-    /// The argument of `what`, or a message that it is missing.
-    fn argument(&mut self, what: &str) -> Option<Word<'l>> {
-        if let Some(word) = self.next() {
-            return Some(word);
-        }
-        let text = format!("'{what}' needs something after it");
-        self.line
-            .error(self.reporter, self.line.end(), "missing-word", text);
-        None
-    }
-
-    fn error(&mut self, word: Word<'_>, code: &'static str, text: String, hint: Option<String>) {
-        self.line.error(self.reporter, word, code, text).hint = hint;
-    }
-
     /// `None` once something is not understood: what follows it cannot be either.
-    fn line(&mut self) -> Option<()> {
-        if self.take("inet") {
-            self.inet()?;
-        } else if self.take("inet6") {
-            self.inet6()?;
+    fn word(&mut self, word: Word<'l>) -> Option<()> {
+        match word.text {
+            "inet" => self.inet(),
+            "inet6" => self.inet6(),
+            "dest" => self.dest(),
+            "dhcp" | "DHCP" | "SYNCDHCP" | "NOSYNCDHCP" => self.dhcp(word),
+            "autoconf" => self.autoconf4(word),
+            "rtsol" | "accept_rtadv" => self.autoconf6(word),
+            text if text.starts_with(|c: char| c.is_ascii_digit())
+                && (text.contains('.') || text.contains(':')) =>
+            {
+                self.bare_address(word)
+            }
+            _ => self.option(word),
         }
-        while let Some(word) = self.next() {
-            self.option(word)?;
-        }
-        Some(())
     }
 
     fn option(&mut self, word: Word<'l>) -> Option<()> {
@@ -245,31 +327,67 @@ impl<'l> Reading<'l, '_> {
                 let name = self.argument("-group")?;
                 self.interface.groups.retain(|group| group != name.text);
             }
-            // No IPv6 unless it is asked for: nothing to do.
-            "-inet6" => {}
-            other => return self.other(other, word),
+            "lladdr" | "ether" | "link" | "hwaddr" => self.lladdr(word)?,
+            "rdomain" | "fib" => {
+                self.number(word.text, DOMAINS, |i, n| i.rdomain = n as u16)?;
+                if self.interface.rdomain != 0 {
+                    self.needs(word, Feature::Rdomain);
+                }
+            }
+            "-rdomain" => self.interface.rdomain = 0,
+            "priority" if !matches!(self.interface.kind, Kind::Bridge(_)) => {
+                self.needs(word, Feature::RoutePriority);
+                self.number("priority", 0..=15, |i, n| i.priority = Some(n as u8))?;
+            }
+            "rtlabel" => {
+                self.needs(word, Feature::RouteLabel);
+                let label = self.argument("rtlabel")?;
+                self.interface.route_label = Some(printable(label.text));
+            }
+            "-rtlabel" => self.interface.route_label = None,
+            // No address unless it is asked for: nothing to do.
+            "-inet" | "-inet6" => {}
+            _ => return self.special(word),
         }
         Some(())
     }
 
-    fn other(&mut self, text: &str, word: Word<'l>) -> Option<()> {
+    /// Words of one kind of interface, and those that are none.
+    fn special(&mut self, word: Word<'l>) -> Option<()> {
+        let read = match &self.interface.kind {
+            Kind::Vlan(_) => self.vlan_word(word),
+            Kind::Lagg(_) => self.lagg_word(word),
+            Kind::Bridge(_) => self.bridge_word(word),
+            Kind::Gif(_) => self.gif_word(word),
+            Kind::Ethernet | Kind::Loopback => None,
+        };
+        match read {
+            Some(understood) => understood,
+            None => self.other(word),
+        }
+    }
+
+    fn other(&mut self, word: Word<'l>) -> Option<()> {
+        let text = word.text;
         if let Some((_, arguments)) = IGNORED.iter().find(|(name, _)| *name == text) {
             for _ in 0..*arguments {
                 self.argument(text)?;
             }
-            let message = format!("'{text}' has no effect here");
-            self.line.notice(self.reporter, word, "no-effect", message);
+            self.notice(word, format!("'{text}' has no effect here"));
             return Some(());
         }
         if NOT_YET.contains(&text) {
             self.line.not_yet(self.reporter, word);
             return None;
         }
-        let hint = if text == "inet" || text == "inet6" {
-            Some(format!("'{text}' must begin a line"))
-        } else {
-            near::hint(text, KNOWN)
-        };
+        if let Some(owner) = owner(text) {
+            let (name, is) = (&self.interface.name, names_of::called(&self.interface.kind));
+            let message = format!("'{text}' is for {owner}; {name} is {is}");
+            self.error(word, "wrong-kind", message, None);
+            return None;
+        }
+        let words = COMMON.iter().chain(words_of(&self.interface.kind)).copied();
+        let hint = near::hint(text, words);
         let message = format!("unknown word '{}'", printable(text));
         self.error(word, "unknown-word", message, hint);
         None
@@ -277,8 +395,8 @@ impl<'l> Reading<'l, '_> {
 
     fn mtu(&mut self) -> Option<()> {
         let word = self.argument("mtu")?;
-        match word.text.parse() {
-            Ok(mtu) if MTU.contains(&mtu) => self.interface.mtu = Some(mtu),
+        match crate::reading::number(word.text) {
+            Some(mtu) if MTU.contains(&mtu) => self.interface.mtu = Some(mtu as u16),
             _ => {
                 let text = format!(
                     "'{}' is not a size between {} and {}",
@@ -292,12 +410,29 @@ impl<'l> Reading<'l, '_> {
         Some(())
     }
 
+    /// `lladdr ADDR` or `lladdr random`.
+    fn lladdr(&mut self, word: Word<'l>) -> Option<()> {
+        self.needs(word, Feature::StationAddress);
+        if self.take("random") {
+            self.interface.station = Some(Station::Random);
+            return Some(());
+        }
+        let at = self.peek();
+        let station = self.station(word.text)?;
+        if station[0] & 1 != 0 || station == [0; 6] {
+            let text = "this cannot be the address of one station".to_string();
+            self.error(at.unwrap_or(word), "bad-address", text, None);
+        }
+        self.interface.station = Some(Station::Given(station));
+        Some(())
+    }
+
     fn group(&mut self) -> Option<()> {
         let word = self.argument("group")?;
         let name = word.text;
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let ends_in_digit = name.ends_with(|c: char| c.is_ascii_digit());
-        if name.is_empty() || !plain || ends_in_digit || name.len() > NAME_LIMIT {
+        if name.is_empty() || !plain || ends_in_digit || name.len() > names_of::LIMIT {
             let text = format!("'{}' cannot be the name of a group", printable(name));
             let hint = "up to 15 letters, digits and underscores, the last one not a digit";
             self.error(word, "bad-group", text, Some(hint.to_string()));
@@ -306,270 +441,27 @@ impl<'l> Reading<'l, '_> {
         }
         Some(())
     }
+}
 
-    /// After `inet`: `[alias] ADDR[/n] [NETMASK] [BROADCAST|NONE]`.
-    fn inet(&mut self) -> Option<()> {
-        let alias = self.take("alias");
-        let word = self.address_word("inet")?;
-        let (text, bits) = cut(word.text);
-        let Ok(addr) = text.parse::<Ipv4Addr>() else {
-            let hint = text
-                .parse::<Ipv6Addr>()
-                .is_ok()
-                .then(|| "write inet6 for an IPv6 address".to_string());
-            return self.not_an_address(word, "IPv4", hint);
-        };
-        let prefix_len = match bits {
-            Some(_) => self.bits_of(word, 32)?,
-            None => self.netmask(addr)?,
-        };
-        let broadcast = self.broadcast()?;
-        if addr.is_unspecified()
-            || addr.is_multicast()
-            || addr.is_loopback()
-            || addr.is_broadcast()
-            || prefix_len == 0
-        {
-            return self.unfit(word);
-        }
-        self.edge_of_network(word, addr, prefix_len);
-        self.broadcast_fits(addr, prefix_len, broadcast);
-        self.add(
-            word,
-            addr.into(),
-            prefix_len,
-            broadcast.map(|(addr, _)| addr),
-            alias,
-        )
-    }
-
-    /// After `inet6`: `[alias] ADDR[/n] [PREFIXLEN]`, or `eui64` alone.
-    fn inet6(&mut self) -> Option<()> {
-        if self.take("eui64") {
-            self.interface.link_local = true;
-            return Some(());
-        }
-        let alias = self.take("alias");
-        let word = self.address_word("inet6")?;
-        let (text, bits) = cut(word.text);
-        let scope = format!("%{}", self.interface.name);
-        let Ok(addr) = text
-            .strip_suffix(&scope)
-            .unwrap_or(text)
-            .parse::<Ipv6Addr>()
-        else {
-            let hint = text
-                .parse::<Ipv4Addr>()
-                .is_ok()
-                .then(|| "write inet for an IPv4 address".to_string());
-            return self.not_an_address(word, "IPv6", hint);
-        };
-        let prefix_len = match bits {
-            Some(_) => self.bits_of(word, 128)?,
-            None => self.prefix_length()?,
-        };
-        if addr.is_unspecified()
-            || addr.is_multicast()
-            || addr.is_loopback()
-            || addr.to_ipv4_mapped().is_some()
-            || prefix_len == 0
-        {
-            return self.unfit(word);
-        }
-        self.add(word, addr.into(), prefix_len, None, alias)
-    }
-
-    fn address_word(&mut self, family: &str) -> Option<Word<'l>> {
-        let word = self.argument(family)?;
-        if word.text == "autoconf" {
-            self.line.not_yet(self.reporter, word);
-            return None;
-        }
-        Some(word)
-    }
-
-    fn not_an_address(&mut self, word: Word<'l>, family: &str, hint: Option<String>) -> Option<()> {
-        let text = format!("'{}' is not an {family} address", printable(word.text));
-        self.error(word, "bad-address", text, hint);
-        None
-    }
-
-    fn unfit(&mut self, word: Word<'l>) -> Option<()> {
-        let text = format!(
-            "'{}' cannot be the address of an interface",
-            printable(word.text)
-        );
-        self.error(word, "bad-address", text, None);
-        Some(())
-    }
-
-    /// The `/n` of an address.
-    fn bits_of(&mut self, word: Word<'l>, most: u8) -> Option<u8> {
-        let at = word.text.find('/').map_or(0, |slash| slash + 1);
-        self.length(word.part(at, word.text.len()), most)
-    }
-
-    fn length(&mut self, word: Word<'l>, most: u8) -> Option<u8> {
-        let length = prefix::length(word.text, most);
-        if length.is_none() {
-            let text = format!(
-                "'{}' is not a prefix length from 1 to {most}",
-                printable(word.text)
-            );
-            self.error(word, "bad-prefix-length", text, None);
-        }
-        length
-    }
-
-    fn netmask(&mut self, addr: Ipv4Addr) -> Option<u8> {
-        self.take("netmask");
-        let Some(word) = self.peek() else {
-            return self.no_netmask(self.line.end(), addr);
-        };
-        if let Some(bits) = prefix::netmask(word.text) {
-            self.at += 1;
-            return Some(bits);
-        }
-        if word.text.starts_with(|c: char| c.is_ascii_digit()) {
-            let text = format!("'{}' is not a netmask", printable(word.text));
-            let hint = "255.255.255.0, 0xffffff00 or 24".to_string();
-            self.error(word, "bad-netmask", text, Some(hint));
-            return None;
-        }
-        self.no_netmask(word, addr)
-    }
-
-    fn no_netmask(&mut self, word: Word<'l>, addr: Ipv4Addr) -> Option<u8> {
-        let text = format!("no netmask after {addr}");
-        let hint = format!("write 'inet {addr} 255.255.255.0' or 'inet {addr}/24'");
-        self.error(word, "missing-netmask", text, Some(hint));
-        None
-    }
-
-    /// OpenBSD takes 64 if nothing is said.
-    fn prefix_length(&mut self) -> Option<u8> {
-        self.take("prefixlen");
-        match self.peek() {
-            Some(word) if word.text.starts_with(|c: char| c.is_ascii_digit()) => {
-                self.at += 1;
-                self.length(word, 128)
-            }
-            _ => Some(64),
-        }
-    }
-
-    fn broadcast(&mut self) -> Option<Option<(Ipv4Addr, Word<'l>)>> {
-        let named = self.take("broadcast");
-        let Some(word) = self.peek() else {
-            return if named {
-                self.argument("broadcast").map(|_| None)
-            } else {
-                Some(None)
-            };
-        };
-        if word.text == "NONE" {
-            self.at += 1;
-            return Some(None);
-        }
-        match word.text.parse::<Ipv4Addr>() {
-            Ok(addr) => {
-                self.at += 1;
-                Some(Some((addr, word)))
-            }
-            Err(_) if named || word.text.starts_with(|c: char| c.is_ascii_digit()) => {
-                let text = format!("'{}' is not a broadcast address", printable(word.text));
-                self.error(word, "bad-address", text, None);
-                None
-            }
-            Err(_) => Some(None),
-        }
-    }
-
-    fn broadcast_fits(
-        &mut self,
-        addr: Ipv4Addr,
-        prefix_len: u8,
-        broadcast: Option<(Ipv4Addr, Word<'l>)>,
-    ) {
-        let Some((given, word)) = broadcast else {
-            return;
-        };
-        let last = prefix::last4(addr, prefix_len);
-        if given != last {
-            let text = format!("the broadcast address of {addr}/{prefix_len} is {last}");
-            self.line
-                .warning(self.reporter, word, "odd-broadcast", text);
-        }
-    }
-
-    /// The first and the last address of a network are not for hosts (but see RFC 3021 for /31).
-    fn edge_of_network(&mut self, word: Word<'l>, addr: Ipv4Addr, prefix_len: u8) {
-        if prefix_len >= 31 {
-            return;
-        }
-        let what = if prefix::network(addr.into(), prefix_len) == IpAddr::V4(addr) {
-            "network's own"
-        } else if prefix::last4(addr, prefix_len) == addr {
-            "broadcast"
-        } else {
-            return;
-        };
-        let text = format!("{addr} is the {what} address of its /{prefix_len}");
-        self.line.warning(self.reporter, word, "odd-address", text);
-    }
-
-    fn add(
-        &mut self,
-        word: Word<'l>,
-        addr: IpAddr,
-        prefix_len: u8,
-        broadcast: Option<Ipv4Addr>,
-        alias: bool,
-    ) -> Option<()> {
-        if self.interface.addresses.iter().any(|a| a.addr == addr) {
-            let text = format!("{addr} is in this file twice");
-            self.error(word, "duplicate-address", text, None);
-        } else {
-            self.interface.addresses.push(InterfaceAddress {
-                addr,
-                prefix_len,
-                broadcast,
-                dest: None,
-                alias,
-                origin: self.line.origin(),
-            });
-        }
-        Some(())
+/// Words that only interfaces of this kind have.
+fn words_of(kind: &Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Ethernet | Kind::Loopback => &[],
+        Kind::Vlan(_) => &layered::VLAN_WORDS,
+        Kind::Lagg(_) => &layered::LAGG_WORDS,
+        Kind::Bridge(_) => &bridge::WORDS,
+        Kind::Gif(_) => &layered::GIF_WORDS,
     }
 }
 
-/// `ADDR/n` in its two halves.
-fn cut(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('/') {
-        Some((addr, bits)) => (addr, Some(bits)),
-        None => (text, None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn station_addresses_are_told_from_names() {
-        assert_eq!(
-            lladdr("00:11:22:aa:BB:ff"),
-            Some([0, 0x11, 0x22, 0xaa, 0xbb, 0xff])
-        );
-        assert_eq!(lladdr("0:1:2:3:4:5"), Some([0, 1, 2, 3, 4, 5]));
-        for text in [
-            "em0",
-            "00:11:22:33:44",
-            "00:11:22:33:44:55:66",
-            "00:11:22:33:44:+5",
-            "::::::",
-        ] {
-            assert_eq!(lladdr(text), None, "{text}");
-        }
-    }
+/// Whose word this is, for those who write it in the wrong file.
+fn owner(word: &str) -> Option<&'static str> {
+    let of = [
+        (&layered::VLAN_WORDS[..], "VLANs"),
+        (&layered::LAGG_WORDS[..], "laggs and trunks"),
+        (&bridge::WORDS[..], "bridges"),
+        (&layered::GIF_WORDS[..], "tunnels"),
+    ];
+    let found = of.iter().find(|(words, _)| words.contains(&word));
+    found.map(|(_, owner)| *owner)
 }

@@ -1,5 +1,5 @@
-//! The small files of an etc tree: `hostname.IF`, `mygate`, `myname`, `hosts`, `resolv.conf`, `services`, `protocols` and
-//! `fugu.conf`. File names and bytes in, one [`NetConfig`] and all diagnostics out.
+//! The small files of an etc tree: `hostname.IF`, `mygate`, `myname`, `hosts`, `resolv.conf`, `services`, `protocols`,
+//! `rc.conf` and `fugu.conf`. File names and bytes in, one [`NetConfig`] and all diagnostics out.
 //!
 //! Has no side effect and knows no network card: whether `em0` exists is for the caller to say. Anything it does not
 //! understand is an error; nothing is silently left out. Read first: hostname.if(5), mygate(5), route(8),
@@ -7,16 +7,25 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
+mod bridge;
 mod check;
 pub mod environment;
 pub mod feature;
 mod fuguconf;
 mod interface;
 mod kind;
+mod laggconf;
+mod layered;
+mod layers;
 pub mod names;
+mod names_of;
 pub mod near;
 mod prefix;
+mod rcconf;
+mod reading;
 mod route;
+mod shell;
 mod small;
 mod source;
 
@@ -366,7 +375,9 @@ impl NetConfig {
 }
 
 /// Files that this crate reads, besides `hostname.*`.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 9] = [
+    "rc.conf",
+    "rc.conf.local",
     "myname",
     "mygate",
     "hosts",
@@ -376,13 +387,22 @@ const KNOWN: [&str; 7] = [
     "fugu.conf",
 ];
 
+/// Files of variables; the second one overrides the first.
+const RC_CONF: [&str; 2] = ["rc.conf", "rc.conf.local"];
+
 /// Files that others read: the rules, and what rules name.
 const KNOWN_ELSEWHERE: [&str; 2] = ["pf.conf", "pf.os"];
 
 /// Reads an etc tree: contents by path in it. Files it does not know are left to others. If one of the diagnostics is an
 /// error, the configuration is not to be used; it then holds what could be understood.
 pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> (NetConfig, Vec<Diagnostic>) {
-    let mut reporter = Reporter::default();
+    parse_with(files, Reporter::default())
+}
+
+fn parse_with(
+    files: &BTreeMap<String, Vec<u8>>,
+    mut reporter: Reporter,
+) -> (NetConfig, Vec<Diagnostic>) {
     let mut config = NetConfig {
         hostname: "fugu".to_string(),
         services: Services::built_in(),
@@ -390,14 +410,19 @@ pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> (NetConfig, Vec<Diagnostic>) 
         ..NetConfig::default()
     };
     for (name, bytes) in files {
-        if let Some(interface) = name.strip_prefix("hostname.") {
+        let suffix = name.strip_prefix("hostname.");
+        if let Some(interface) = suffix.or(name.strip_prefix("bridgename.")) {
             interface::read(interface, name, bytes, &mut config, &mut reporter);
+        } else if RC_CONF.contains(&name.as_str()) {
+            // Read together, below.
         } else if KNOWN.contains(&name.as_str()) {
             read_known(name, bytes, &mut config, &mut reporter);
         } else {
             check::unread_file(name, &mut reporter);
         }
     }
+    rcconf::read(files, &mut config, &mut reporter);
+    config.fugu.apply(&mut config.interfaces, &mut reporter);
     check::whole(files, &config, &mut reporter);
     (config, reporter.into_diagnostics())
 }
@@ -417,5 +442,9 @@ fn read_known(name: &str, bytes: &[u8], config: &mut NetConfig, reporter: &mut R
     }
 }
 
+#[cfg(test)]
+mod layered_tests;
+#[cfg(test)]
+mod rcconf_tests;
 #[cfg(test)]
 mod tests;

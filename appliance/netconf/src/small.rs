@@ -14,17 +14,22 @@ pub(crate) fn myname(source: &Source<'_>, config: &mut NetConfig, reporter: &mut
     let Some((first, more)) = lines.split_first() else {
         return;
     };
-    let word = first.words[0];
+    hostname(first, config, reporter);
+    for line in more {
+        line.error(reporter, line.whole(), "extra-word", "one name is enough");
+    }
+}
+
+/// One word, the name of the box.
+pub(crate) fn hostname(line: &Line<'_>, config: &mut NetConfig, reporter: &mut Reporter) {
+    let word = line.words[0];
     if is_host_name(word.text) {
         config.hostname = word.text.to_string();
     } else {
         let text = format!("'{}' cannot be a host name", printable(word.text));
-        first.error(reporter, word, "bad-name", text);
+        line.error(reporter, word, "bad-name", text);
     }
-    extra(first, 1, reporter);
-    for line in more {
-        line.error(reporter, line.whole(), "extra-word", "one name is enough");
-    }
+    extra(line, 1, reporter);
 }
 
 /// One default gateway per family, each on its own line.
@@ -35,22 +40,36 @@ pub(crate) fn mygate(source: &Source<'_>, config: &mut NetConfig, reporter: &mut
         let Some((addr, interface)) = route::gateway(&line, word, "", reporter) else {
             continue;
         };
-        let same = |g: &&Gateway| g.addr.is_ipv4() == addr.is_ipv4();
-        if let Some(first) = config.gateways.iter().find(same) {
-            let family = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
-            let text = format!(
-                "a second {family} gateway; the first is in line {}",
-                first.origin.line
-            );
-            line.error(reporter, word, "duplicate-gateway", text);
-            continue;
-        }
-        config.gateways.push(Gateway {
+        let origin = line.origin();
+        let found = Gateway {
             addr,
             interface,
-            origin: line.origin(),
-        });
+            origin,
+        };
+        gateway(&line, word, found, config, reporter);
     }
+}
+
+/// Adds a default gateway, if it is the first of its family.
+pub(crate) fn gateway(
+    line: &Line<'_>,
+    word: Word<'_>,
+    found: Gateway,
+    config: &mut NetConfig,
+    reporter: &mut Reporter,
+) {
+    let same = |g: &&Gateway| g.addr.is_ipv4() == found.addr.is_ipv4();
+    let Some(first) = config.gateways.iter().find(same) else {
+        config.gateways.push(found);
+        return;
+    };
+    let family = if found.addr.is_ipv4() { "IPv4" } else { "IPv6" };
+    let place = match &first.origin {
+        origin if origin.file == line.file => format!("line {}", origin.line),
+        origin => format!("{}:{}", origin.file, origin.line),
+    };
+    let text = format!("a second {family} gateway; the first is in {place}");
+    line.error(reporter, word, "duplicate-gateway", text);
 }
 
 /// `ADDRESS NAME [NAME ...]`

@@ -3,6 +3,7 @@
 use pfconf::diag::{Diagnostic, Severity};
 
 use crate::Origin;
+use crate::feature::{self, Feature};
 
 /// Bytes of one small file. A `services` file has 15 KiB.
 const FILE_LIMIT: usize = 1 << 20;
@@ -18,9 +19,26 @@ const SHOWN_LIMIT: usize = 200;
 pub(crate) struct Reporter {
     diagnostics: Vec<Diagnostic>,
     left_out: usize,
+    /// What is read but not refused, although it does not work yet: for tests of the grammar.
+    lenient: bool,
 }
 
 impl Reporter {
+    /// One that takes what Fugu cannot do yet.
+    #[cfg(test)]
+    pub(crate) fn lenient() -> Self {
+        Reporter {
+            lenient: true,
+            ..Reporter::default()
+        }
+    }
+
+    /// The message for a feature, if it is to be refused.
+    pub(crate) fn refusal(&self, feature: Feature) -> Option<String> {
+        let words = feature::lacking(feature).filter(|_| !self.lenient)?;
+        Some(format!("not supported yet: {words}"))
+    }
+
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         if self.diagnostics.len() < DIAGNOSTICS_LIMIT {
             self.diagnostics.push(diagnostic);
@@ -32,6 +50,12 @@ impl Reporter {
     /// True if anything said so far is an error.
     pub(crate) fn has_errors(&self) -> bool {
         pfconf::diag::has_errors(&self.diagnostics)
+    }
+
+    /// True if anything said so far about this file is an error.
+    pub(crate) fn has_errors_in(&self, file: &str) -> bool {
+        let wrong = |d: &&Diagnostic| d.severity == Severity::Error && d.file == file;
+        self.diagnostics.iter().any(|d| wrong(&d))
     }
 
     pub(crate) fn whole_file(
@@ -79,6 +103,8 @@ pub(crate) struct Word<'a> {
     pub(crate) column: u32,
     /// In characters, quotes included.
     pub(crate) length: u32,
+    /// Lines below the first of its [`Line`], which is of more than one only in `rc.conf`.
+    pub(crate) row: u32,
 }
 
 impl<'a> Word<'a> {
@@ -90,6 +116,7 @@ impl<'a> Word<'a> {
             text,
             column: self.column + before.chars().count() as u32,
             length: text.chars().count().max(1) as u32,
+            row: self.row,
         }
     }
 }
@@ -120,6 +147,10 @@ impl<'a> Source<'a> {
                 None
             }
         }
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
     }
 
     /// A file known to be good, from this program.
@@ -181,6 +212,7 @@ fn split(line: &str) -> Result<Vec<Word<'_>>, Word<'_>> {
                     text: "",
                     column,
                     length: 1,
+                    row: 0,
                 });
             }
             None => start..end,
@@ -189,12 +221,13 @@ fn split(line: &str) -> Result<Vec<Word<'_>>, Word<'_>> {
             text: &line[inner],
             column,
             length: last - column + 1,
+            row: 0,
         });
     }
     Ok(words)
 }
 
-/// A line with words in it.
+/// A line with words in it, or the lines of one variable.
 #[derive(Clone, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) file: &'a str,
@@ -212,6 +245,14 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The file and line of a word.
+    pub(crate) fn origin_of(&self, word: Word<'_>) -> Origin {
+        Origin {
+            file: self.file.to_string(),
+            line: self.number + word.row,
+        }
+    }
+
     /// The place after the last word, for what is missing.
     pub(crate) fn end(&self) -> Word<'a> {
         let last = self.words.last();
@@ -219,6 +260,7 @@ impl<'a> Line<'a> {
             text: "",
             column: last.map_or(1, |w| w.column + w.length),
             length: 1,
+            row: last.map_or(0, |w| w.row),
         }
     }
 
@@ -228,7 +270,8 @@ impl<'a> Line<'a> {
         Word {
             text: self.text,
             column: first,
-            length: self.end().column - first,
+            length: self.end().column.saturating_sub(first),
+            row: 0,
         }
     }
 
@@ -262,7 +305,7 @@ impl<'a> Line<'a> {
         self.message(reporter, Severity::Notice, word, code, text.into())
     }
 
-    /// Something Fugu will do one day. Never silently left out.
+    /// Something that has no name in the list of features. Never silently left out.
     pub(crate) fn not_yet<'r>(
         &self,
         reporter: &'r mut Reporter,
@@ -270,6 +313,13 @@ impl<'a> Line<'a> {
     ) -> &'r mut Diagnostic {
         let text = format!("'{}' is not supported yet", printable(word.text));
         self.error(reporter, word, "not-supported-yet", text)
+    }
+
+    /// Refuses what needs a feature that Fugu has not got yet.
+    pub(crate) fn needs(&self, reporter: &mut Reporter, word: Word<'_>, feature: Feature) {
+        if let Some(text) = reporter.refusal(feature) {
+            self.error(reporter, word, "not-supported-yet", text);
+        }
     }
 
     fn message<'r>(
@@ -284,12 +334,12 @@ impl<'a> Line<'a> {
             severity,
             code,
             file: printable(self.file),
-            line: self.number,
+            line: self.number + word.row,
             column: word.column,
             length: word.length.max(1),
             text,
             hint: None,
-            source: shown_source(self.text),
+            source: shown_source(self.text.lines().nth(word.row as usize).unwrap_or("")),
         });
         reporter.last()
     }

@@ -3,24 +3,29 @@
 use super::*;
 use proptest::prelude::*;
 
-fn tree(files: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn tree(files: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
     files
         .iter()
         .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
         .collect()
 }
 
-fn good(files: &[(&str, &str)]) -> NetConfig {
-    let (config, diagnostics) = parse(&tree(files));
+pub(crate) fn good(files: &[(&str, &str)]) -> NetConfig {
+    let (config, diagnostics) = understood(files);
     assert!(diagnostics.is_empty(), "{diagnostics:#?}");
     config
 }
 
+/// With what Fugu cannot do yet.
+pub(crate) fn understood(files: &[(&str, &str)]) -> (NetConfig, Vec<Diagnostic>) {
+    parse_with(&tree(files), Reporter::lenient())
+}
+
 /// What is said about one file, as `line:col: severity: text`, beside a sound interface.
-fn said(name: &str, text: &str) -> Vec<String> {
+pub(crate) fn said(name: &str, text: &str) -> Vec<String> {
     let mut files = tree(&[("hostname.em9", "inet 203.0.113.1/24\n"), (name, text)]);
     files.retain(|_, bytes| !bytes.is_empty());
-    let (_, diagnostics) = parse(&files);
+    let (_, diagnostics) = parse_with(&files, Reporter::lenient());
     diagnostics
         .iter()
         .map(|d| {
@@ -31,7 +36,7 @@ fn said(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -129,6 +134,7 @@ fn a_router_s_tree_is_understood() {
             idle_after_ms: None,
             workers: Some(2),
             api_port: Some(8080),
+            ..FuguConf::default()
         }
     );
 }
@@ -354,18 +360,11 @@ fn wrong_interface_lines_are_placed_and_explained() {
         ("inet", "1:5: error: 'inet' needs something after it"),
         ("inet alias", "1:11: error: 'inet' needs something after it"),
         (
-            "inet autoconf",
-            "1:6: error: 'autoconf' is not supported yet",
-        ),
-        (
-            "inet6 autoconf",
-            "1:7: error: 'autoconf' is not supported yet",
-        ),
-        ("dhcp", "1:1: error: 'dhcp' is not supported yet"),
-        (
             "up vnetid 5 parent em1",
-            "1:4: error: 'vnetid' is not supported yet",
+            "1:4: error: 'vnetid' is for VLANs; em0 is a card",
         ),
+        ("inet -alias", "1:6: error: '-alias' is not an IPv4 address"),
+        ("nwid home", "1:1: error: 'nwid' is not supported yet"),
         ("mtu", "1:4: error: 'mtu' needs something after it"),
         (
             "mtu 65536",
@@ -376,7 +375,6 @@ fn wrong_interface_lines_are_placed_and_explained() {
             "1:7: error: 'lan1' cannot be the name of a group",
         ),
         ("desciption x", "1:1: error: unknown word 'desciption'"),
-        ("up inet 10.0.0.1/24", "1:4: error: unknown word 'inet'"),
         (
             "description \"open",
             "1:13: error: this quote is not closed",
@@ -438,8 +436,12 @@ fn wrong_interface_lines_are_placed_and_explained() {
             "1:32: error: 'x' is one word too many",
         ),
         (
-            "!route add -blackhole default 127.0.0.1",
-            "1:12: error: '-blackhole' is not supported yet",
+            "!route add -expire 5 default 127.0.0.1",
+            "1:12: error: '-expire' is not supported yet",
+        ),
+        (
+            "!route add -T 256 default 127.0.0.1",
+            "1:15: error: '256' is not a number from 0 to 255",
         ),
         (
             "!route add -foo default 127.0.0.1",
@@ -491,11 +493,6 @@ fn hints_name_what_was_probably_meant() {
             "hostname.em0",
             "inet 10.0.0.1",
             "write 'inet 10.0.0.1 255.255.255.0' or 'inet 10.0.0.1/24'",
-        ),
-        (
-            "hostname.em0",
-            "up inet 10.0.0.1/24",
-            "'inet' must begin a line",
         ),
         (
             "hostname.em0",
@@ -670,9 +667,9 @@ fn wrong_small_files_are_placed_and_explained() {
             "1:1: error: unknown key 'color'",
         ),
         (
-            "hostname.vlan5",
+            "hostname.carp5",
             "up",
-            "error: interfaces of the kind 'vlan' are not supported yet",
+            "error: interfaces of the kind 'carp' are not supported yet",
         ),
         (
             "hostname.em0.bak",
@@ -685,14 +682,9 @@ fn wrong_small_files_are_placed_and_explained() {
             "warning: nothing reads a file of this name",
         ),
         (
-            "bridgename.bridge0",
-            "add em0",
-            "error: bridges are not supported yet",
-        ),
-        (
             "rc.conf",
             "x=y",
-            "warning: not read yet; write hostname.IF files",
+            "1:1: notice: left aside, not of the network: x",
         ),
     ] {
         assert_eq!(said(name, text), [want], "{name}: {text}");
@@ -797,8 +789,14 @@ fn a_tree_without_interfaces_is_worth_a_warning() {
     );
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 15] = [
+    "bridgename.bridge0",
     "hostname.em0",
+    "hostname.gif0",
+    "hostname.lagg0",
+    "hostname.vlan0",
+    "rc.conf",
+    "rc.conf.local",
     "hostname.00:00:00:00:00:01",
     "mygate",
     "myname",
@@ -811,7 +809,7 @@ const NAMES: [&str; 9] = [
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), NAMES.len())) {
+    fn arbitrary_bytes_never_panic(contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), NAMES.len())) {
         let files = NAMES.iter().map(|n| n.to_string()).zip(contents).collect();
         for diagnostic in parse(&files).1 {
             prop_assert!(!diagnostic.excerpt().contains('\x1b'));
@@ -821,7 +819,7 @@ proptest! {
     #[test]
     fn arbitrary_words_never_panic(
         name in prop::sample::select(&NAMES[..]),
-        words in prop::collection::vec("inet6?|alias|!route|add|default|-net(mask)?|10\\.0\\.0\\.[0-9]{1,3}(/[0-9]{1,3})?|fe80::1%?(em0)?|[0-9]{1,6}|=|,|é|\"|'|#|\n|[ -~]{0,6}", 0..24),
+        words in prop::collection::vec("vnetid|parent|laggport|add|rule|static|on|ifconfig_em0=|vlans_em0=|static_routes=|route_|-T|inet6?|alias|!route|add|default|-net(mask)?|10\\.0\\.0\\.[0-9]{1,3}(/[0-9]{1,3})?|fe80::1%?(em0)?|[0-9]{1,6}|=|,|é|\"|'|#|\n|[ -~]{0,6}", 0..24),
     ) {
         let text = words.join(" ");
         let (_, diagnostics) = parse(&tree(&[(name, &text)]));

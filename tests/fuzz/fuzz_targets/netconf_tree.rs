@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 
-const NAMES: [&str; 9] = [
+// New names go to the end: the corpus counts on the order.
+const NAMES: [&str; 16] = [
     "hostname.em0",
     "hostname.00:11:22:33:44:55",
     "mygate",
@@ -14,6 +15,13 @@ const NAMES: [&str; 9] = [
     "services",
     "protocols",
     "fugu.conf",
+    "rc.conf",
+    "rc.conf.local",
+    "bridgename.bridge0",
+    "hostname.vlan0",
+    "hostname.lagg0",
+    "hostname.gif0",
+    "rad.conf",
 ];
 
 // A zero byte goes on to the next file.
