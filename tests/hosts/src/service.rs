@@ -1,6 +1,6 @@
-//! Owns real servers on the hosts: a web server and an echo server that tests talk to through the machine.
+//! Owns real servers on the hosts that tests talk to through the machine: for the web, for names, for bulk, and an echo.
 //!
-//! Read first: the nginx manual, socat(1).
+//! Read first: the nginx manual, dnsmasq(8), iperf3(1), socat(1).
 
 use crate::namespace::{Namespace, Running};
 use crate::scratch::Scratch;
@@ -70,5 +70,35 @@ pub fn echo(host: &Namespace, port: u16) -> Result<Running> {
         "EXEC:cat",
     ])?;
     host.wait_for_port(port, START_PATIENCE)?;
+    Ok(running)
+}
+
+/// Starts a server of iperf3 on a port of `host`, for both families.
+///
+/// # Errors
+/// When it does not start.
+pub fn bulk(host: &Namespace, port: u16) -> Result<Running> {
+    let number = port.to_string();
+    // Nobody reads its output, and a full pipe would stop it.
+    let running = host.spawn(&["iperf3", "-s", "-p", &number, "--logfile", "/dev/null"])?;
+    host.wait_for_port(port, START_PATIENCE)?;
+    Ok(running)
+}
+
+/// Starts a name server on port 53 of `host`, for both families, that knows these names: each with strings of at most 255
+/// letters, which are its TXT record.
+///
+/// # Errors
+/// When dnsmasq does not start.
+pub fn names(host: &Namespace, records: &[(&str, Vec<String>)]) -> Result<Running> {
+    let usual = "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --pid-file --user=root \
+                 --log-facility=/dev/null --edns-packet-max=8000 --no-daemon";
+    let mut words: Vec<String> = usual.split_whitespace().map(Into::into).collect();
+    for (name, strings) in records {
+        words.push(format!("--txt-record={name},{}", strings.join(",")));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let running = host.spawn(&words)?;
+    host.wait_for_port(53, START_PATIENCE)?;
     Ok(running)
 }

@@ -14,6 +14,24 @@ pass in on ap1 inet6 proto icmp6
 pass out on ap0
 ";
 
+/// Everything from inside leaves with the address of the firewall, and IPv6 hosts reach IPv4 ones by the well-known
+/// prefix. What comes to the firewall's ports 8080 and 53 is for inside.
+pub const NAT_RULES: &str = "\
+block return log
+pass in quick on ap2 proto tcp to 172.16.0.1 port 80
+pass quick inet6 proto icmp6 icmp6-type { neighbrsol neighbradv }
+match out on ap0 inet nat-to (ap0)
+match out on ap0 inet6 nat-to (ap0)
+pass in on ap1
+pass in on ap1 inet6 from any to 64:ff9b::/96 af-to inet from (ap0)
+pass out on ap0
+pass in on ap0 inet proto tcp to (ap0) port 8080 rdr-to 10.0.1.2 port 80
+pass in on ap0 inet6 proto tcp to (ap0) port 8080 rdr-to 2001:db8:2::2 port 80
+pass in on ap0 inet proto udp to (ap0) port 53 rdr-to 10.0.1.2
+pass in on ap0 inet6 proto udp to (ap0) port 53 rdr-to 2001:db8:2::2
+pass out on ap1 to { 10.0.1.2 2001:db8:2::2 }
+";
+
 /// An etc tree: path to text.
 #[derive(Debug, Clone)]
 pub struct Etc(BTreeMap<String, Vec<u8>>);

@@ -15,22 +15,26 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clients;
 mod crowd;
 mod etc;
 pub mod http;
+mod load;
 mod program;
 mod site;
 mod wait;
 
+pub use clients::noise;
 pub use crowd::{Crowd, UdpEcho, serve_echo};
-pub use etc::{BASE_RULES, Etc};
+pub use etc::{BASE_RULES, Etc, NAT_RULES};
 pub use hosts::{Context, Failure, Namespace, Output, Result};
+pub use load::{Load, Share};
 pub use program::Program;
 pub use site::{
-    API, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, Plan, Port, ROUTER_INSIDE, ROUTER_INSIDE6, Site,
-    TOKEN, noise,
+    API, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, OUTSIDE64, Plan, Port, ROUTER_INSIDE, ROUTER_INSIDE6,
+    ROUTER_OUTSIDE, ROUTER_OUTSIDE6, Site, TOKEN,
 };
-pub use wait::{PATIENCE, until};
+pub use wait::{PATIENCE, until, until_within};
 
 use std::path::Path;
 
@@ -44,7 +48,19 @@ pub fn missing() -> Option<String> {
             program.display()
         ));
     }
-    let programs = ["ip", "ethtool", "ping", "traceroute", "curl", "nginx", "ss"];
+    let programs = [
+        "ip",
+        "ethtool",
+        "ping",
+        "traceroute",
+        "curl",
+        "nginx",
+        "ss",
+        "iperf3",
+        "dnsmasq",
+        "dig",
+        "hping3",
+    ];
     if let Some(name) = hosts::missing_program(&programs) {
         return Some(format!("no {name}: run ci/setup"));
     }

@@ -21,6 +21,12 @@ pub const INSIDE6: &str = "2001:db8:2::2";
 pub const ROUTER_INSIDE: &str = "10.0.1.1";
 /// The same for IPv6.
 pub const ROUTER_INSIDE6: &str = "2001:db8:2::1";
+/// Fugu as the outside host sees it.
+pub const ROUTER_OUTSIDE: &str = "192.0.2.1";
+/// The same for IPv6.
+pub const ROUTER_OUTSIDE6: &str = "2001:db8:1::1";
+/// The outside host's IPv4 address under the well-known prefix of RFC 6052.
+pub const OUTSIDE64: &str = "64:ff9b::c000:202";
 /// Where Fugu is managed.
 pub const API: &str = "172.16.0.1:80";
 /// The bearer token.
@@ -63,6 +69,27 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// The usual one with these rules.
+    #[must_use]
+    pub fn with_rules(rules: &str) -> Self {
+        Self {
+            etc: Etc::with_rules(rules),
+            ..Self::default()
+        }
+    }
+
+    /// With a worker on each of two cores.
+    #[must_use]
+    pub fn with_two_workers(self) -> Self {
+        Self {
+            queues: 2,
+            cpus: "0,1",
+            ..self
+        }
+    }
+}
+
 /// The program with its hosts.
 #[derive(Debug)]
 pub struct Site {
@@ -80,10 +107,7 @@ impl Site {
     /// # Errors
     /// As [`Site::open`].
     pub fn with_rules(rules: &str) -> Result<Self> {
-        Self::open(&Plan {
-            etc: Etc::with_rules(rules),
-            ..Plan::default()
-        })
+        Self::open(&Plan::with_rules(rules))
     }
 
     /// Sets up the hosts, starts the program, waits until it forwards.
@@ -229,6 +253,26 @@ impl Site {
         found.ok_or_else(|| Failure(format!("no reason {name}: {info}")))
     }
 
+    /// What a limit of `pfctl -vsi` did, such as `syncookies sent`.
+    ///
+    /// # Errors
+    /// When there is no such counter.
+    pub fn limit(&self, name: &str) -> Result<u64> {
+        let info = self.get("/v1/info")?;
+        let found = info["limits"][name].as_u64();
+        found.ok_or_else(|| Failure(format!("no limit counter {name}: {info}")))
+    }
+
+    /// States now.
+    ///
+    /// # Errors
+    /// As [`Site::get`].
+    pub fn states(&self) -> Result<u64> {
+        let info = self.get("/v1/info")?;
+        let found = info["states"].as_u64();
+        found.ok_or_else(|| Failure(format!("no states: {info}")))
+    }
+
     /// Packets that the filter let pass and blocked on an interface, by family (0 or 1) and direction (0 in, 1 out).
     ///
     /// # Errors
@@ -348,19 +392,4 @@ fn arguments(plan: &Plan, scratch: &Scratch) -> Result<Vec<String>> {
         words.extend(["--trust".into(), path("trusted.pub")]);
     }
     Ok(words)
-}
-
-/// Bytes that do not repeat (xorshift64), the same for the same seed.
-#[must_use]
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut out = Vec::with_capacity(length + 8);
-    while out.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        out.extend_from_slice(&state.to_le_bytes());
-    }
-    out.truncate(length);
-    out
 }

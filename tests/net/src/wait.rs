@@ -13,14 +13,26 @@ const LOOK: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When there is none after [`PATIENCE`], or the question fails.
-pub fn until<T>(what: impl Display, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(what: impl Display, ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    until_within(PATIENCE, what, ask)
+}
+
+/// As [`until`], for what takes longer.
+///
+/// # Errors
+/// When there is no answer after `patience`, or the question fails.
+pub fn until_within<T>(
+    patience: Duration,
+    what: impl Display,
+    mut ask: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
-        if started.elapsed() > PATIENCE {
-            return Err(Failure(format!("not within {PATIENCE:?}: {what}")));
+        if started.elapsed() > patience {
+            return Err(Failure(format!("not within {patience:?}: {what}")));
         }
         std::thread::sleep(LOOK);
     }
