@@ -254,6 +254,7 @@ impl Teller<'_> {
                 );
             }
             Verdict::Host => self.is("local", "it is for the box itself"),
+            Verdict::Bridge => self.is("pass", "its bridge sends it on"),
             Verdict::Control => self.is("local", "it is a frame of a link protocol"),
             Verdict::Handoff { worker } => {
                 self.is(
@@ -263,6 +264,9 @@ impl Teller<'_> {
             }
             Verdict::Gather => self.is("gather", "a piece: the others are waited for"),
             Verdict::Consumed(Consumer::Neighbor) => self.is("consumed", "neighbor discovery"),
+            Verdict::Consumed(Consumer::Bridge) => {
+                self.is("local", "nobody else on the bridge wants it")
+            }
             Verdict::Consumed(Consumer::Fragments) => {
                 self.is("pass", "it leaves in pieces");
             }

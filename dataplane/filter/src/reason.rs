@@ -63,6 +63,14 @@ reasons! {
     HandoffFull = "handoff-full", "The core that owns the connection did not keep up.";
     HostFull = "host-full", "The management plane did not keep up.";
     Arp = "arp", "An ARP packet that makes no sense.";
+    Discarding = "discarding", "The spanning tree lets no frames pass this member of a bridge.";
+    LinkLocal = "link-local", "A frame of a protocol between neighbors on a link, which no bridge forwards.";
+    OwnStation = "own-station", "A frame from a station address of the box itself came in: there is a loop, or somebody lies.";
+    NonIp = "non-ip", "Neither IP nor ARP, on a member of a bridge with blocknonip.";
+    BridgeRule = "bridge-rule", "A rule of a bridge said block.";
+    SameSide = "same-side", "The station is on the side of the bridge that the frame came from.";
+    NoMember = "no-member", "No other member of the bridge may have the frame.";
+    Span = "span", "A frame came in by an interface that only hears copies.";
     Oversize = "oversize", "Received in more than one buffer.";
     Standby = "lagg-standby", "It came by a port of a lagg that is not heard now.";
 }

@@ -14,6 +14,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wire::{ether, ipv6};
 
+use crate::bridge::Bridges;
 pub use crate::kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
 use crate::link::{Kind, Links, Receiver, Way};
 use crate::prefix::Prefix;
@@ -279,6 +280,7 @@ pub struct InterfaceTable {
     /// By number. A number stays with a name: those of names without an interface are not in use.
     interfaces: Vec<Option<Interface>>,
     links: Links,
+    bridges: Bridges,
     /// Own and broadcast addresses of interfaces that are up, behind the number of the routing domain, sorted. A
     /// binary search over a few addresses stays in one or two cache lines; hashing would not be faster.
     addrs4: Vec<(u64, Kind4, InterfaceId)>,
@@ -295,6 +297,7 @@ impl InterfaceTable {
         let by_id = by_number(interfaces)?;
         let mut table = InterfaceTable {
             links: Links::build(&by_id)?,
+            bridges: Bridges::build(&by_id)?,
             ..InterfaceTable::default()
         };
         for interface in by_id.iter().flatten().filter(|i| i.up) {
@@ -341,6 +344,12 @@ impl InterfaceTable {
     #[inline]
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// The bridges.
+    #[inline]
+    pub fn bridges(&self) -> &Bridges {
+        &self.bridges
     }
 
     /// Whose frames come in by a port; none if it has no interface or that is down.

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod bridge;
 pub mod fdb;
 pub mod icmp_error;
 pub mod interface;

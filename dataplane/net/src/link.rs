@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use sync::Masks;
 use wire::ether::{self, EtherType};
 
+use crate::bridge::Bridge;
 use crate::interface::{Interface, InterfaceError, PORTS_MAX};
 use crate::kif::InterfaceId;
 
@@ -37,10 +38,7 @@ pub enum Kind {
     /// Several ports as one.
     Lagg(Lagg),
     /// Interfaces as ports of a switch.
-    Bridge {
-        /// Its ports.
-        members: Vec<InterfaceId>,
-    },
+    Bridge(Bridge),
 }
 
 /// Frames with a tag.
@@ -215,6 +213,8 @@ pub struct Way {
     tags: [Tag; TAGS_MAX],
     /// Port or lagg.
     pub out: Out,
+    /// Part of a bridge: which member a frame leaves by is the bridge's choice.
+    pub is_bridged: bool,
 }
 
 impl Way {
@@ -227,6 +227,12 @@ impl Way {
     /// The port, if frames go there as they are.
     #[inline]
     pub fn plain_port(&self) -> Option<u16> {
+        self.own_port().filter(|_| !self.is_bridged)
+    }
+
+    /// The port, if frames that leave by this very interface go there as they are.
+    #[inline]
+    pub fn own_port(&self) -> Option<u16> {
         match self.out {
             Out::Port(port) if self.count == 0 => Some(port),
             _ => None,
@@ -332,6 +338,11 @@ impl Links {
                 links.add_vlan(interface, vlan, &layers)?;
             }
         }
+        for id in &layers.bridged {
+            if let Some(way) = links.ways.get_mut(usize::from(id.0)) {
+                way.is_bridged = true;
+            }
+        }
         Ok(links)
     }
 
@@ -356,7 +367,7 @@ impl Links {
                 Out::Port(*port)
             }
             Kind::Lagg(lagg) => self.add_lagg(interface, lagg, layers)?,
-            Kind::Loopback | Kind::Vlan(_) | Kind::Bridge { .. } => Out::Nowhere,
+            Kind::Loopback | Kind::Vlan(_) | Kind::Bridge(_) => Out::Nowhere,
         };
         self.ways[at] = Way {
             mac: interface.mac,
@@ -509,7 +520,10 @@ impl<'a> Layers<'a> {
         for interface in by_id.iter().flatten() {
             match &interface.kind {
                 Kind::Lagg(lagg) => members.extend_from_slice(&lagg.members),
-                Kind::Bridge { members } => bridged.extend_from_slice(members),
+                Kind::Bridge(bridge) => {
+                    bridged.extend(bridge.members.iter().map(|m| m.id));
+                    bridged.push(interface.id);
+                }
                 _ => {}
             }
         }

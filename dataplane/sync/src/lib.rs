@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+pub mod bridge_ports;
 pub mod cache;
 pub mod claims;
 pub mod counter;
@@ -22,6 +23,7 @@ pub mod published;
 pub mod rate;
 pub mod ring;
 
+pub use bridge_ports::BridgePorts;
 pub use cache::{CacheLine, prefetch};
 pub use claims::{Claims, Loads, Turns};
 pub use counter::Counter;

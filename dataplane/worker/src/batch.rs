@@ -5,6 +5,7 @@ use net::InterfaceId;
 use nic::{BURST_MAX, Burst};
 use state::StateIdx;
 
+use crate::bridge::Bridged;
 use crate::reassemble::Train;
 use crate::verdict::{Egress, Verdict};
 
@@ -18,6 +19,9 @@ pub(crate) enum Origin {
     /// Made by the filter in the name of a host: goes on like `Own`, but stays on the core that made it, which owns
     /// the connection.
     Proxy,
+    /// A copy of a packet that was let in by this member of a bridge, on its way out by another; the buffer begins with
+    /// the IP header.
+    Bridged(InterfaceId),
     /// Made by the filter in answer to a packet it blocked: the rules are not asked (pf.conf(5), "block").
     Answer,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Item {
     pub(crate) watched: u32,
     /// The port it came in by, unless it came another way.
     pub(crate) port: u16,
+    /// It came in by a member of a bridge, and is not for the box.
+    pub(crate) bridged: Option<Bridged>,
 }
 
 /// In place of a port's number.
@@ -104,6 +110,7 @@ impl Item {
             changed_family: false,
             watched: 0,
             port: NO_PORT,
+            bridged: None,
         }
     }
 
@@ -116,7 +123,7 @@ impl Item {
     /// Interface it came in on, if it came from a card.
     pub(crate) fn received_on(&self) -> Option<InterfaceId> {
         match self.origin {
-            Origin::Wire(interface) => Some(interface),
+            Origin::Wire(interface) | Origin::Bridged(interface) => Some(interface),
             Origin::Own | Origin::Proxy | Origin::Answer => None,
         }
     }

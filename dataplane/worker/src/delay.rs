@@ -10,11 +10,11 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
 use filter::Reason;
-use net::InterfaceId;
 use nic::Nic;
 
 use crate::batch::Marks;
 use crate::turn::Worker;
+use crate::verdict::Egress;
 
 /// Frames that leave per turn; more wait for the next.
 const RELEASES_PER_TURN: usize = 256;
@@ -26,7 +26,7 @@ struct Delayed<B> {
     nr: u64,
     buf: B,
     priority: u8,
-    interface: InterfaceId,
+    egress: Egress,
 }
 
 impl<B> Delayed<B> {
@@ -82,7 +82,7 @@ impl<B> DelayLine<B> {
         self.heap.len() >= self.capacity
     }
 
-    fn push(&mut self, buf: B, priority: u8, interface: InterfaceId, due_ms: u64) {
+    fn push(&mut self, buf: B, priority: u8, egress: Egress, due_ms: u64) {
         let nr = self.next_nr;
         self.next_nr += 1;
         self.heap.push(Reverse(Delayed {
@@ -90,7 +90,7 @@ impl<B> DelayLine<B> {
             nr,
             buf,
             priority,
-            interface,
+            egress,
         }));
     }
 
@@ -105,13 +105,13 @@ impl<B> DelayLine<B> {
 
 impl<N: Nic> Worker<N> {
     /// Keeps a whole frame for as long as rules say.
-    pub(crate) fn delay(&mut self, buf: N::Buf, marks: Marks, interface: InterfaceId) {
+    pub(crate) fn delay(&mut self, buf: N::Buf, marks: Marks, egress: Egress) {
         let limit = u64::from(self.config.ruleset.limits.pktdelay_pkts);
         if self.delayed.is_full() || !self.shared.delayed.try_take(1, limit) {
             return self.discard(buf, Reason::Memory);
         }
         let due_ms = self.now_ms + u64::from(marks.delay_ms);
-        self.delayed.push(buf, marks.priority, interface, due_ms);
+        self.delayed.push(buf, marks.priority, egress, due_ms);
     }
 
     /// Sends what has waited long enough. True if there was any.
@@ -121,7 +121,7 @@ impl<N: Nic> Worker<N> {
                 return n > 0;
             };
             self.shared.delayed.give_back(1);
-            self.queue_on(frame.buf, frame.priority, frame.interface);
+            self.queue_by_egress(frame.buf, frame.priority, frame.egress);
         }
         true
     }
@@ -134,9 +134,10 @@ mod tests {
     #[test]
     fn who_is_due_first_leaves_first_and_equals_keep_their_order() {
         let mut line = DelayLine::new(4);
+        let egress = Egress::routed(net::InterfaceId(0), wire::ether::Addr::ZERO);
         for (name, due_ms) in [("a", 30), ("b", 10), ("c", 30), ("d", 20)] {
             assert!(!line.is_full());
-            line.push(name, 3, InterfaceId(0), due_ms);
+            line.push(name, 3, egress, due_ms);
         }
         assert!(line.is_full());
         let mut left = Vec::new();

@@ -28,9 +28,12 @@ impl<N: Nic> Worker<N> {
             if !item.is_open() || item.egress.is_some() {
                 continue;
             }
-            match item.origin {
-                Origin::Wire(interface) => self.forward_one(n, interface, now_ms),
-                Origin::Own | Origin::Proxy | Origin::Answer => self.forward_own(n, now_ms),
+            match (item.origin, item.bridged) {
+                (Origin::Wire(_), Some(through)) => self.bridge_forward(n, through, now_ms),
+                (Origin::Wire(interface), None) => self.forward_one(n, interface, now_ms),
+                // Their way is known.
+                (Origin::Bridged(_), _) => self.batch.items[n].drop_for(Reason::Loop),
+                (Origin::Own | Origin::Proxy | Origin::Answer, _) => self.forward_own(n, now_ms),
             }
             if self.batch.items[n].watched != 0 {
                 self.tell_way(n, now_ms);
@@ -145,10 +148,10 @@ impl<N: Nic> Worker<N> {
 
     pub(crate) fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
         if let Some(lladdr) = group_station(next_hop) {
-            return Hop::Known(Egress { interface, lladdr });
+            return Hop::Known(Egress::routed(interface, lladdr));
         }
         match self.neighbors.resolve(now_ms, interface, next_hop) {
-            Resolution::Known(lladdr) => Hop::Known(Egress { interface, lladdr }),
+            Resolution::Known(lladdr) => Hop::Known(Egress::routed(interface, lladdr)),
             // Full: parking will fail and be counted.
             Resolution::Pending | Resolution::Full => Hop::Unresolved {
                 interface,
@@ -165,10 +168,10 @@ impl<N: Nic> Worker<N> {
             return None;
         }
         let cache = self.states.get(item.state?)?.egress;
-        (cache.stamp == self.egress_stamp).then_some(Egress {
-            interface: InterfaceId(cache.interface),
-            lladdr: ether::Addr(cache.lladdr),
-        })
+        (cache.stamp == self.egress_stamp).then_some(Egress::routed(
+            InterfaceId(cache.interface),
+            ether::Addr(cache.lladdr),
+        ))
     }
 
     fn remember_egress(&mut self, n: usize, hop: Hop) {

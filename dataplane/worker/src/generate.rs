@@ -39,7 +39,7 @@ impl<N: Nic> Worker<N> {
         });
     }
 
-    fn queue_generated(&mut self, packet: Generated<N::Buf>) {
+    pub(crate) fn queue_generated(&mut self, packet: Generated<N::Buf>) {
         self.counters.generated.add(1);
         if let Err(packet) = self.generated.push_back(packet) {
             self.discard(packet.buf, Reason::Congestion);
@@ -102,7 +102,11 @@ impl<N: Nic> Worker<N> {
         now_ms: u64,
     ) {
         let item = self.batch.items[n];
-        let Some(src) = self.source_for(interface, &item.pd) else {
+        let src = match item.bridged {
+            Some(_) => self.source_on_bridge(&item),
+            None => self.source_for(interface, &item.pd),
+        };
+        let Some(src) = src.filter(|_| !is_bridged_copy(&item)) else {
             return;
         };
         if is_group_frame(self.batch.bufs[n].bytes(), &item) || !self.error_rate.allow(now_ms) {
@@ -119,12 +123,12 @@ impl<N: Nic> Worker<N> {
         };
         // Its sender is where the packet came from, whatever rules have made of it.
         let rtable = self.rdomain_of(item.received_on().unwrap_or(interface));
-        self.generate_bytes(&error[..len], origin, rtable);
+        self.generate_back(&error[..len], origin, rtable, self.way_back(&item));
     }
 
     fn send_reset(&mut self, n: usize, ttl: u8, now_ms: u64) {
         let item = self.batch.items[n];
-        if !self.error_rate.allow(now_ms) {
+        if is_bridged_copy(&item) || !self.error_rate.allow(now_ms) {
             return;
         }
         let frame = self.batch.bufs[n].bytes();
@@ -140,7 +144,7 @@ impl<N: Nic> Worker<N> {
         if let Some(len) = len {
             let from = item.received_on();
             let rtable = from.map_or(item.pd.rtable, |interface| self.rdomain_of(interface));
-            self.generate_bytes(&out[..len], Origin::Answer, rtable);
+            self.generate_back(&out[..len], Origin::Answer, rtable, self.way_back(&item));
         }
     }
 
@@ -196,6 +200,11 @@ impl<N: Nic> Worker<N> {
     }
 
     pub(crate) fn generate_bytes(&mut self, packet: &[u8], origin: Origin, rtable: u8) {
+        self.generate_back(packet, origin, rtable, None);
+    }
+
+    /// The same, by a way that may be given.
+    fn generate_back(&mut self, packet: &[u8], origin: Origin, rtable: u8, egress: Option<Hop>) {
         let made = self.make(packet.len(), |out| {
             out.get_mut(..packet.len())?.copy_from_slice(packet);
             Some(packet.len())
@@ -204,7 +213,7 @@ impl<N: Nic> Worker<N> {
             self.queue_generated(Generated {
                 buf,
                 origin,
-                egress: None,
+                egress,
                 tag: TagId::default(),
                 rtable,
             });
@@ -273,6 +282,11 @@ fn set_fragment(header: &mut [u8; IP4_HEADER], offset: usize, more: bool, payloa
     packet.set_total_len((IP4_HEADER + payload) as u16);
     packet.set_fragment(false, more, base + offset as u16);
     packet.fill_checksum();
+}
+
+/// A copy for one of several members of a bridge: each of them would say the same.
+fn is_bridged_copy(item: &crate::batch::Item) -> bool {
+    matches!(item.origin, Origin::Bridged(_))
 }
 
 /// The frame was addressed to many: never answered (RFC 1122 3.2.2).

@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod alias;
 mod batch;
+mod bridge;
 pub mod config;
 pub mod counters;
 mod delay;

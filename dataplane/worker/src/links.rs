@@ -64,21 +64,39 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn send_control_frame(&mut self, buf: N::Buf, end: FrameEnd) {
         match end {
             FrameEnd::Port(port) => self.queue(buf, CONTROL_PRIORITY, port),
-            FrameEnd::Interface(interface) => self.queue_on(buf, CONTROL_PRIORITY, interface),
+            FrameEnd::Interface(interface) => {
+                self.queue_at_member(buf, CONTROL_PRIORITY, interface);
+            }
         }
     }
 
     /// Queues a frame at an interface that is more than a port.
     #[cold]
-    pub(crate) fn queue_in_layers(
-        &mut self,
-        mut buf: N::Buf,
-        priority: u8,
-        interface: InterfaceId,
-    ) {
+    pub(crate) fn queue_in_layers(&mut self, buf: N::Buf, priority: u8, interface: InterfaceId) {
         let Some(way) = self.config.interfaces.way(interface).copied() else {
             return self.discard(buf, Reason::InterfaceDown);
         };
+        if way.is_bridged
+            && let Some(place) = self.config.interfaces.bridges().place(interface)
+        {
+            return self.bridge_out(buf, priority, place);
+        }
+        self.queue_at_layers(buf, priority, interface, way);
+    }
+
+    /// Queues a frame at a member of a bridge, which is its way out and no other.
+    #[inline]
+    pub(crate) fn queue_at_member(&mut self, buf: N::Buf, priority: u8, interface: InterfaceId) {
+        let Some(way) = self.config.interfaces.way(interface).copied() else {
+            return self.discard(buf, Reason::InterfaceDown);
+        };
+        match way.own_port() {
+            Some(port) => self.queue(buf, priority, port),
+            None => self.queue_at_layers(buf, priority, interface, way),
+        }
+    }
+
+    fn queue_at_layers(&mut self, mut buf: N::Buf, priority: u8, interface: InterfaceId, way: Way) {
         let choice = self.choose_port(&way, buf.bytes());
         if !way.tags().is_empty() {
             if buf.prepend(way.tags().len() * TAG_LEN).is_err() {

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use filter::Kill;
 use filter::reassemble::Piece;
 use net::InterfaceId;
+use net::fdb::Station;
 use net::neighbor::{Neighbor, Update};
 use nic::{Nic, PacketBuf};
 use state::State;
@@ -76,6 +77,8 @@ pub enum Handoff<B> {
     Wanted(Question),
     /// States to be killed.
     Kill(Kill),
+    /// Where a station is behind a bridge.
+    Station(InterfaceId, Station),
 }
 
 /// A neighbor to be asked for.

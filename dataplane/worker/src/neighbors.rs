@@ -47,6 +47,11 @@ impl<N: Nic> Worker<N> {
     /// An ARP frame: learn, and answer if it asks for us.
     pub(crate) fn hear_arp(&mut self, n: usize, at: usize, now_ms: u64) {
         let interface = interface_of(&self.batch.items[n]);
+        self.hear_arp_on(n, interface, at, now_ms);
+    }
+
+    /// The same, for the interface that it is meant for.
+    pub(crate) fn hear_arp_on(&mut self, n: usize, interface: InterfaceId, at: usize, now_ms: u64) {
         let frame = self.batch.bufs[n].bytes();
         let parsed = arp::Packet::new_checked(frame.get(at..).unwrap_or_default())
             .and_then(|p| arp::Repr::parse(&p));
@@ -98,10 +103,7 @@ impl<N: Nic> Worker<N> {
     }
 
     fn send_advert(&mut self, interface: InterfaceId, mac: ether::Addr, advert: &Advert) {
-        let egress = Egress {
-            interface,
-            lladdr: advert.link,
-        };
+        let egress = Egress::routed(interface, advert.link);
         self.generate_discovery(egress, |out| build_na(out, mac, advert));
     }
 
@@ -191,10 +193,7 @@ impl<N: Nic> Worker<N> {
                 packets,
                 ..
             } => {
-                let egress = Egress {
-                    interface,
-                    lladdr: link,
-                };
+                let egress = Egress::routed(interface, link);
                 for parked in packets {
                     match parked.train {
                         None => self.send_framed(parked.buf, parked.af, parked.marks, egress),
@@ -273,10 +272,7 @@ impl<N: Nic> Worker<N> {
             }
             IpAddr::V6(a) => {
                 let group = ether::Addr::multicast6(wire::ipv6::solicited_node(a));
-                let egress = Egress {
-                    interface: question.interface,
-                    lladdr: to.unwrap_or(group),
-                };
+                let egress = Egress::routed(question.interface, to.unwrap_or(group));
                 self.generate_discovery(egress, |out| build_question(out, on, ip, to));
             }
         }

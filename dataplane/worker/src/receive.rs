@@ -2,13 +2,15 @@
 //! `filter::describe`'s.
 
 use filter::Reason;
+use net::bridge::Place;
 use net::link::TAGS_MAX;
 use net::{InterfaceId, InterfaceTable, Tpid};
 use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
 use ruleset::{Af, Direction};
 use wire::ether::EtherType;
 
-use crate::batch::{Item, Origin};
+use crate::batch::{Item, NO_PORT, Origin};
+use crate::bridge::{Heard, type_of};
 use crate::mail::Handoff;
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Verdict};
@@ -21,6 +23,10 @@ const HEADER: usize = 14;
 enum L2 {
     Ip(Af, usize),
     Arp(usize),
+    /// Something else, which goes on if it is bridged.
+    Other,
+    /// A bridged frame whose way is known already.
+    Bridged,
     /// A frame of a protocol between neighbors on a link (IEEE 802.1Q table 8-1), or one with a length for a type.
     Reserved,
 }
@@ -114,6 +120,9 @@ impl<N: Nic> Worker<N> {
                     Some(Handoff::Train(carried, train, pieces)) => {
                         self.hear_train(n, carried, train, pieces);
                     }
+                    Some(Handoff::Station(bridge, station)) => {
+                        self.hear_of_station(bridge, &station);
+                    }
                     Some(Handoff::Kill(kill)) => self.begin_kill(kill, false),
                     Some(Handoff::Packet(carried)) => {
                         self.counters.handed_in.add(1);
@@ -144,7 +153,7 @@ impl<N: Nic> Worker<N> {
             if !self.batch.items[n].is_open() {
                 continue;
             }
-            match self.describe_one(n) {
+            match self.describe_one(n, now_ms) {
                 Err(reason) => self.refuse(n, reason),
                 Ok(L2::Arp(at)) => {
                     self.hear_arp(n, at, now_ms);
@@ -153,6 +162,8 @@ impl<N: Nic> Worker<N> {
                         .get_or_insert(Verdict::Consumed(Consumer::Neighbor));
                 }
                 Ok(L2::Reserved) => self.hear_control_frame(n),
+                Ok(L2::Bridged) => {}
+                Ok(L2::Other) => self.refuse(n, Reason::Ethernet),
                 Ok(L2::Ip(..)) => {
                     let item = &mut self.batch.items[n];
                     item.hash = self.states.hash(&item.pd.key_in);
@@ -162,27 +173,20 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    fn describe_one(&mut self, n: usize) -> Result<L2, Reason> {
+    fn describe_one(&mut self, n: usize, now_ms: u64) -> Result<L2, Reason> {
         let beyond = self.beyond(&self.batch.items[n]);
+        let l2 = match self.batch.items[n].origin {
+            Origin::Wire(interface) => self.link_header(n, interface, now_ms)?,
+            Origin::Own | Origin::Proxy | Origin::Answer | Origin::Bridged(_) => {
+                match self.batch.bufs[n].bytes().first().map(|b| b >> 4) {
+                    Some(4) => L2::Ip(Af::Inet, 0),
+                    Some(6) => L2::Ip(Af::Inet6, 0),
+                    _ => return Err(Reason::Short),
+                }
+            }
+        };
         let item = &mut self.batch.items[n];
         let frame = self.batch.bufs[n].bytes();
-        let l2 = match item.origin {
-            Origin::Wire(interface) => {
-                let (l2, on) = network_header(frame, &self.config.interfaces, interface)?;
-                if on != interface {
-                    item.origin = Origin::Wire(on);
-                    let rdomain = self.config.interfaces.get(on).map_or(0, |i| i.rdomain);
-                    *item = item.within(rdomain, rdomain);
-                    self.counters.link(on, Direction::In, frame.len());
-                }
-                l2
-            }
-            Origin::Own | Origin::Proxy | Origin::Answer => match frame.first().map(|b| b >> 4) {
-                Some(4) => L2::Ip(Af::Inet, 0),
-                Some(6) => L2::Ip(Af::Inet6, 0),
-                _ => return Err(Reason::Short),
-            },
-        };
         match l2 {
             L2::Ip(Af::Inet, at) => {
                 // The header of a train's head was checked piece by piece, and is our own.
@@ -192,12 +196,105 @@ impl<N: Nic> Worker<N> {
                 filter::describe::describe4(&mut item.pd, frame, at, verify, beyond)?;
             }
             L2::Ip(Af::Inet6, at) => filter::describe::describe6(&mut item.pd, frame, at, beyond)?,
-            L2::Arp(_) | L2::Reserved => {}
+            L2::Arp(_) | L2::Reserved | L2::Other | L2::Bridged => {}
         }
         if let (Origin::Wire(_), L2::Ip(_, at)) = (item.origin, &l2) {
             item.pd.priority = priority(frame, *at);
         }
         Ok(l2)
+    }
+
+    /// Walks the Ethernet header and tags: which interface the frame is for, or where its bridge sends it on.
+    #[inline]
+    fn link_header(&mut self, n: usize, interface: InterfaceId, now_ms: u64) -> Result<L2, Reason> {
+        let frame = self.batch.bufs[n].bytes();
+        let interfaces = &self.config.interfaces;
+        let walked = network_header(frame, interfaces, interface);
+        let on = walked.as_ref().map_or(interface, |(_, on)| *on);
+        if let Some(place) = interfaces.bridges().place(on) {
+            let l2 = match walked {
+                Ok((l2, _)) => l2,
+                // Of a VLAN that nobody here knows: it passes as it is.
+                Err(Reason::Vlan) => L2::Other,
+                Err(reason) => return Err(reason),
+            };
+            return self.bridge_header(n, on, place, l2, now_ms);
+        }
+        let (l2, on) = walked?;
+        if matches!(l2, L2::Other) {
+            return Err(Reason::Ethernet);
+        }
+        is_for_us(frame, interfaces, on)?;
+        if on != interface {
+            self.counters.link(on, Direction::In, frame.len());
+            self.comes_in_by(n, on);
+        }
+        Ok(l2)
+    }
+
+    /// What the layers above see as the interface it came in by.
+    fn comes_in_by(&mut self, n: usize, on: InterfaceId) {
+        let rdomain = self.rdomain_of(on);
+        let item = &mut self.batch.items[n];
+        item.origin = Origin::Wire(on);
+        *item = item.within(rdomain, rdomain);
+    }
+
+    /// The frame came in by an interface that is part of a bridge.
+    fn bridge_header(
+        &mut self,
+        n: usize,
+        on: InterfaceId,
+        place: Place,
+        l2: L2,
+        now_ms: u64,
+    ) -> Result<L2, Reason> {
+        let l2 = self.strip_tags(n, on, l2);
+        let (ethertype, behind) = type_of(self.batch.bufs[n].bytes());
+        self.comes_in_by(n, on);
+        match (self.bridge_in(n, on, place, ethertype, behind)?, l2) {
+            (Heard::Ours(_), L2::Reserved | L2::Other) => Err(Reason::Ethernet),
+            (Heard::Ours(owner), l2) => {
+                self.comes_in_by(n, owner);
+                Ok(l2)
+            }
+            (Heard::Control, _) => Ok(L2::Reserved),
+            (Heard::Through(through, tag), L2::Ip(..)) => {
+                let item = &mut self.batch.items[n];
+                item.bridged = Some(through);
+                item.pd.tag = tag;
+                Ok(l2)
+            }
+            (Heard::Through(through, _), l2) => {
+                let arp_at = match l2 {
+                    L2::Arp(at) => Some(at),
+                    _ => None,
+                };
+                self.bridge_frame(n, through, arp_at, now_ms);
+                Ok(L2::Bridged)
+            }
+        }
+    }
+
+    /// Frames of a VLAN that is a member of a bridge leave without its tags, or with other ones.
+    fn strip_tags(&mut self, n: usize, on: InterfaceId, l2: L2) -> L2 {
+        let links = self.config.interfaces.links();
+        let tags = self.config.interfaces.way(on).map_or(0, |w| w.tags().len());
+        let len = tags * net::link::TAG_LEN;
+        // A frame that another worker has handed over has none any more.
+        if links.base(on) == on || self.batch.items[n].port == NO_PORT {
+            return l2;
+        }
+        self.counters
+            .link(on, Direction::In, self.batch.bufs[n].len());
+        let buf = &mut self.batch.bufs[n];
+        buf.bytes_mut().copy_within(..HEADER - 2, len);
+        buf.advance(len);
+        match l2 {
+            L2::Ip(af, at) => L2::Ip(af, at.saturating_sub(len)),
+            L2::Arp(at) => L2::Arp(at.saturating_sub(len)),
+            other => other,
+        }
     }
 
     /// Drops a packet that could not be described.
@@ -255,14 +352,20 @@ fn network_header(
         EtherType::ARP => (L2::Arp(HEADER), on),
         EtherType::VLAN | EtherType::QINQ => walk_tags(frame, ethertype, interfaces, on)?,
         _ if ethertype == EtherType::SLOW || ethertype.is_length() => (L2::Reserved, on),
-        _ => return Err(Reason::Ethernet),
+        _ => (L2::Other, on),
     };
-    let is_group = header[0] & 1 == 1;
-    let mac = interfaces.get(on).map_or([0; 6], |i| i.mac.0);
-    if !is_group && header[..6] != mac {
-        return Err(Reason::OtherHost);
-    }
     Ok((l2, on))
+}
+
+/// Whether a frame is for a group or for this interface.
+#[inline]
+fn is_for_us(frame: &[u8], interfaces: &InterfaceTable, on: InterfaceId) -> Result<(), Reason> {
+    let dst: &[u8; 6] = frame.first_chunk().ok_or(Reason::Ethernet)?;
+    let is_group = dst[0] & 1 == 1;
+    match is_group || interfaces.get(on).is_some_and(|i| i.mac.0 == *dst) {
+        true => Ok(()),
+        false => Err(Reason::OtherHost),
+    }
 }
 
 /// Walks tags from the interface at the bottom on: a frame may come again, with what it was for the first time. A
@@ -300,7 +403,7 @@ fn walk_tags(
         EtherType::IPV6 => Ok((L2::Ip(Af::Inet6, at), on)),
         EtherType::ARP => Ok((L2::Arp(at), on)),
         EtherType::VLAN | EtherType::QINQ => Err(Reason::Vlan),
-        _ => Err(Reason::Ethernet),
+        _ => Ok((L2::Other, on)),
     }
 }
 

@@ -63,7 +63,7 @@ impl<N: Nic> Worker<N> {
             Verdict::Handoff { worker } => {
                 self.hand_off_train(head, train, received_on, rtable, worker);
             }
-            Verdict::Consumed(_) | Verdict::Gather | Verdict::Control => {
+            Verdict::Consumed(_) | Verdict::Gather | Verdict::Control | Verdict::Bridge => {
                 self.fragments.release(train.id);
                 self.counters.consumed.add(1);
             }

@@ -37,7 +37,7 @@ impl<N: Nic> Worker<N> {
         let item = &self.batch.items[n];
         let direction = match item.origin {
             Origin::Wire(_) => Direction::In,
-            Origin::Own | Origin::Proxy | Origin::Answer => Direction::Out,
+            Origin::Own | Origin::Proxy | Origin::Answer | Origin::Bridged(_) => Direction::Out,
         };
         let (hash, key) = owner_key(self.batch.bufs[n].bytes(), &item.pd, direction);
         let reached = owner::core_of(hash, self.workers);

@@ -87,6 +87,7 @@ impl<N: Nic> Worker<N> {
             } => self.park(buf, n, interface, next_hop),
             Verdict::Host => self.give_to_host(buf, n),
             Verdict::Control => self.give_to_control(buf, n),
+            Verdict::Bridge => self.carry_out_frame(buf, n),
             Verdict::Handoff { worker } => self.hand_off(buf, n, worker),
             Verdict::Gather => self.gather_piece(buf, n, now_ms),
             Verdict::Consumed(_) => {
@@ -119,15 +120,27 @@ impl<N: Nic> Worker<N> {
         };
         let header = ether::Repr {
             dst: egress.lladdr,
-            src: way.mac,
+            src: egress.src.unwrap_or(way.mac),
             ethertype,
         };
         let plain = way.plain_port();
         header.emit(&mut ether::Frame::new_unchecked(buf.bytes_mut()));
         if marks.delay_ms != 0 {
-            return self.delay(buf, marks, egress.interface);
+            return self.delay(buf, marks, egress);
         }
-        self.queue_by(plain, buf, marks.priority, egress.interface);
+        match plain {
+            Some(port) => self.queue(buf, marks.priority, port),
+            None => self.queue_by_egress(buf, marks.priority, egress),
+        }
+    }
+
+    /// Queues a whole frame, still without tags, at an interface; a bridged one at this very member.
+    #[inline]
+    pub(crate) fn queue_by_egress(&mut self, buf: N::Buf, priority: u8, egress: Egress) {
+        match egress.src {
+            None => self.queue_on(buf, priority, egress.interface),
+            Some(_) => self.queue_at_member(buf, priority, egress.interface),
+        }
     }
 
     /// Queues a whole frame, still without tags, at an interface: the one place that frames leave by.

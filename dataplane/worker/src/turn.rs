@@ -7,6 +7,7 @@ use filter::reassemble::TrainId;
 use filter::{
     Answer, Answers, Beside, Cookies, Kills, Notes, Reason, Reassembler, Secrets, Shared,
 };
+use net::fdb::{Fdb, STATIONS_MAX};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
 use nic::{Nic, PacketBuf};
@@ -91,6 +92,8 @@ pub struct Worker<N: Nic> {
     /// The time of this turn.
     pub(crate) now_ms: u64,
     swept_sources_ms: u64,
+    /// Where stations are behind bridges.
+    pub(crate) stations: Fdb,
     pub(crate) fragments: Reassembler<N::Buf>,
     pub(crate) delayed: DelayLine<N::Buf>,
     /// By ring from another worker: pieces that have come, whose head has not.
@@ -172,6 +175,7 @@ impl<N: Nic> Worker<N> {
             kill_jobs: KillJobs::default(),
             now_ms: setup.now_ms,
             swept_sources_ms: setup.now_ms,
+            stations: Fdb::new(STATIONS_MAX, setup.hash_seed),
             fragments: Reassembler::new(
                 setup.fragments_capacity,
                 setup.hash_seed,
@@ -236,6 +240,7 @@ impl<N: Nic> Worker<N> {
         }
         self.neighbor_timers(now_ms);
         self.expire_fragments(now_ms);
+        self.sweep_stations();
         work |= self.release_delayed(now_ms);
         work |= self.transmit();
         // What was made at the end of this turn goes out in the next, which must not be slept away.

@@ -11,6 +11,20 @@ pub struct Egress {
     pub interface: InterfaceId,
     /// Next hop's station address.
     pub lladdr: ether::Addr,
+    /// Source station address, which a bridge keeps: such a frame leaves by this very interface. Others have that of the
+    /// interface.
+    pub src: Option<ether::Addr>,
+}
+
+impl Egress {
+    /// The way of a packet that the box routes or sends.
+    pub fn routed(interface: InterfaceId, lladdr: ether::Addr) -> Self {
+        Egress {
+            interface,
+            lladdr,
+            src: None,
+        }
+    }
 }
 
 /// Who uses a packet up.
@@ -20,6 +34,8 @@ pub enum Consumer {
     Neighbor,
     /// Cut to pieces, which go on in its place.
     Fragments,
+    /// For many, on a bridge: the box was the only one.
+    Bridge,
 }
 
 /// The end of a packet's way through this worker.
@@ -34,6 +50,8 @@ pub enum Verdict {
         /// Next hop.
         next_hop: core::net::IpAddr,
     },
+    /// A frame that is no IP packet: send it on as its bridge says.
+    Bridge,
     /// Give it to the local host.
     Host,
     /// A frame of a link protocol: give it to the control core as it is.

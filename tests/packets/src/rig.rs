@@ -12,7 +12,7 @@ use ruleset::Ruleset;
 use simnic::rng::Rng;
 use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
 use state::State;
-use sync::Masks;
+use sync::{BridgePorts, Masks};
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
 use worker::{
@@ -250,7 +250,10 @@ impl Rig {
             for addr in host.addrs.iter().filter(|_| host.answers) {
                 let interface = interfaces.get(InterfaceId(host.port as u16));
                 let interface = interface.expect("an interface");
-                let own = interface.source(*addr).expect("an address of the family");
+                // Hosts behind a bridge need not know the box, nor the box them.
+                let Some(own) = interface.source(*addr) else {
+                    continue;
+                };
                 let rtable = interface.rdomain;
                 for port in PORTS {
                     let end = |ip: IpAddr, port| std::net::SocketAddr::new(ip, port).to_string();
@@ -427,6 +430,14 @@ impl Rig {
         match &self.topology.ports[self.topology.port_of(lagg)].made {
             Made::Lagg(_, _, masks) => masks.0.clone(),
             _ => self.fail(&format!("{lagg} is no lagg")),
+        }
+    }
+
+    /// The states of a bridge's ports: what the control core would write.
+    pub fn bridge_ports(&self, bridge: &str) -> Arc<BridgePorts> {
+        match &self.topology.ports[self.topology.port_of(bridge)].made {
+            Made::Bridge(bridge) => bridge.ports.0.clone(),
+            _ => self.fail(&format!("{bridge} is no bridge")),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use net::bridge::{Bridge, Member, SharedPorts};
 use net::interface::IfAddr;
 use net::link::{HashFields, SharedMasks};
 use net::{
@@ -23,7 +24,7 @@ pub enum Made {
     /// Several cards as one.
     Lagg(LaggProtocol, Vec<usize>, SharedMasks),
     /// Interfaces as ports of a switch.
-    Bridge(Vec<usize>),
+    Bridge(Box<Bridge>),
 }
 
 /// An interface to be.
@@ -185,6 +186,29 @@ impl Topology {
         self.made(Made::Lagg(protocol, members, masks), name, addrs)
     }
 
+    /// One more interface: a bridge of others. Each box has port states of its own.
+    pub fn bridge(self, name: &str, members: &[&str], addrs: &[&str]) -> Self {
+        let members = members
+            .iter()
+            .map(|m| Member::new(InterfaceId(self.port_of(m) as u16)));
+        let bridge = Bridge {
+            members: members.collect(),
+            ..Bridge::default()
+        };
+        self.made(Made::Bridge(Box::new(bridge)), name, addrs)
+    }
+
+    /// Changes the bridge made last.
+    pub fn bridged(mut self, change: impl FnOnce(&mut Bridge)) -> Self {
+        let bridges = self.ports.iter_mut().rev();
+        let bridge = bridges.into_iter().find_map(|p| match &mut p.made {
+            Made::Bridge(bridge) => Some(bridge),
+            _ => None,
+        });
+        change(bridge.expect("a bridge comes first"));
+        self
+    }
+
     fn made(mut self, made: Made, name: &str, addrs: &[&str]) -> Self {
         self.ports.push(Port {
             made,
@@ -297,6 +321,9 @@ impl Topology {
                     _ => all,
                 };
                 *masks = SharedMasks(Arc::new(Masks::new(first, first)));
+            }
+            if let Made::Bridge(bridge) = &mut port.made {
+                bridge.ports = SharedPorts::default();
             }
         }
     }
@@ -466,8 +493,6 @@ fn kind_of(n: usize, made: &Made) -> Kind {
             masks: masks.clone(),
             is_probed: false,
         }),
-        Made::Bridge(members) => Kind::Bridge {
-            members: ids(members),
-        },
+        Made::Bridge(bridge) => Kind::Bridge((**bridge).clone()),
     }
 }

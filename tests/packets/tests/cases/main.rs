@@ -5,6 +5,8 @@ mod anchors;
 mod behaviour_fragment;
 mod behaviour_rules;
 mod behaviour_ways;
+mod bridge_frames;
+mod bridge_packets;
 mod filter;
 mod forward;
 mod fragment;

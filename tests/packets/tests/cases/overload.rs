@@ -153,6 +153,7 @@ const NOT_YET: &[(Reason, &str)] = &[
 #[test]
 fn every_reason_has_a_case() {
     let cases = [
+        include_str!("bridge_frames.rs"),
         include_str!("filter.rs"),
         include_str!("forward.rs"),
         include_str!("fragment.rs"),
