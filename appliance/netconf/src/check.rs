@@ -57,6 +57,7 @@ pub(crate) fn whole(
         mtu(interface, reporter);
     }
     layers::whole(config, reporter);
+    adverts(config, reporter);
     // An interface whose file is wrong has not all of its networks: what follows from that is no message of its own.
     if !reporter.has_errors() {
         next_hops(config, reporter);
@@ -191,6 +192,38 @@ pub(crate) fn asks_for_addresses(config: &NetConfig) -> bool {
         .interfaces
         .iter()
         .any(|i| i.dhcp || i.slaac.is_some())
+}
+
+/// A router says something of a link once, and has an address there.
+fn adverts(config: &NetConfig, reporter: &mut Reporter) {
+    for (n, advert) in config.adverts.iter().enumerate() {
+        let (name, origin) = (&advert.interface.name, &advert.interface.origin);
+        let same = |other: &&crate::RouterAdvert| other.interface.name == *name;
+        if let Some(first) = config.adverts[..n].iter().find(same) {
+            let first = &first.interface.origin;
+            let text = format!(
+                "{name} is told of already, see {}:{}",
+                first.file, first.line
+            );
+            reporter.push(at(origin, Severity::Error, "duplicate-interface", text));
+        }
+        let inet6 = |i: &InterfaceConfig| {
+            i.link_local || i.addresses.iter().any(|address| address.addr.is_ipv6())
+        };
+        match config.interface(name) {
+            None if is_unknown(config, name) => {
+                let text = format!("no interface '{name}' is configured");
+                let mut error = at(origin, Severity::Error, "unknown-interface", text);
+                error.hint = Some(known_interfaces(config));
+                reporter.push(error);
+            }
+            Some(interface) if !inet6(interface) && !reporter.has_errors() => {
+                let text = format!("{name} has no address of IPv6");
+                reporter.push(at(origin, Severity::Warning, "no-address", text));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Two default routes of one family.

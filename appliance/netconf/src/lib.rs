@@ -1,5 +1,5 @@
 //! The small files of an etc tree: `hostname.IF`, `mygate`, `myname`, `hosts`, `resolv.conf`, `services`, `protocols`,
-//! `rc.conf` and `fugu.conf`. File names and bytes in, one [`NetConfig`] and all diagnostics out.
+//! `rad.conf`, `rc.conf` and `fugu.conf`. File names and bytes in, one [`NetConfig`] and all diagnostics out.
 //!
 //! Has no side effect and knows no network card: whether `em0` exists is for the caller to say. Anything it does not
 //! understand is an error; nothing is silently left out. Read first: hostname.if(5), mygate(5), route(8),
@@ -22,6 +22,7 @@ pub mod names;
 mod names_of;
 pub mod near;
 mod prefix;
+mod radconf;
 mod rcconf;
 mod reading;
 mod route;
@@ -375,7 +376,8 @@ impl NetConfig {
 }
 
 /// Files that this crate reads, besides `hostname.*`.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
+    "rad.conf",
     "rc.conf",
     "rc.conf.local",
     "myname",
@@ -438,12 +440,15 @@ fn read_known(name: &str, bytes: &[u8], config: &mut NetConfig, reporter: &mut R
         "resolv.conf" => small::resolv_conf(&source, config, reporter),
         "services" => config.services.read(&source, reporter),
         "protocols" => config.protocols.read(&source, reporter),
+        "rad.conf" => radconf::read(&source, &mut config.adverts, reporter),
         _ => fuguconf::read(&source, &mut config.fugu, reporter),
     }
 }
 
 #[cfg(test)]
 mod layered_tests;
+#[cfg(test)]
+mod radconf_tests;
 #[cfg(test)]
 mod rcconf_tests;
 #[cfg(test)]

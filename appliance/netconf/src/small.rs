@@ -157,7 +157,7 @@ fn extra(line: &Line<'_>, wanted: usize, reporter: &mut Reporter) {
 }
 
 /// Letters, digits, hyphens and (as people do) underscores in labels of at most 63.
-fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

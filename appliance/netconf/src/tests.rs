@@ -789,7 +789,8 @@ fn a_tree_without_interfaces_is_worth_a_warning() {
     );
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
+    "rad.conf",
     "bridgename.bridge0",
     "hostname.em0",
     "hostname.gif0",
@@ -819,7 +820,7 @@ proptest! {
     #[test]
     fn arbitrary_words_never_panic(
         name in prop::sample::select(&NAMES[..]),
-        words in prop::collection::vec("vnetid|parent|laggport|add|rule|static|on|ifconfig_em0=|vlans_em0=|static_routes=|route_|-T|inet6?|alias|!route|add|default|-net(mask)?|10\\.0\\.0\\.[0-9]{1,3}(/[0-9]{1,3})?|fe80::1%?(em0)?|[0-9]{1,6}|=|,|é|\"|'|#|\n|[ -~]{0,6}", 0..24),
+        words in prop::collection::vec("interface|prefix|\\{|\\}|dns|vnetid|parent|laggport|add|rule|static|on|ifconfig_em0=|vlans_em0=|static_routes=|route_|-T|inet6?|alias|!route|add|default|-net(mask)?|10\\.0\\.0\\.[0-9]{1,3}(/[0-9]{1,3})?|fe80::1%?(em0)?|[0-9]{1,6}|=|,|é|\"|'|#|\n|[ -~]{0,6}", 0..24),
     ) {
         let text = words.join(" ");
         let (_, diagnostics) = parse(&tree(&[(name, &text)]));
