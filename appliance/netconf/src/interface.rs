@@ -454,6 +454,19 @@ fn words_of(kind: &Kind) -> &'static [&'static str] {
     }
 }
 
+/// Every word that some interface takes.
+#[cfg(test)]
+pub(crate) fn all_words() -> Vec<&'static str> {
+    let kinds = [
+        &layered::VLAN_WORDS[..],
+        &layered::LAGG_WORDS,
+        &bridge::WORDS,
+        &layered::GIF_WORDS,
+    ];
+    let all = COMMON.iter().chain(kinds.into_iter().flatten());
+    all.copied().collect()
+}
+
 /// Whose word this is, for those who write it in the wrong file.
 fn owner(word: &str) -> Option<&'static str> {
     let of = [

@@ -448,6 +448,8 @@ fn read_known(name: &str, bytes: &[u8], config: &mut NetConfig, reporter: &mut R
 #[cfg(test)]
 mod layered_tests;
 #[cfg(test)]
+mod manual_tests;
+#[cfg(test)]
 mod radconf_tests;
 #[cfg(test)]
 mod rcconf_tests;
