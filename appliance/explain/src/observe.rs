@@ -7,7 +7,7 @@ use nic::PacketBuf;
 use ruleset::TagId;
 use simnic::{SimNic, SimPool, SimPort, SimPortConfig};
 use state::State;
-use worker::{Carried, Config, Mail, StepRecord, Watched, Worker, WorkerPort, WorkerSetup};
+use worker::{Carried, Config, Lane, Mail, StepRecord, Watched, Worker, WorkerPort, WorkerSetup};
 
 /// Turns after which nothing more is expected.
 const TURNS: usize = 8;
@@ -149,6 +149,7 @@ fn arrive(
                 rtable: 0,
                 more: false,
                 frame: None,
+                lane: Lane::Routed,
             };
             control.from_host.push(carried).is_ok()
         }

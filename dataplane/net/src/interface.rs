@@ -17,6 +17,7 @@ use wire::{ether, ipv6};
 use crate::bridge::Bridges;
 pub use crate::kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
 use crate::link::{Kind, Links, Receiver, Way};
+use crate::listen::Listening;
 use crate::prefix::Prefix;
 
 /// Most interfaces of a box: each has a name that rules can use, and there are [`NAMES_MAX`] of those.
@@ -286,9 +287,22 @@ pub struct InterfaceTable {
     addrs4: Vec<(u64, Kind4, InterfaceId)>,
     /// Own addresses by routing domain, sorted; link-local ones may be there once per interface.
     addrs6: Vec<(u8, u128, InterfaceId)>,
+    listening: Listening,
 }
 
 impl InterfaceTable {
+    /// The same table, telling the control core of what `listening` says.
+    pub fn listening_for(mut self, listening: Listening) -> InterfaceTable {
+        self.listening = listening;
+        self
+    }
+
+    /// What the control core wants to be told of.
+    #[inline]
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
     /// Checks the interfaces and builds the table. An interface that is up, is no loopback and has
     /// any IPv6 address gets its link-local address (EUI-64) unless one was configured.
     pub fn build(mut interfaces: Vec<Interface>) -> Result<InterfaceTable, InterfaceError> {
@@ -454,9 +468,12 @@ impl InterfaceTable {
     }
 
     fn classify_group(&self, interface: InterfaceId, group: IpAddr) -> Destination {
-        match self.get(interface).is_some_and(|i| i.joined(group)) {
-            true => Destination::Joined,
-            false => Destination::Multicast,
+        let joined = self.get(interface).is_some_and(|i| i.joined(group));
+        let claimed = |group| self.listening.claims_group(interface, group);
+        match group {
+            _ if joined => Destination::Joined,
+            IpAddr::V6(group) if claimed(group) => Destination::Joined,
+            _ => Destination::Multicast,
         }
     }
 }

@@ -70,15 +70,15 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Neighbor discovery is the dataplane's own; everything else for us is the local host's.
+    /// Neighbor discovery is the dataplane's own, unless the control core wants to know; everything else for us is the
+    /// local host's.
     fn deliver(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
-        let verdict = if self.batch.items[n].pd.is_neighbor_discovery {
+        let mut otherwise = Verdict::Host;
+        if self.batch.items[n].pd.is_neighbor_discovery {
             self.hear_neighbor_discovery(n, interface, now_ms);
-            Verdict::Consumed(Consumer::Neighbor)
-        } else {
-            Verdict::Host
-        };
-        self.batch.items[n].verdict = Some(verdict);
+            otherwise = Verdict::Consumed(Consumer::Neighbor);
+        }
+        self.batch.items[n].verdict.get_or_insert(otherwise);
     }
 
     fn route_one(

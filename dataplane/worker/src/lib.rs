@@ -41,7 +41,9 @@ pub use alias::AliasLetter;
 pub use config::Config;
 pub use counters::Counters;
 pub use log::{LOG_SNAPLEN, LogRecord};
-pub use mail::{Carried, ControlEnds, Ends, FrameEnd, Handoff, Mail, Question, Report, connect};
+pub use mail::{
+    Carried, ControlEnds, Ends, FrameEnd, Handoff, Lane, Mail, Question, Report, connect,
+};
 pub use reassemble::Train;
 pub use turn::{Worker, WorkerPort, WorkerSetup};
 pub use verdict::{Egress, Verdict};

@@ -9,7 +9,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::Direction;
 use wire::ether::EtherType;
 
-use crate::mail::{Carried, FrameEnd};
+use crate::mail::{Carried, FrameEnd, Lane};
 use crate::turn::Worker;
 use crate::verdict::Verdict;
 
@@ -53,6 +53,7 @@ impl<N: Nic> Worker<N> {
             rtable: item.pd.rtable,
             more: false,
             frame: Some(FrameEnd::Port(item.port)),
+            lane: Lane::Routed,
         };
         match self.ends.to_host.push(carried) {
             Ok(()) => self.counters.to_host.add(1),

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::log::LogRecord;
 use crate::reassemble::Train;
+use crate::verdict::Egress;
 use crate::watch::{StepRecord, Watched};
 
 /// Packets waiting on the way from one worker to another.
@@ -38,7 +39,8 @@ pub const REPORT_RING: usize = 1024;
 /// A packet on its way to another core, with what cannot be read from its bytes.
 pub struct Carried<B> {
     /// The packet. Between workers a whole frame; to and from the local host it begins with the IP header, unless `frame`
-    /// says otherwise.
+    /// says otherwise. An ARP message that the control core asked to be told of begins with its
+    /// first byte, which is 0.
     pub buf: B,
     /// Where it came in; none if the box made it.
     pub received_on: Option<InterfaceId>,
@@ -48,6 +50,20 @@ pub struct Carried<B> {
     pub more: bool,
     /// To and from the control core: it is a frame of a link protocol, whole, and not a packet.
     pub frame: Option<FrameEnd>,
+    /// Only from the local host, for packets: which way it is to go.
+    pub lane: Lane,
+}
+
+/// Which way a packet of the control core goes out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Lane {
+    /// Where the routes lead; the rules are asked.
+    #[default]
+    Routed,
+    /// By this interface to this station; the rules are asked. For what is of a link: router discovery.
+    Link(Egress),
+    /// By this interface to this station, below the rules: DHCP without an address.
+    Below(Egress),
 }
 
 /// Where a frame of a link protocol came in, or is to go out.

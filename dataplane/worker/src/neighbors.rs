@@ -11,7 +11,7 @@ use filter::{PacketDesc, Reason, owner};
 use net::InterfaceId;
 use net::icmp_error::{self, ERROR_LEN_MAX, ErrorKind};
 use net::neighbor::{
-    self, Action, Advert, Discovery, DiscoveryMessage, FRAME_LEN_MAX, Update, answer_arp,
+    self, Action, Advert, Discovery, DiscoveryMessage, FRAME_LEN_MAX, Heard, Update, answer_arp,
     answer_ns, build_arp, build_na, build_question, receive_discovery,
 };
 use nic::{Nic, PacketBuf};
@@ -25,7 +25,7 @@ use crate::reassemble::Train;
 use crate::receive::interface_of;
 use crate::transmit::frame_ip;
 use crate::turn::Worker;
-use crate::verdict::Egress;
+use crate::verdict::{Egress, Verdict};
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -61,9 +61,31 @@ impl<N: Nic> Worker<N> {
         let Some(on) = self.config.interfaces.get(interface) else {
             return self.batch.items[n].drop_for(Reason::InterfaceDown);
         };
-        self.neighbors.on_arp(now_ms, on, &message);
+        let heard = self.neighbors.on_arp(now_ms, on, &message);
         if let Some(answer) = answer_arp(&self.config.interfaces, interface, &message) {
             self.send_frame(interface, |out| build_arp(out, &answer));
+        }
+        if matches!(heard, Heard::Conflict { .. }) || self.claims(interface, &message) {
+            self.report(n, at, arp::PACKET_LEN, now_ms);
+        }
+    }
+
+    /// Somebody has an address that is about to be ours, or asks for it as we do (RFC 5227 2.1.1).
+    fn claims(&self, interface: InterfaceId, message: &arp::Repr) -> bool {
+        let listening = self.config.interfaces.listening();
+        let has = listening.claims(interface, message.sender_ip.into());
+        let asks = message.sender_ip.is_unspecified()
+            && listening.claims(interface, message.target_ip.into());
+        has || asks
+    }
+
+    /// Has the control core told of a message that was heard, within limits: nobody must be able to fill the ring of the
+    /// local host with claims.
+    fn report(&mut self, n: usize, at: usize, len: usize, now_ms: u64) {
+        if self.report_rate.allow(now_ms) {
+            let item = &mut self.batch.items[n];
+            (item.pd.ip_at, item.pd.ip_len) = (at as u16, len as u16);
+            item.verdict = Some(Verdict::Host);
         }
     }
 
@@ -86,20 +108,42 @@ impl<N: Nic> Worker<N> {
         };
         match message {
             DiscoveryMessage::Solicit(solicit) => {
-                self.neighbors
+                let (mac, target) = (on.mac, IpAddr::from(solicit.target));
+                let listening = self.config.interfaces.listening();
+                let wants_ours = listening.claims(interface, target) || on.owns(target);
+                let wants_ours = wants_ours && src.is_unspecified() && from != mac;
+                let heard = self
+                    .neighbors
                     .on_neighbor_solicit(now_ms, on, src, &solicit);
-                if let Some(advert) =
-                    answer_ns(&self.config.interfaces, interface, src, from, &solicit)
-                {
-                    self.send_advert(interface, on.mac, &advert);
+                let answer = answer_ns(&self.config.interfaces, interface, src, from, &solicit);
+                if let Some(advert) = answer {
+                    self.send_advert(interface, mac, &advert);
+                }
+                if wants_ours || matches!(heard, Heard::Conflict { .. }) {
+                    self.report_discovery(n, now_ms);
                 }
             }
             DiscoveryMessage::Advert(advert) => {
-                self.neighbors.on_neighbor_advert(now_ms, on, &advert);
+                let heard = self.neighbors.on_neighbor_advert(now_ms, on, &advert);
+                let listening = self.config.interfaces.listening();
+                let is_claimed = listening.claims(interface, advert.target.into());
+                if is_claimed || matches!(heard, Heard::Conflict { .. }) {
+                    self.report_discovery(n, now_ms);
+                }
             }
-            // We are a router and are configured by hand.
-            DiscoveryMessage::Other => {}
+            // Solicitations and advertisements of routers; redirects are not followed.
+            DiscoveryMessage::Other => {
+                if self.config.interfaces.listening().for_routers(interface) {
+                    self.report_discovery(n, now_ms);
+                }
+            }
         }
+    }
+
+    fn report_discovery(&mut self, n: usize, now_ms: u64) {
+        let pd = &self.batch.items[n].pd;
+        let (at, len) = (usize::from(pd.ip_at), usize::from(pd.ip_len));
+        self.report(n, at, len, now_ms);
     }
 
     fn send_advert(&mut self, interface: InterfaceId, mac: ether::Addr, advert: &Advert) {

@@ -1,7 +1,7 @@
 //! Takes packets from where they come, and describes them. Knows Ethernet and VLAN headers; everything above is
 //! `filter::describe`'s.
 
-use filter::Reason;
+use filter::{Kind, Reason};
 use net::bridge::Place;
 use net::link::TAGS_MAX;
 use net::{InterfaceId, InterfaceTable, Tpid};
@@ -9,14 +9,16 @@ use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
 use ruleset::{Af, Direction};
 use wire::ether::EtherType;
 
-use crate::batch::{Item, NO_PORT, Origin};
+use crate::batch::{Hop, Item, NO_PORT, Origin};
 use crate::bridge::{Heard, type_of};
-use crate::mail::Handoff;
+use crate::mail::{Handoff, Lane};
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Verdict};
 
 /// Bytes of an Ethernet header.
 const HEADER: usize = 14;
+/// Ports of what a DHCP server says to a client.
+const DHCP_PORTS: (u16, u16) = (67, 68);
 
 /// Where the network header of a frame begins, and what it is.
 #[derive(Clone, Copy)]
@@ -94,13 +96,19 @@ impl<N: Nic> Worker<N> {
                 break;
             };
             self.counters.from_host.add(1);
-            match packet.frame {
-                None => {
-                    let item = self.item_in(Origin::Own, packet.rtable);
-                    self.batch.push(packet.buf, item).ok();
-                }
-                Some(end) => self.send_control_frame(packet.buf, end),
+            if let Some(end) = packet.frame {
+                self.send_control_frame(packet.buf, end);
+                continue;
             }
+            let (origin, egress) = match packet.lane {
+                Lane::Routed => (Origin::Own, None),
+                Lane::Link(egress) => (Origin::Own, Some(egress)),
+                Lane::Below(egress) => (Origin::Answer, Some(egress)),
+            };
+            let mut item = self.item_in(origin, packet.rtable);
+            item.egress = egress.map(Hop::Known);
+            // There is room: the batch is not full.
+            self.batch.push(packet.buf, item).ok();
         }
         self.batch.len()
     }
@@ -164,6 +172,9 @@ impl<N: Nic> Worker<N> {
                 Ok(L2::Reserved) => self.hear_control_frame(n),
                 Ok(L2::Bridged) => {}
                 Ok(L2::Other) => self.refuse(n, Reason::Ethernet),
+                Ok(L2::Ip(..)) if self.is_for_dhcp(n) => {
+                    self.batch.items[n].verdict = Some(Verdict::Host);
+                }
                 Ok(L2::Ip(..)) => {
                     let item = &mut self.batch.items[n];
                     item.hash = self.states.hash(&item.pd.key_in);
@@ -171,6 +182,16 @@ impl<N: Nic> Worker<N> {
                 }
             }
         }
+    }
+
+    /// What a DHCP server says to the client on this interface: below the rules, as bpf(4) has it for dhcpleased(8).
+    #[inline]
+    fn is_for_dhcp(&self, n: usize) -> bool {
+        let item = &self.batch.items[n];
+        let pd = &item.pd;
+        let to_client = pd.ports == DHCP_PORTS && pd.kind == Kind::Udp && pd.af == Af::Inet;
+        let listening = |on| self.config.interfaces.listening().for_dhcp(on);
+        to_client && item.received_on().is_some_and(listening)
     }
 
     fn describe_one(&mut self, n: usize, now_ms: u64) -> Result<L2, Reason> {

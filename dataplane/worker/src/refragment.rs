@@ -14,7 +14,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::Af;
 
 use crate::batch::{Hop, Marks};
-use crate::mail::{Carried, Handoff};
+use crate::mail::{Carried, Handoff, Lane};
 use crate::neighbors::Parked;
 use crate::reassemble::{Train, set_length};
 use crate::transmit::frame_ip;
@@ -251,6 +251,7 @@ impl<N: Nic> Worker<N> {
             rtable,
             more,
             frame: None,
+            lane: Lane::Routed,
         };
         // There is room.
         self.ends.to_host.push(carried(head, pieces > 0)).ok();
@@ -294,6 +295,7 @@ impl<N: Nic> Worker<N> {
             rtable,
             more: false,
             frame: None,
+            lane: Lane::Routed,
         };
         ring.push(Handoff::Train(carried, train, pieces as u16))
             .ok();

@@ -10,7 +10,7 @@ use ruleset::Af;
 use wire::ether::{self, EtherType};
 
 use crate::batch::{Hop, Item, Marks};
-use crate::mail::{Carried, Handoff};
+use crate::mail::{Carried, Handoff, Lane};
 use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
 use crate::watch::Told;
@@ -186,6 +186,7 @@ impl<N: Nic> Worker<N> {
             rtable: item.pd.rtable,
             more: false,
             frame: None,
+            lane: Lane::Routed,
         };
         match self.ends.to_host.push(carried) {
             Ok(()) => self.counters.to_host.add(1),
@@ -200,6 +201,7 @@ impl<N: Nic> Worker<N> {
             rtable: self.batch.items[n].pd.rtable,
             more: false,
             frame: None,
+            lane: Lane::Routed,
         };
         let ring = self
             .ends

@@ -32,6 +32,8 @@ use crate::watch::Watched;
 /// Sources of packets beside the receive queues: packets the worker made, the local host, other workers, and datagrams
 /// that came in pieces.
 const OTHER_SOURCES: usize = 4;
+/// Messages of router discovery and about claimed addresses that the control core is told of, per second and at once.
+const REPORTS_PER_S: u32 = 50;
 /// States looked at per turn by the sweep.
 const SWEEP_BUDGET: usize = 32;
 /// Most places of the state table searched per turn.
@@ -101,6 +103,8 @@ pub struct Worker<N: Nic> {
     pub(crate) neighbors: NeighborCache<Parked<N::Buf>>,
     pub(crate) neighbor_generation: u32,
     pub(crate) error_rate: TokenBucket,
+    /// Of what the control core is told beside packets for the box.
+    pub(crate) report_rate: TokenBucket,
     pub(crate) batch: Batch<N::Buf>,
     pub(crate) generated: heapless::Deque<Generated<N::Buf>, 64>,
     pub(crate) listing: Option<Listing>,
@@ -190,6 +194,7 @@ impl<N: Nic> Worker<N> {
                 TokenBucket::ERRORS_PER_S,
                 setup.now_ms,
             ),
+            report_rate: TokenBucket::new(REPORTS_PER_S, REPORTS_PER_S, setup.now_ms),
             batch: Batch::new(),
             generated: heapless::Deque::new(),
             listing: None,

@@ -16,7 +16,7 @@ use sync::{BridgePorts, Masks};
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
 use worker::{
-    Carried, Config, ControlEnds, FrameEnd, LogRecord, Mail, Report, Worker, WorkerPort,
+    Carried, Config, ControlEnds, FrameEnd, Lane, LogRecord, Mail, Report, Worker, WorkerPort,
     WorkerSetup,
 };
 
@@ -617,6 +617,7 @@ impl Rig {
             rtable,
             more: false,
             frame: None,
+            lane: Lane::Routed,
         };
         assert!(self.control[0].from_host.push(carried).is_ok());
         self.run();

@@ -10,8 +10,8 @@ use wire::{Malformed, arp, ether, icmp6, ipv6, proto};
 
 use crate::interface::{InterfaceId, InterfaceTable};
 
-/// The reply to an ARP request for an address of the interface it came in on. Requests for addresses of
-/// other interfaces are not answered, as on OpenBSD: the asker's link is not where they are.
+/// The reply to an ARP request for an address of the interface it came in on, or one that is published there. Requests
+/// for addresses of other interfaces are not answered, as on OpenBSD: the asker's link is not where they are.
 pub fn answer_arp(
     interfaces: &InterfaceTable,
     interface: InterfaceId,
@@ -20,15 +20,21 @@ pub fn answer_arp(
     let interface = interfaces
         .get(interface)
         .filter(|i| i.up && !i.is_loopback())?;
-    let ours = interface.owns(message.target_ip.into());
+    let link = if interface.owns(message.target_ip.into()) {
+        interface.mac
+    } else {
+        let published = interfaces.listening();
+        let link = published.publishes(interface.id, message.target_ip)?;
+        link.unwrap_or(interface.mac)
+    };
     let asked = message.operation == arp::Operation::REQUEST && message.sender_ether.is_unicast();
     // Somebody who claims the address announces, he does not ask; that is a conflict.
-    if !asked || !ours || message.sender_ip == message.target_ip {
+    if !asked || message.sender_ip == message.target_ip {
         return None;
     }
     Some(arp::Repr {
         operation: arp::Operation::REPLY,
-        sender_ether: interface.mac,
+        sender_ether: link,
         sender_ip: message.target_ip,
         target_ether: message.sender_ether,
         target_ip: message.sender_ip,
