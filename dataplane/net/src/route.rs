@@ -17,6 +17,15 @@ use crate::trie::{Item, Trie};
 /// prefixes; at about 5 bytes each they fit, but there is no routing protocol here to bring them.
 pub const ROUTES_MAX: usize = 1 << 20;
 
+/// Most ways that share one prefix.
+pub const WAYS_MAX: usize = 16;
+
+/// Priority of a static route if nothing else is said (OpenBSD: RTP_STATIC). Lower is better.
+pub const PRIORITY_STATIC: u8 = 8;
+
+/// Priority of a route that was learned from a link (OpenBSD: RTP_DEFAULT): what the administrator wrote is better.
+pub const PRIORITY_LEARNED: u8 = 56;
+
 /// What a route is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RouteKind {
@@ -45,6 +54,12 @@ pub struct Route {
     pub kind: RouteKind,
     /// Number of its label among those of the tables, from 1; 0 is none.
     pub label: u16,
+    /// Of several routes for one prefix the one with the lowest is used. 1 for our own addresses, 4 for connected
+    /// networks.
+    pub priority: u8,
+    /// How many routes, from this one on, share its prefix and are equally good; 1 for a route alone. Only the first of
+    /// them says so, the others say 1.
+    pub ways: u8,
     /// Whether it takes part in lookups. A route over an interface that is down does not, nor does
     /// a static route for a network that is connected.
     pub active: bool,
@@ -55,6 +70,8 @@ pub struct Route {
 pub enum Target {
     /// To a neighbor. A link-local gateway needs the interface (`fe80::1%em0`); others may name it.
     Gateway(IpAddr, Option<InterfaceId>),
+    /// To whoever is on the link of the interface: destinations are neighbors.
+    Link(InterfaceId),
     /// Nowhere, silently.
     Blackhole,
     /// Nowhere, with an ICMP error.
@@ -70,6 +87,23 @@ pub struct StaticRoute {
     pub target: Target,
     /// Number of its label among those of the tables, from 1; 0 is none.
     pub label: u16,
+    /// Of several routes for one prefix the one with the lowest is used.
+    pub priority: u8,
+    /// It may share its prefix and priority with others that are marked so: each connection keeps to one of them.
+    pub multipath: bool,
+}
+
+impl StaticRoute {
+    /// The only route for its prefix, with the usual priority.
+    pub const fn new(prefix: Prefix, target: Target) -> StaticRoute {
+        StaticRoute {
+            prefix,
+            target,
+            priority: PRIORITY_STATIC,
+            multipath: false,
+            label: 0,
+        }
+    }
 }
 
 /// What is wrong with a static route.
@@ -98,8 +132,10 @@ pub enum RouteProblem {
     MixedFamilies(IpAddr),
     /// The gateway is not the address of one host.
     BadGateway(IpAddr),
-    /// An earlier static route is for the same prefix.
+    /// An earlier static route is for the same prefix with the same priority, and not both are marked multipath.
     Duplicate,
+    /// More than [`WAYS_MAX`] equally good routes.
+    TooManyWays,
     /// More than [`ROUTES_MAX`] routes.
     TooMany,
 }
@@ -128,6 +164,7 @@ impl fmt::Display for RouteError {
                 write!(f, "gateway {gateway} is not the address of one host")
             }
             RouteProblem::Duplicate => f.write_str("there is another route to it"),
+            RouteProblem::TooManyWays => write!(f, "more than {WAYS_MAX} equally good routes"),
             RouteProblem::TooMany => write!(f, "more than {ROUTES_MAX} routes"),
         }
     }
@@ -166,7 +203,7 @@ impl RouteTable {
         let mut errors = Vec::new();
         let mut seen = Vec::with_capacity(statics.len());
         for (position, route) in statics.iter().enumerate() {
-            seen.push((route.prefix, position));
+            seen.push((route.prefix, route.priority, position));
             match static_route(interfaces, domain.rdomain, route) {
                 Ok(route) => routes.push(route),
                 Err(problem) => errors.push(RouteError {
@@ -176,7 +213,7 @@ impl RouteTable {
                 }),
             }
         }
-        errors.extend(duplicates(seen));
+        errors.extend(duplicates(seen, statics));
         if routes.len() > ROUTES_MAX {
             let (position, prefix) = (statics.len() - 1, statics[statics.len() - 1].prefix);
             errors.push(RouteError {
@@ -192,22 +229,36 @@ impl RouteTable {
         Ok(RouteTable::index(routes))
     }
 
-    /// Sorts by prefix and, for equal prefixes, by preference; the first active one is looked up.
+    /// Sorts by prefix and, for equal prefixes, by priority; the active ones of the best priority are looked up.
     fn index(mut routes: Vec<Route>) -> RouteTable {
         routes.sort_by_key(|r| {
-            (
-                r.prefix.addr(),
-                r.prefix.prefix_len(),
-                !r.active,
-                preference(r.kind),
-            )
+            let prefix = (r.prefix.addr(), r.prefix.prefix_len());
+            (prefix, !r.active, r.priority)
         });
+        let mut first = 0;
         for n in 1..routes.len() {
-            let (before, this) = (routes[n - 1].prefix, routes[n].prefix);
-            routes[n].active &= before != this;
+            let (best, this) = (routes[first], routes[n]);
+            if best.prefix != this.prefix {
+                first = n;
+            } else if best.active && this.active && best.priority == this.priority {
+                // Statics that are as good as one another have been checked; of all others the first is used.
+                match (best.kind, this.kind) {
+                    (RouteKind::Static, RouteKind::Static) => routes[first].ways += 1,
+                    _ => routes[n].active = false,
+                }
+            } else {
+                routes[n].active = false;
+            }
         }
         let (mut items4, mut items6) = (Vec::new(), Vec::new());
+        let mut skip = 0;
         for (value, route) in routes.iter().enumerate().filter(|(_, r)| r.active) {
+            // The others of several ways are found by the first.
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            skip = route.ways - 1;
             let (len, value) = (route.prefix.prefix_len(), value as u32);
             match route.prefix.addr() {
                 IpAddr::V4(addr) => items4.push(Item {
@@ -251,6 +302,30 @@ impl RouteTable {
         }
     }
 
+    /// The way of `route` for a flow: always the same one for the same `flow`, which is any number that all packets of it
+    /// share. When a way goes or comes, only the flows that were on it, or are on it now, move.
+    #[inline]
+    pub fn way<'a>(&'a self, route: &'a Route, flow: impl FnOnce() -> u32) -> &'a Route {
+        if route.ways <= 1 {
+            return route;
+        }
+        let flow = flow();
+        let score = |way: &&Route| mix(flow ^ way.identity());
+        self.ways(route).iter().max_by_key(score).unwrap_or(route)
+    }
+
+    /// All ways of a route that was looked up.
+    pub fn ways(&self, route: &Route) -> &[Route] {
+        let same = |r: &Route| {
+            (r.prefix.addr(), r.prefix.prefix_len())
+                < (route.prefix.addr(), route.prefix.prefix_len())
+        };
+        let first = self.routes.partition_point(same);
+        let rest = self.routes.get(first..).unwrap_or_default();
+        let ways = rest.first().map_or(0, |first| usize::from(first.ways));
+        rest.get(..ways).unwrap_or_default()
+    }
+
     /// All routes, active or not, sorted by prefix, IPv4 first.
     pub fn iter(&self) -> core::slice::Iter<'_, Route> {
         self.routes.iter()
@@ -266,12 +341,36 @@ impl<'a> IntoIterator for &'a RouteTable {
     }
 }
 
-/// Among routes for one prefix the lowest is used, as OpenBSD's route priorities have it.
-fn preference(kind: RouteKind) -> u8 {
+impl Route {
+    /// A number for where it leads: the same in every table.
+    fn identity(&self) -> u32 {
+        let gateway = match self.gateway {
+            Some(IpAddr::V4(addr)) => addr.to_bits(),
+            Some(IpAddr::V6(addr)) => {
+                let bits = addr.to_bits();
+                (bits ^ bits >> 32 ^ bits >> 64 ^ bits >> 96) as u32
+            }
+            None => 0,
+        };
+        mix(gateway ^ u32::from(self.interface.0) << 16)
+    }
+}
+
+/// Spreads a number over all bits (the finalizer of MurmurHash3).
+fn mix(mut n: u32) -> u32 {
+    n ^= n >> 16;
+    n = n.wrapping_mul(0x85eb_ca6b);
+    n ^= n >> 13;
+    n = n.wrapping_mul(0xc2b2_ae35);
+    n ^ n >> 16
+}
+
+/// Priorities of the box's own routes, as OpenBSD has them (RTP_LOCAL, RTP_CONNECTED).
+fn priority(kind: RouteKind) -> u8 {
     match kind {
-        RouteKind::Local => 0,
-        RouteKind::Connected => 1,
-        RouteKind::Static | RouteKind::Blackhole | RouteKind::Reject => 2,
+        RouteKind::Local => 1,
+        RouteKind::Connected => 4,
+        RouteKind::Static | RouteKind::Blackhole | RouteKind::Reject => PRIORITY_STATIC,
     }
 }
 
@@ -290,6 +389,8 @@ fn interface_routes(interfaces: &InterfaceTable, rdomain: u8) -> Vec<Route> {
                     interface: interface.id,
                     kind,
                     label: 0,
+                    priority: priority(kind),
+                    ways: 1,
                     active: interface.up,
                 });
             };
@@ -312,6 +413,10 @@ fn static_route(
             let interface = gateway_interface(interfaces, rdomain, route.prefix, gateway, named)?;
             (Some(gateway), interface.id, RouteKind::Static, interface.up)
         }
+        Target::Link(id) => {
+            let interface = interfaces.get(id).ok_or(RouteProblem::NoInterface)?;
+            (None, interface.id, RouteKind::Static, interface.up)
+        }
         Target::Blackhole => (None, InterfaceId::default(), RouteKind::Blackhole, true),
         Target::Reject => (None, InterfaceId::default(), RouteKind::Reject, true),
     };
@@ -321,6 +426,8 @@ fn static_route(
         interface,
         kind,
         label: route.label,
+        priority: route.priority,
+        ways: 1,
         active,
     })
 }
@@ -396,13 +503,29 @@ fn on_link<'a>(
         .map(|(i, _)| i)
 }
 
-/// Errors for all but the first route of each prefix.
-fn duplicates(mut seen: Vec<(Prefix, usize)>) -> impl Iterator<Item = RouteError> {
+/// Errors for all but the first of the routes that are for the same prefix with the same priority, unless they share it.
+fn duplicates(
+    mut seen: Vec<(Prefix, u8, usize)>,
+    statics: &[StaticRoute],
+) -> impl Iterator<Item = RouteError> {
     seen.sort_unstable();
+    let mut first = 0;
     (1..seen.len()).filter_map(move |n| {
-        let (prefix, position) = seen[n];
-        let problem = RouteProblem::Duplicate;
-        (seen[n - 1].0 == prefix).then_some(RouteError {
+        let (prefix, priority, position) = seen[n];
+        if (seen[first].0, seen[first].1) != (prefix, priority) {
+            first = n;
+            return None;
+        }
+        let (before, this) = (&statics[seen[first].2], &statics[position]);
+        let again = seen[first..n]
+            .iter()
+            .any(|(.., p)| statics[*p].target == this.target);
+        let problem = match before.multipath && this.multipath && !again {
+            true if n - first < WAYS_MAX => return None,
+            true => RouteProblem::TooManyWays,
+            false => RouteProblem::Duplicate,
+        };
+        Some(RouteError {
             position,
             prefix,
             problem,
@@ -432,33 +555,20 @@ mod tests {
     }
 
     fn via(prefix: &str, gateway: &str) -> StaticRoute {
-        StaticRoute {
-            prefix: prefix.parse().unwrap(),
-            target: Target::Gateway(ip(gateway), None),
-            label: 0,
-        }
+        StaticRoute::new(prefix.parse().unwrap(), Target::Gateway(ip(gateway), None))
     }
 
     fn via_on(prefix: &str, gateway: &str, interface: u16) -> StaticRoute {
-        StaticRoute {
-            prefix: prefix.parse().unwrap(),
-            target: Target::Gateway(ip(gateway), Some(InterfaceId(interface))),
-            label: 0,
-        }
+        StaticRoute::new(
+            prefix.parse().unwrap(),
+            Target::Gateway(ip(gateway), Some(InterfaceId(interface))),
+        )
     }
 
     #[test]
     fn the_longest_prefix_is_taken() {
-        let reject = StaticRoute {
-            prefix: "172.16.0.0/12".parse().unwrap(),
-            target: Target::Reject,
-            label: 0,
-        };
-        let blackhole = StaticRoute {
-            prefix: "2001:db8:dead::/48".parse().unwrap(),
-            target: Target::Blackhole,
-            label: 0,
-        };
+        let reject = StaticRoute::new("172.16.0.0/12".parse().unwrap(), Target::Reject);
+        let blackhole = StaticRoute::new("2001:db8:dead::/48".parse().unwrap(), Target::Blackhole);
         let statics = [
             via("0.0.0.0/0", "192.0.2.254"),
             via("172.16.5.0/24", "10.0.0.2"),
@@ -560,5 +670,82 @@ mod tests {
             errors[0].to_string(),
             "route to 0.0.0.0/0: gateway 198.51.100.1 is in no network of an interface"
         );
+    }
+
+    #[test]
+    fn the_better_priority_wins_while_its_interface_is_up() {
+        let with = |gateway, priority| StaticRoute {
+            priority,
+            ..via("198.51.100.0/24", gateway)
+        };
+        let statics = [with("10.0.0.2", 20), with("192.0.2.254", 8)];
+        let table = RouteTable::build(&interfaces(), &statics).unwrap();
+        let route = table.lookup(ip("198.51.100.1")).unwrap();
+        assert_eq!((route.gateway, route.ways), (Some(ip("192.0.2.254")), 1));
+        // em3 is down: the route over it waits, although it is better.
+        let statics = [with("10.0.0.2", 20), with("203.0.113.9", 8)];
+        let table = RouteTable::build(&interfaces(), &statics).unwrap();
+        let route = table.lookup(ip("198.51.100.1")).unwrap();
+        assert_eq!(route.gateway, Some(ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn flows_are_spread_and_keep_their_way() {
+        let with = |gateway: &str| StaticRoute {
+            multipath: true,
+            ..via("0.0.0.0/0", gateway)
+        };
+        let gateways = ["192.0.2.254", "192.0.2.253", "10.0.0.2", "10.0.0.3"];
+        let all: Vec<_> = gateways.map(with).into();
+        let tables: Vec<_> = [&all[..], &all[..3]]
+            .map(|statics| RouteTable::build(&interfaces(), statics).unwrap())
+            .into();
+        let gateway = |table: &RouteTable, flow| {
+            let route = *table.lookup(ip("198.51.100.1")).unwrap();
+            table.way(&route, || flow).gateway.unwrap()
+        };
+        let route = tables[0].lookup(ip("8.8.8.8")).unwrap();
+        assert_eq!((route.ways, tables[0].ways(route).len()), (4, 4));
+        let mut counts = [0; 4];
+        for flow in 0..4000 {
+            let with_all = gateway(&tables[0], flow);
+            assert_eq!(with_all, gateway(&tables[0], flow));
+            let n = gateways.iter().position(|g| ip(g) == with_all).unwrap();
+            counts[n] += 1;
+            // Without the fourth, only its flows move.
+            let without = gateway(&tables[1], flow);
+            assert!(without == with_all || n == 3, "flow {flow}");
+        }
+        assert!(counts.iter().all(|n| (800..1200).contains(n)), "{counts:?}");
+    }
+
+    #[test]
+    fn ways_that_do_not_go_together_are_refused() {
+        let with = |gateway: &str, multipath| StaticRoute {
+            multipath,
+            ..via("0.0.0.0/0", gateway)
+        };
+        let problems = |statics: &[StaticRoute]| {
+            let errors = RouteTable::build(&interfaces(), statics).unwrap_err();
+            let of = |e: RouteError| (e.position, e.problem);
+            errors.into_iter().map(of).collect::<Vec<_>>()
+        };
+        let one_is_not_marked = [with("10.0.0.2", true), with("10.0.0.3", false)];
+        assert_eq!(problems(&one_is_not_marked), [(1, RouteProblem::Duplicate)]);
+        let twice = [with("10.0.0.2", true), with("10.0.0.2", true)];
+        assert_eq!(problems(&twice), [(1, RouteProblem::Duplicate)]);
+        let many: Vec<_> = (2..19)
+            .map(|n| with(&format!("10.0.0.{n}"), true))
+            .collect();
+        assert_eq!(problems(&many), [(16, RouteProblem::TooManyWays)]);
+    }
+
+    #[test]
+    fn a_route_to_a_link_makes_its_destinations_neighbors() {
+        let prefix = "198.51.100.0/24".parse().unwrap();
+        let statics = [StaticRoute::new(prefix, Target::Link(InterfaceId(1)))];
+        let table = RouteTable::build(&interfaces(), &statics).unwrap();
+        let route = table.lookup(ip("198.51.100.1")).unwrap();
+        assert_eq!((route.gateway, route.interface), (None, InterfaceId(1)));
     }
 }

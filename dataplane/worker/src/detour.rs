@@ -123,7 +123,7 @@ impl<N: Nic> Worker<N> {
         let pd = &self.batch.items[n].pd;
         let interface = match chosen.interface() {
             Some(n) => InterfaceId(n),
-            None => hop_to(&self.config, pd.rtable, next_hop).ok()?.0,
+            None => hop_to(&self.config, pd.rtable, pd.src, next_hop).ok()?.0,
         };
         // A packet of one domain does not leave by an interface of another.
         let is_fit = |i: &&net::Interface| i.up && i.rdomain == pd.rdomain;

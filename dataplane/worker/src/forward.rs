@@ -93,7 +93,8 @@ impl<N: Nic> Worker<N> {
         if is_link_local(src) {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
-        match hop_to(&self.config, self.batch.items[n].pd.rtable, dst) {
+        let pd = &self.batch.items[n].pd;
+        match hop_to(&self.config, pd.rtable, pd.src, dst) {
             Ok((out, next_hop)) => {
                 let hop = self.resolve(out, next_hop, now_ms);
                 self.remember_egress(n, hop);
@@ -130,7 +131,7 @@ impl<N: Nic> Worker<N> {
             self.batch.items[n].verdict = Some(Verdict::Host);
             return;
         }
-        match hop_to(&self.config, pd.rtable, dst) {
+        match hop_to(&self.config, pd.rtable, pd.src, dst) {
             Ok((out, next_hop)) => {
                 self.batch.items[n].egress = Some(self.resolve(out, next_hop, now_ms))
             }
@@ -142,7 +143,7 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn way_to(&mut self, n: usize, now_ms: u64) -> Option<Hop> {
         let pd = &self.batch.items[n].pd;
         let dst = addr_of(pd.af, pd.dst);
-        let (out, next_hop) = hop_to(&self.config, pd.rtable, dst).ok()?;
+        let (out, next_hop) = hop_to(&self.config, pd.rtable, pd.src, dst).ok()?;
         Some(self.resolve(out, next_hop, now_ms))
     }
 
@@ -199,18 +200,31 @@ pub(crate) fn decrement_ttl(af: Af, ip: &mut [u8]) {
     debug_assert!(matches!(decremented, Ok(Ok(()))));
 }
 
-/// Interface and next hop for a destination, by a routing table.
+/// Interface and next hop for a destination, by a routing table. Of several equally good ways the one for this pair of
+/// addresses, as on OpenBSD: fragments and all connections of two hosts keep together.
 pub(crate) fn hop_to(
     config: &Config,
     rtable: u8,
+    src: u128,
     dst: IpAddr,
 ) -> Result<(InterfaceId, IpAddr), RouteKind> {
-    let route = config.routes.lookup(rtable, dst);
-    let route = route.ok_or(RouteKind::Reject)?;
+    let table = config.routes.get(rtable).ok_or(RouteKind::Reject)?;
+    let route = table.lookup(dst).ok_or(RouteKind::Reject)?;
+    let route = table.way(route, || flow_of(src, dst));
     match route.kind {
         RouteKind::Blackhole | RouteKind::Reject => Err(route.kind),
         _ => Ok((route.interface, route.gateway.unwrap_or(dst))),
     }
+}
+
+/// A number for the packets between two addresses.
+fn flow_of(src: u128, dst: IpAddr) -> u32 {
+    let folded = |n: u128| (n ^ n >> 32 ^ n >> 64 ^ n >> 96) as u32;
+    let dst = match dst {
+        IpAddr::V4(addr) => addr.to_bits(),
+        IpAddr::V6(addr) => folded(addr.to_bits()),
+    };
+    folded(src).rotate_left(7).wrapping_mul(0x9e37_79b1) ^ dst
 }
 
 /// The route to an address in a routing table.

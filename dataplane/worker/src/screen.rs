@@ -459,7 +459,11 @@ impl Routes for RoutesFrom<'_> {
     }
 
     fn reverse_path_ok(&self, rtable: u8, af: Af, src: u128) -> bool {
-        route(self.config, rtable, af, src).is_some_and(|r| r.interface == self.on)
+        let leads_back = |r: &net::Route| r.interface == self.on;
+        let table = self.config.routes.get(rtable);
+        route(self.config, rtable, af, src)
+            .zip(table)
+            .is_some_and(|(r, table)| table.ways(r).iter().any(leads_back))
     }
 
     fn has_label(&self, rtable: u8, af: Af, addr: u128, label: u16) -> bool {

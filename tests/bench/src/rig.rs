@@ -55,11 +55,10 @@ fn interface(id: u16, addr: Ipv4Addr) -> Interface {
 }
 
 fn route(prefix: Ipv4Addr, len: u8, gateway: Ipv4Addr) -> StaticRoute {
-    StaticRoute {
-        prefix: Prefix::containing(IpAddr::V4(prefix), len),
-        target: Target::Gateway(gateway.into(), None),
-        label: 0,
-    }
+    StaticRoute::new(
+        Prefix::containing(IpAddr::V4(prefix), len),
+        Target::Gateway(gateway.into(), None),
+    )
 }
 
 impl Rig {

@@ -398,16 +398,13 @@ impl Topology {
             .enumerate()
             .map(|(n, port)| self.interface_of(n, port, macs[self.bottom(n).0]));
         let interfaces = InterfaceTable::build(interfaces.collect()).expect("good interfaces");
-        let to = |(prefix, gateway): &(Prefix, Option<IpAddr>)| StaticRoute {
-            prefix: *prefix,
-            target: gateway.map_or(Target::Reject, |g| Target::Gateway(g, None)),
-            label: 0,
+        let to = |(prefix, gateway): &(Prefix, Option<IpAddr>)| {
+            StaticRoute::new(
+                *prefix,
+                gateway.map_or(Target::Reject, |g| Target::Gateway(g, None)),
+            )
         };
-        let blackhole = |prefix: &Prefix| StaticRoute {
-            prefix: *prefix,
-            target: Target::Blackhole,
-            label: 0,
-        };
+        let blackhole = |prefix: &Prefix| StaticRoute::new(*prefix, Target::Blackhole);
         let statics: Vec<StaticRoute> = self
             .routes
             .iter()
