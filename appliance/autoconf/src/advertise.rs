@@ -5,7 +5,7 @@
 
 use std::net::Ipv6Addr;
 
-use wire::{ether, ipv6};
+use wire::ipv6;
 
 use crate::Outgoing;
 use crate::router::{Advertisement, build_advertisement};
@@ -58,15 +58,13 @@ pub struct Advertiser {
 }
 
 impl Advertiser {
-    /// An advertiser that is silent. `interval_s` are the least and the largest time between two advertisements.
-    pub fn new(mac: ether::Addr, said: Advertisement, interval_s: (u32, u32)) -> Advertiser {
+    /// An advertiser that is silent. `src` is a link-local address of the interface, which hosts will send to;
+    /// `interval_s` are the least and the largest time between two advertisements.
+    pub fn new(src: Ipv6Addr, said: Advertisement, interval_s: (u32, u32)) -> Advertiser {
         let ms = |s: u32| 1000 * u64::from(s);
         Advertiser {
-            said: Advertisement {
-                source_link: Some(mac),
-                ..said
-            },
-            src: mac.link_local(),
+            said,
+            src,
             interval_ms: (ms(interval_s.0), ms(interval_s.1).max(1)),
             state: State::Silent,
             due_ms: u64::MAX,
@@ -152,14 +150,12 @@ mod tests {
     use super::*;
     use crate::router::{Heard, RouterMessage, parse};
 
-    const MAC: ether::Addr = ether::Addr([2, 0, 0, 0, 0, 1]);
-
     fn advertiser() -> Advertiser {
         let said = Advertisement {
             lifetime_s: 1800,
             ..Advertisement::default()
         };
-        Advertiser::new(MAC, said, (200, 600))
+        Advertiser::new("fe80::1".parse().unwrap(), said, (200, 600))
     }
 
     fn lifetime(sent: &Outgoing) -> u16 {

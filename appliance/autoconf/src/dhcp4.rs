@@ -211,6 +211,11 @@ impl Client {
         }
     }
 
+    /// The interface's station address.
+    pub fn mac(&self) -> ether::Addr {
+        self.mac
+    }
+
     /// Where it is.
     pub fn state(&self) -> &State {
         &self.state
@@ -501,7 +506,7 @@ fn lease_of(message: &Message, now_ms: u64) -> Option<Lease> {
             .routes
             .iter()
             .copied()
-            .filter(|(_, gateway)| usable(gateway))
+            .filter(|(_, gateway)| gateway.is_unspecified() || usable(gateway))
             .collect(),
         nameservers: message
             .nameservers

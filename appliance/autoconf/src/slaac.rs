@@ -108,6 +108,8 @@ pub struct Learned {
 #[derive(Debug, Clone)]
 pub struct Client {
     mac: ether::Addr,
+    /// The link-local address that questions are asked from.
+    src: Ipv6Addr,
     state: State,
     ask_ms: u64,
     addresses: Vec<Address>,
@@ -117,10 +119,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that is stopped.
-    pub fn new(mac: ether::Addr) -> Client {
+    /// A client that is stopped. `src` is the interface's link-local address.
+    pub fn new(mac: ether::Addr, src: Ipv6Addr) -> Client {
         Client {
             mac,
+            src,
             state: State::Stopped,
             ask_ms: u64::MAX,
             addresses: Vec::new(),
@@ -128,6 +131,11 @@ impl Client {
             nameservers: Vec::new(),
             mtu: None,
         }
+    }
+
+    /// The interface's station address.
+    pub fn mac(&self) -> ether::Addr {
+        self.mac
     }
 
     /// Where it is.
@@ -204,7 +212,7 @@ impl Client {
         // A tenth to either side (RFC 7559 2).
         let wait = wait - wait / 10 + u64::from(random) % (wait / 5);
         self.become_(State::Soliciting(asked.saturating_add(1)), now_ms + wait);
-        vec![Action::Send(build_solicit(self.mac, self.mac.link_local()))]
+        vec![Action::Send(build_solicit(self.mac, self.src))]
     }
 
     fn expire(&mut self, now_ms: u64) {
@@ -355,7 +363,7 @@ mod tests {
 
     /// A client that was up at 0.
     fn client() -> Client {
-        let mut client = Client::new(MAC);
+        let mut client = Client::new(MAC, MAC.link_local());
         assert!(matches!(client.on(0, 0, &Event::Up)[..], [Action::Send(_)]));
         client
     }

@@ -11,7 +11,6 @@ use pfconf::AnchorText;
 use pfconf::diag::Diagnostic;
 
 use crate::api::{Applied, Proof, Refused};
-use crate::builtin;
 use crate::control::Control;
 use crate::transaction::Candidate;
 
@@ -109,14 +108,8 @@ impl Control {
     }
 
     /// The running files with these anchors.
-    fn check_running(&self, anchors: &Texts) -> Result<Candidate, Vec<Diagnostic>> {
-        match &self.running {
-            Some(running) => self.check(&running.files, anchors, true),
-            None => {
-                let files = builtin::tree(self.effective(), self.default_api_port);
-                self.check(&files, anchors, false)
-            }
-        }
+    pub(crate) fn check_running(&self, anchors: &Texts) -> Result<Candidate, Vec<Diagnostic>> {
+        self.check(&self.running_files(), anchors, self.running.is_some())
     }
 
     /// Checks a new bundle together with the anchors that were edited. Those that it has rules for are its own from now

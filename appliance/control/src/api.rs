@@ -94,6 +94,25 @@ pub struct Status {
     pub uploads_refused: u64,
     /// Reason of the previous death, if the previous run died.
     pub epitaph: Option<String>,
+    /// Name servers: of the files first, then learned ones.
+    pub nameservers: Vec<IpAddr>,
+    /// What DHCP clients have.
+    pub leases: Vec<LeaseView>,
+}
+
+/// The DHCP client of an interface.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LeaseView {
+    /// Interface.
+    pub interface: String,
+    /// `selecting`, `bound`, `renewing` ...
+    pub state: &'static str,
+    /// Its address and prefix length, while it has one.
+    pub addr: Option<(IpAddr, u8)>,
+    /// Who gave it.
+    pub server: Option<IpAddr>,
+    /// Seconds until it is over; none if it never is.
+    pub expires_s: Option<u64>,
 }
 
 /// One packet worker.

@@ -21,6 +21,8 @@ use crate::anchors::Texts;
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
 use crate::fleet::{Fleet, WorkerLink};
+use crate::layout::lay_out;
+use crate::learning::{Learned, Learning, Wants};
 use crate::log_ring::LogRing;
 use crate::machine::{Clock, PortFacts, Ports};
 use crate::numbers::{Kifs, TableSlots, Tags};
@@ -148,6 +150,11 @@ pub struct Control {
     /// Anchors edited at run time, by path.
     pub(crate) anchors: Texts,
     pub(crate) pflog: PfLog,
+    pub(crate) learning: Learning,
+    /// What was learned and is in force.
+    pub(crate) learned: Learned,
+    pub(crate) wants: Wants,
+    pub(crate) nameservers: Vec<IpAddr>,
     pub(crate) started_ms: u64,
     pub(crate) uploads_refused: u64,
     pub(crate) uploads_accepted: u64,
@@ -194,6 +201,10 @@ impl Control {
             trace: None,
             anchors: Texts::new(),
             pflog: PfLog::default(),
+            learning: Learning::default(),
+            learned: Learned::default(),
+            wants: Wants::default(),
+            nameservers: Vec::new(),
             uploads_refused: 0,
             uploads_accepted: 0,
             epitaph: setup.epitaph,
@@ -264,6 +275,7 @@ impl Control {
                 self.tend_tables();
                 self.fleet.bury();
                 self.drain_log();
+                self.learning_tick();
             }
             Event::Link { port, state } => self.on_link(port, state),
         }
@@ -277,6 +289,7 @@ impl Control {
             return;
         };
         let was = std::mem::replace(old, state);
+        let name = facts.name.clone();
         match state {
             _ if was.is_up() == state.is_up() => {}
             LinkState::Down => log::warn!("{}: link down", facts.name),
@@ -285,6 +298,7 @@ impl Control {
                 log::info!("{}: link up, {speed_mbps} Mbit/s", facts.name)
             }
         }
+        self.learning_link(&name, state.is_up());
     }
 
     /// Longest upload that can be accepted, in bytes.
@@ -380,6 +394,7 @@ impl Control {
             generation: self.generation() + 1,
             random_key: self.random_key,
             bounds: self.compile_bounds,
+            learned: &self.learned,
             check_lockout,
         };
         check(files, &cx)
@@ -410,7 +425,13 @@ impl Control {
                 Err(error) => log::warn!("{}: mtu {mtu}: {error}", facts.name),
             }
         }
-        self.fleet.publish(candidate.config);
+        (self.wants, self.nameservers) = (candidate.wants, candidate.nameservers);
+        let at = self.moment();
+        let interfaces = &candidate.config.interfaces;
+        self.learning.follow(interfaces, &self.wants, at);
+        let listening = self.learning.listening(interfaces, &self.wants);
+        let config = listening_for(&candidate.config, listening);
+        self.fleet.publish(config);
         self.shown = Shown {
             rules: candidate.rules,
             numbers: candidate.numbers,
@@ -421,6 +442,63 @@ impl Control {
             loginterface: candidate.loginterface,
             debug: candidate.debug,
         };
+    }
+
+    /// Publishes the running files with what was learned since. Rules with addresses in parentheses follow; if they
+    /// cannot be compiled with what is left of the addresses, those in force stay, as on OpenBSD, and only interfaces
+    /// and routes change.
+    pub(crate) fn publish_learned(&mut self) {
+        if self.names_addresses() {
+            self.fold_tables();
+            match self.check_running(&self.anchors) {
+                Ok(candidate) => return self.publish(candidate),
+                Err(diagnostics) => diagnostics.iter().for_each(|d| log::warn!("{d}")),
+            }
+        }
+        let files = self.running_files();
+        let (conf, _said_before) = netconf::parse(&files);
+        let mut kifs = self.kifs.clone();
+        let mut diagnostics = Vec::new();
+        let layout = lay_out(
+            &conf,
+            &self.facts,
+            &self.learned,
+            &mut kifs,
+            &mut diagnostics,
+        );
+        diagnostics.iter().for_each(|d| log::warn!("{d}"));
+        let Some(layout) = layout else { return };
+        self.kifs = kifs;
+        let at = self.moment();
+        self.learning.follow(&layout.interfaces, &layout.wants, at);
+        let listening = self.learning.listening(&layout.interfaces, &layout.wants);
+        let interfaces = layout.interfaces.listening_for(listening);
+        let generation = self.generation() + 1;
+        let ruleset = self.ruleset().clone();
+        let config = worker::Config::new(generation, ruleset, interfaces, layout.routes);
+        self.fleet.publish(Arc::new(config));
+    }
+
+    /// Whether a rule says the address of an interface: `(em0)`.
+    fn names_addresses(&self) -> bool {
+        let says = |rule: &RuleText| rule.text.contains('(');
+        self.shown.rules.iter().any(says)
+    }
+
+    /// Publishes what the workers are to listen for; nothing else changes.
+    pub(crate) fn publish_listening(&mut self) {
+        let current = self.fleet.current().clone();
+        let listening = self.learning.listening(&current.interfaces, &self.wants);
+        let config = listening_for(&current, listening);
+        self.fleet.publish(config);
+    }
+
+    /// The files that are in force.
+    pub(crate) fn running_files(&self) -> BTreeMap<String, Vec<u8>> {
+        match &self.running {
+            Some(running) => running.files.clone(),
+            None => builtin::tree(self.effective(), self.default_api_port),
+        }
     }
 
     fn publish_builtin(&mut self) {
@@ -671,6 +749,16 @@ impl Control {
     pub(crate) fn is_untouched(&self) -> bool {
         self.running.is_none() && self.effective().management.is_empty()
     }
+}
+
+/// The same configuration, listening for what is said.
+fn listening_for(config: &Arc<worker::Config>, listening: net::Listening) -> Arc<worker::Config> {
+    if *config.interfaces.listening() == listening {
+        return config.clone();
+    }
+    let mut config = (**config).clone();
+    config.interfaces = config.interfaces.listening_for(listening);
+    Arc::new(config)
 }
 
 fn random_key(clock: &dyn Clock) -> [u32; 4] {

@@ -205,6 +205,8 @@ impl Default for Fake {
                 buffers_used: 512,
                 uploads_refused: 0,
                 epitaph: None,
+                nameservers: Vec::new(),
+                leases: Vec::new(),
             },
             apply: Ok(Applied {
                 generation: 4,

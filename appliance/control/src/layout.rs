@@ -11,6 +11,7 @@ use netconf::environment::LOOPBACK;
 use netconf::{InterfaceConfig, NetConfig, NextHop, Origin};
 use pfconf::diag::{Diagnostic, Severity};
 
+use crate::learning::{Learned, Wants};
 use crate::machine::PortFacts;
 use crate::numbers::{Full, Kifs};
 
@@ -26,6 +27,8 @@ pub(crate) struct Layout {
     pub(crate) interfaces: InterfaceTable,
     /// Routes.
     pub(crate) routes: RouteTables,
+    /// What is to be learned and told.
+    pub(crate) wants: Wants,
     /// Ports whose MTU must be set: (port, bytes).
     pub(crate) mtus: Vec<(u16, u16)>,
 }
@@ -34,6 +37,7 @@ pub(crate) struct Layout {
 pub(crate) fn lay_out(
     conf: &NetConfig,
     ports: &[PortFacts],
+    learned: &Learned,
     kifs: &mut Kifs,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Layout> {
@@ -57,6 +61,8 @@ pub(crate) fn lay_out(
         warning.hint = Some(known(ports));
         diagnostics.push(warning);
     }
+    let wants = wants(conf, ports, &built);
+    learned.lay_on(&mut built, &wants);
     if number_names(&mut built, kifs) == Err(Full) {
         let text = Full.to_string();
         diagnostics.push(Diagnostic::whole_file("too-many-names", "hostname", text));
@@ -70,10 +76,11 @@ pub(crate) fn lay_out(
             return None;
         }
     };
-    let routes = routes(conf, &interfaces, diagnostics);
+    let routes = routes(conf, &interfaces, learned, &wants, diagnostics);
     Some(Layout {
         interfaces,
         routes,
+        wants,
         mtus,
     })
 }
@@ -104,6 +111,19 @@ fn config_of<'a>(
         diagnostics.push(at(&two.origin, "configured-twice", text));
     }
     by_address.or(by_name)
+}
+
+/// What is to be learned and told, by the names that interfaces have here.
+fn wants(conf: &NetConfig, ports: &[PortFacts], built: &[Interface]) -> Wants {
+    let file_of = |interface: &Interface| {
+        let port = ports.iter().find(|p| interface.name == p.name.as_str());
+        let by_port = port.and_then(|port| config_of(conf, port, &mut Vec::new()));
+        by_port.or_else(|| conf.interface(&interface.name))
+    };
+    let files = built
+        .iter()
+        .filter_map(|i| Some((i.name.as_str(), file_of(i)?)));
+    Wants::new(conf, files)
 }
 
 fn mtu_of(
@@ -221,10 +241,21 @@ fn number_names(interfaces: &mut [Interface], kifs: &mut Kifs) -> Result<(), Ful
 fn routes(
     conf: &NetConfig,
     interfaces: &InterfaceTable,
+    learned: &Learned,
+    wants: &Wants,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> RouteTables {
     let mut labels = Vec::new();
-    let wanted = wanted_routes(conf, interfaces, &mut labels);
+    let mut wanted = wanted_routes(conf, interfaces, &mut labels);
+    let learned = learned.routes(interfaces, wants);
+    wanted.extend(learned.map(|(route, interface)| Wanted {
+        rtable: interface.rdomain,
+        route,
+        origin: Origin {
+            file: format!("hostname.{}", interface.name),
+            line: 0,
+        },
+    }));
     let domains: BTreeSet<u8> = interfaces.iter().map(|i| i.rdomain).collect();
     let numbers: BTreeSet<u8> = wanted.iter().map(|w| w.rtable).collect();
     let tables = numbers.union(&domains).map(|rtable| {
@@ -319,36 +350,34 @@ fn wanted_routes(
             Prefix::DEFAULT6
         };
         let target = Target::Gateway(g.addr, number(&g.interface));
-        let route = StaticRoute {
-            prefix,
-            target,
-            label: 0,
-        };
         Wanted {
             rtable: 0,
-            route,
+            route: StaticRoute::new(prefix, target),
             origin: g.origin.clone(),
         }
     });
-    let routes = conf.routes.iter().filter_map(|r| {
-        let prefix = Prefix::containing(r.dest, r.prefix_len);
+    let routes = conf.routes.iter().map(|r| {
         let target = match &r.hop {
             NextHop::Gateway { addr, interface } => Target::Gateway(*addr, number(interface)),
             NextHop::Blackhole => Target::Blackhole,
             NextHop::Reject => Target::Reject,
-            // Refused by the parser for now.
-            NextHop::Interface(_) => return None,
+            NextHop::Interface(name) => {
+                let found = interfaces.by_name(name);
+                Target::Link(found.map_or(InterfaceId(u16::MAX), |i| i.id))
+            }
         };
         let route = StaticRoute {
-            prefix,
+            prefix: Prefix::containing(r.dest, r.prefix_len),
             target,
+            priority: r.priority,
+            multipath: r.multipath,
             label: label_number(r.label.as_deref(), labels),
         };
-        Some(Wanted {
+        Wanted {
             rtable: rtable(r.table),
             route,
             origin: r.origin.clone(),
-        })
+        }
     });
     gateways.chain(routes).collect()
 }
@@ -378,7 +407,13 @@ mod tests {
         assert!(!netconf::has_errors(&said), "{said:?}");
         let mut diagnostics = Vec::new();
         let ports = [port("em0", 1), port("em1", 2)];
-        let layout = lay_out(&conf, &ports, &mut Kifs::default(), &mut diagnostics);
+        let layout = lay_out(
+            &conf,
+            &ports,
+            &Learned::default(),
+            &mut Kifs::default(),
+            &mut diagnostics,
+        );
         (
             layout,
             diagnostics.iter().map(ToString::to_string).collect(),
@@ -414,7 +449,14 @@ mod tests {
     fn a_name_and_all_its_groups_are_names_for_rules() {
         let conf = netconf::parse(&BTreeMap::new()).0;
         let mut kifs = Kifs::default();
-        let layout = lay_out(&conf, &[port("em0", 1)], &mut kifs, &mut Vec::new()).unwrap();
+        let layout = lay_out(
+            &conf,
+            &[port("em0", 1)],
+            &Learned::default(),
+            &mut kifs,
+            &mut Vec::new(),
+        )
+        .unwrap();
         let em0 = layout.interfaces.by_name("em0").unwrap();
         for (name, answers) in [("em0", true), ("all", true), ("lo", false)] {
             assert_eq!(

@@ -14,6 +14,7 @@ pub mod fake;
 pub mod fleet;
 mod kills;
 mod layout;
+mod learning;
 pub mod log_ring;
 pub mod machine;
 mod metrics;
@@ -35,3 +36,4 @@ mod why;
 
 pub use control::{Control, Event, Setup, Wish};
 pub use fleet::WorkerLink;
+pub use learning::ToSend;

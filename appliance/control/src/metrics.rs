@@ -149,6 +149,13 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
         control.uploads_accepted,
     ));
     out.push(sample(
+        "fugu_address_conflicts_total",
+        "counter",
+        "Addresses of ours that another station was heard to use.",
+        Vec::new(),
+        control.learning.conflicts,
+    ));
+    out.push(sample(
         "fugu_config_unburied",
         "gauge",
         "Earlier configurations that a worker still holds.",

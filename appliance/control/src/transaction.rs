@@ -4,6 +4,7 @@
 //! The order of things (anchors, flow 3): files → interfaces and routes → policy → limits → slots → one `Config`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use filter::Shared;
@@ -19,6 +20,7 @@ use worker::Config;
 use crate::anchors::Texts;
 use crate::fleet::Fleet;
 use crate::layout::{Layout, lay_out};
+use crate::learning::{Learned, Wants};
 use crate::machine::PortFacts;
 use crate::numbers::{Kifs, TableSlots, Tags};
 use crate::policy::{self, RuleText};
@@ -55,6 +57,8 @@ pub(crate) struct Context<'a> {
     pub(crate) random_key: [u32; 4],
     /// Anchors edited at run time.
     pub(crate) anchors: &'a Texts,
+    /// What interfaces have learned.
+    pub(crate) learned: &'a Learned,
     /// False for the built-in policy, which is not told about lockouts.
     pub(crate) check_lockout: bool,
 }
@@ -75,6 +79,10 @@ pub(crate) struct Candidate {
     pub(crate) api_port: u16,
     /// Idle behavior of the workers, if the files set it: (after ms, backoff µs).
     pub(crate) idle: (Option<u32>, Option<u32>),
+    /// What is to be learned and told.
+    pub(crate) wants: Wants,
+    /// Name servers of the files.
+    pub(crate) nameservers: Vec<IpAddr>,
     /// MTU of each port.
     pub(crate) mtus: Vec<(u16, u16)>,
     /// Names as they will be.
@@ -102,7 +110,7 @@ pub(crate) fn check(
 ) -> Result<Candidate, Vec<Diagnostic>> {
     let (conf, mut diagnostics) = netconf::parse(files);
     let (mut kifs, mut tags) = (cx.kifs.clone(), cx.tags.clone());
-    let layout = lay_out(&conf, cx.ports, &mut kifs, &mut diagnostics);
+    let layout = lay_out(&conf, cx.ports, cx.learned, &mut kifs, &mut diagnostics);
     let policy = if files.contains_key(PF_CONF) {
         policy::compile(
             files,
@@ -274,6 +282,8 @@ fn assemble(
         hostname: conf.hostname,
         api_port,
         idle: (conf.fugu.idle_after_ms, conf.fugu.idle_backoff_us),
+        wants: layout.wants,
+        nameservers: conf.nameservers,
         mtus: layout.mtus,
         kifs,
         tags,

@@ -292,6 +292,8 @@ impl Api for Control {
             buffers_used,
             uploads_refused: self.uploads_refused,
             epitaph: self.epitaph.clone(),
+            nameservers: self.learned.nameservers(&self.nameservers),
+            leases: self.learning.leases(self.clock.now_ms()),
         }
     }
 

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use control::Control;
+use control::{Control, ToSend};
 use dpdk::{Mbuf, Pool};
 use mgmt::{HostConfig, Server, ServerConfig};
 use nic::{BufferPool, PacketBuf};
 use sync::{Consumer, Producer};
-use worker::Carried;
+use worker::{Carried, Lane};
 
 use crate::supervise::guarded;
 
@@ -45,13 +45,13 @@ impl Host {
     /// Moves packets and lets the server work. True if anything moved.
     pub(crate) fn poll(&mut self, now: Duration, control: &mut Control) -> bool {
         self.follow(control);
-        let came = self.take_in();
+        let came = self.take_in(control);
         let server = &mut self.server;
         if guarded("management server", || server.poll(now, control)).is_none() {
             self.server = new_server(control);
             self.generation = None;
         }
-        self.give_out() | came
+        self.give_out(control) | came
     }
 
     /// When the server has something to do by itself.
@@ -69,7 +69,7 @@ impl Host {
         self.server.host().set_port(control.api_port());
     }
 
-    fn take_in(&mut self) -> bool {
+    fn take_in(&mut self, control: &mut Control) -> bool {
         let mut any = false;
         for end in &mut self.ends {
             while let Some(carried) = end.to_host.pop() {
@@ -79,6 +79,12 @@ impl Host {
                 any = true;
                 // Nobody speaks a link protocol yet.
                 if frame.is_some() {
+                    continue;
+                }
+                let from = carried
+                    .received_on
+                    .filter(|_| !more && end.begun.is_empty());
+                if from.is_some_and(|interface| control.hear(interface, buf.bytes())) {
                     continue;
                 }
                 if !more && end.begun.is_empty() {
@@ -95,18 +101,27 @@ impl Host {
     }
 
     /// All go to the first worker, which hands over what is not its own. Order within a connection is kept.
-    fn give_out(&mut self) -> bool {
+    fn give_out(&mut self, control: &mut Control) -> bool {
         let Some(end) = self.ends.first_mut() else {
             return false;
         };
         let mut any = false;
         while end.from_host.room() > 0 {
-            let Some(packet) = self.server.host().next_packet() else {
+            let own = control.next_to_send();
+            let host = || {
+                let bytes = self.server.host().next_packet()?;
+                Some(ToSend {
+                    bytes,
+                    lane: Lane::Routed,
+                    frame: None,
+                })
+            };
+            let Some(ToSend { bytes, lane, frame }) = own.or_else(host) else {
                 break;
             };
             any = true;
             // Without a buffer the packet is lost, as on a full wire; TCP sends it again.
-            let Some(buf) = buffer_of(&mut self.pool, &packet) else {
+            let Some(buf) = buffer_of(&mut self.pool, &bytes) else {
                 continue;
             };
             // There is room, and nobody else puts anything in.
@@ -116,7 +131,8 @@ impl Host {
                     received_on: None,
                     rtable: 0,
                     more: false,
-                    frame: None,
+                    frame,
+                    lane,
                 })
                 .ok();
         }

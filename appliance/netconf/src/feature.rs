@@ -89,23 +89,11 @@ const LACKING: &[(Feature, &str)] = &[
     (Feature::BridgeSticky, "sticky or limited ports of a bridge"),
     (Feature::Gif, "tunnels"),
     (Feature::Loopback, "addresses on loopback interfaces"),
-    (Feature::Dhcp, "DHCP"),
-    (Feature::Slaac, "stateless autoconfiguration"),
     (Feature::SlaacTemporary, "temporary addresses"),
     (Feature::StationAddress, "another station address"),
     (Feature::PointToPoint, "an address of the other end"),
-    (
-        Feature::RouteInterface,
-        "a route to an interface without a gateway",
-    ),
-    (
-        Feature::RouteBlackhole,
-        "routes that drop what they are for",
-    ),
-    (Feature::RouteMultipath, "several routes to one network"),
     (Feature::RoutePriority, "a priority of routes"),
     (Feature::RouteMtu, "an MTU of a route"),
-    (Feature::RouterAdvertisements, "router advertisements"),
     (Feature::Rename, "other names for cards"),
 ];
 

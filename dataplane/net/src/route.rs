@@ -70,6 +70,8 @@ pub struct Route {
 pub enum Target {
     /// To a neighbor. A link-local gateway needs the interface (`fe80::1%em0`); others may name it.
     Gateway(IpAddr, Option<InterfaceId>),
+    /// To a neighbor on the link of this interface, in whatever network it is: whoever gave us the address said so.
+    Neighbor(IpAddr, InterfaceId),
     /// To whoever is on the link of the interface: destinations are neighbors.
     Link(InterfaceId),
     /// Nowhere, silently.
@@ -413,6 +415,14 @@ fn static_route(
             let interface = gateway_interface(interfaces, rdomain, route.prefix, gateway, named)?;
             (Some(gateway), interface.id, RouteKind::Static, interface.up)
         }
+        Target::Neighbor(gateway, id) => {
+            let interface = interfaces.get(id).ok_or(RouteProblem::NoInterface)?;
+            check_gateway(route.prefix, gateway)?;
+            if let Some(owner) = owner(interfaces, rdomain, gateway, None) {
+                return Err(RouteProblem::OwnGateway(gateway, owner.name.clone()));
+            }
+            (Some(gateway), interface.id, RouteKind::Static, interface.up)
+        }
         Target::Link(id) => {
             let interface = interfaces.get(id).ok_or(RouteProblem::NoInterface)?;
             (None, interface.id, RouteKind::Static, interface.up)
@@ -441,12 +451,7 @@ fn gateway_interface(
     gateway: IpAddr,
     named: Option<InterfaceId>,
 ) -> Result<&Interface, RouteProblem> {
-    if prefix.addr().is_ipv4() != gateway.is_ipv4() {
-        return Err(RouteProblem::MixedFamilies(gateway));
-    }
-    if gateway.is_unspecified() || gateway.is_multicast() || gateway.is_loopback() {
-        return Err(RouteProblem::BadGateway(gateway));
-    }
+    check_gateway(prefix, gateway)?;
     let named = match named {
         Some(id) => {
             let named = interfaces.get(id).filter(|i| i.rdomain == rdomain);
@@ -464,6 +469,16 @@ fn gateway_interface(
         (false, named) => on_link(interfaces, rdomain, gateway, named)
             .ok_or(RouteProblem::UnreachableGateway(gateway)),
     }
+}
+
+fn check_gateway(prefix: Prefix, gateway: IpAddr) -> Result<(), RouteProblem> {
+    if prefix.addr().is_ipv4() != gateway.is_ipv4() {
+        return Err(RouteProblem::MixedFamilies(gateway));
+    }
+    if gateway.is_unspecified() || gateway.is_multicast() || gateway.is_loopback() {
+        return Err(RouteProblem::BadGateway(gateway));
+    }
+    Ok(())
 }
 
 /// Who has the gateway's address: any interface, or for link-local addresses the one named.

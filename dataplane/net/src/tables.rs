@@ -132,9 +132,8 @@ mod tests {
 
     fn via(prefix: &str, gateway: &str, label: u16) -> StaticRoute {
         StaticRoute {
-            prefix: prefix.parse().unwrap(),
-            target: Target::Gateway(ip(gateway), None),
             label,
+            ..StaticRoute::new(prefix.parse().unwrap(), Target::Gateway(ip(gateway), None))
         }
     }
 

@@ -422,12 +422,11 @@ impl Topology {
         labels.dedup();
         labels.retain(|label| !label.is_empty());
         let to = |r: &TableRoute| StaticRoute {
-            prefix: r.prefix,
-            target: Target::Gateway(r.gateway, None),
             label: labels
                 .iter()
                 .position(|l| *l == r.label)
                 .map_or(0, |n| n as u16 + 1),
+            ..StaticRoute::new(r.prefix, Target::Gateway(r.gateway, None))
         };
         let domains: BTreeSet<u8> = self.ports.iter().map(|p| p.rdomain).collect();
         let tables = self.rtables().into_iter().map(|rtable| {

@@ -1,0 +1,124 @@
+//! What the files want learned and told, by the names that the interfaces have on this machine.
+
+use std::net::IpAddr;
+
+use autoconf::router::{Advertisement, Preference, PrefixInfo};
+use net::Interface;
+use netconf::{AdvertPrefix, NetConfig, RouterAdvert};
+
+use super::learned::Teacher;
+
+/// Least and largest time between two advertisements, in seconds (rad(8)).
+pub(crate) const INTERVAL_S: (u32, u32) = (200, 600);
+
+/// What is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// Interfaces with a DHCP client.
+    pub(crate) dhcp: Vec<String>,
+    /// Interfaces with a SLAAC client.
+    pub(crate) slaac: Vec<String>,
+    /// `rad.conf`.
+    pub(crate) adverts: Vec<RouterAdvert>,
+    /// Name of the box, told to DHCP servers.
+    pub(crate) hostname: String,
+}
+
+impl Wants {
+    /// From the files. `names` are the interfaces of the machine, each with its file if there is one.
+    pub(crate) fn new<'a>(
+        conf: &NetConfig,
+        names: impl Iterator<Item = (&'a str, &'a netconf::InterfaceConfig)>,
+    ) -> Wants {
+        let mut wants = Wants {
+            adverts: conf.adverts.clone(),
+            hostname: conf.hostname.clone(),
+            ..Wants::default()
+        };
+        for (name, file) in names {
+            if file.dhcp {
+                wants.dhcp.push(name.into());
+            }
+            if file.slaac.is_some() {
+                wants.slaac.push(name.into());
+            }
+        }
+        wants
+    }
+
+    pub(crate) fn teaches(&self, name: &str, teacher: Teacher) -> bool {
+        let names = match teacher {
+            Teacher::Dhcp => &self.dhcp,
+            Teacher::Routers => &self.slaac,
+        };
+        names.iter().any(|n| n == name)
+    }
+
+    /// Whether the interface needs a link-local address: router discovery is said from one.
+    pub(crate) fn speaks_inet6(&self, name: &str) -> bool {
+        let advertises = self.adverts.iter().any(|a| a.interface.name == name);
+        advertises || self.slaac.iter().any(|n| n == name)
+    }
+
+    /// What is advertised on an interface, in its own name or that of a group.
+    pub(crate) fn said_on(&self, interface: &Interface) -> Option<Advertisement> {
+        let is_for = |a: &&RouterAdvert| {
+            let name = a.interface.name.as_str();
+            interface.name == name || interface.groups.iter().any(|g| g == name)
+        };
+        self.adverts.iter().find(is_for).map(|a| said(a, interface))
+    }
+}
+
+fn said(conf: &RouterAdvert, interface: &Interface) -> Advertisement {
+    let mut prefixes: Vec<PrefixInfo> = Vec::new();
+    let own = conf.auto_prefix.iter().flat_map(|settings| {
+        let networks = interface.addrs.iter().map(net::IfAddr::network);
+        networks.filter_map(move |network| match network.addr() {
+            IpAddr::V6(prefix) if !prefix.is_unicast_link_local() && !network.is_host() => {
+                Some(AdvertPrefix {
+                    prefix,
+                    prefix_len: network.prefix_len(),
+                    ..*settings
+                })
+            }
+            _ => None,
+        })
+    });
+    // What is said of a prefix by name counts before what is said of all.
+    for p in conf.prefixes.iter().copied().chain(own) {
+        if !prefixes
+            .iter()
+            .any(|q| (q.prefix, q.len) == (p.prefix, p.prefix_len))
+        {
+            prefixes.push(PrefixInfo {
+                prefix: p.prefix,
+                len: p.prefix_len,
+                on_link: p.on_link,
+                autonomous: p.autonomous,
+                valid_s: p.valid,
+                preferred_s: p.preferred,
+            });
+        }
+    }
+    let nameservers = conf.dns_servers.iter().map(|a| (*a, conf.dns_lifetime));
+    Advertisement {
+        hop_limit: conf.hop_limit,
+        managed: conf.managed,
+        other: conf.other,
+        preference: Preference::Medium,
+        lifetime_s: if conf.default_router {
+            conf.router_lifetime
+        } else {
+            0
+        },
+        reachable_ms: conf.reachable_ms,
+        retransmit_ms: conf.retrans_ms,
+        source_link: conf.source_station.then_some(interface.mac),
+        mtu: conf.mtu,
+        prefixes,
+        nameservers: nameservers.collect(),
+        search: conf.dns_search.clone(),
+        search_s: conf.dns_lifetime,
+    }
+}
