@@ -58,8 +58,8 @@ pub enum Feature {
     RouteBlackhole,
     /// `route -mpath`.
     RouteMultipath,
-    /// `route -priority`, `priority`.
-    RoutePriority,
+    /// `priority` of an interface.
+    InterfacePriority,
     /// `route -label`, `rtlabel`.
     RouteLabel,
     /// `route -mtu`.
@@ -92,7 +92,7 @@ const LACKING: &[(Feature, &str)] = &[
     (Feature::SlaacTemporary, "temporary addresses"),
     (Feature::StationAddress, "another station address"),
     (Feature::PointToPoint, "an address of the other end"),
-    (Feature::RoutePriority, "a priority of routes"),
+    (Feature::InterfacePriority, "a priority of an interface"),
     (Feature::RouteMtu, "an MTU of a route"),
     (Feature::Rename, "other names for cards"),
 ];

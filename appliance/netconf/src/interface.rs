@@ -336,7 +336,7 @@ impl<'l> Reading<'l, '_> {
             }
             "-rdomain" => self.interface.rdomain = 0,
             "priority" if !matches!(self.interface.kind, Kind::Bridge(_)) => {
-                self.needs(word, Feature::RoutePriority);
+                self.needs(word, Feature::InterfacePriority);
                 self.number("priority", 0..=15, |i, n| i.priority = Some(n as u8))?;
             }
             "rtlabel" => {

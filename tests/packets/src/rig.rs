@@ -604,20 +604,28 @@ impl Rig {
         self.give_host_packet(packet, 0, missing);
     }
 
+    /// The control core sends bytes by a lane.
+    pub fn control_sends_by(&mut self, lane: Lane, bytes: &[u8]) {
+        self.give_bytes(bytes, 0, 0, lane);
+    }
+
     fn give_host_packet(&mut self, packet: &Packet, rtable: u8, missing: usize) {
-        let bytes = packet.bytes();
+        self.give_bytes(&packet.bytes(), rtable, missing, Lane::Routed);
+    }
+
+    fn give_bytes(&mut self, bytes: &[u8], rtable: u8, missing: usize, lane: Lane) {
         self.lens = widened(self.lens, bytes.len());
         let mut buf = self.pool.clone().allocate().expect("a buffer");
         buf.prepend(missing).expect("room in front");
         buf.append(bytes.len() - missing).expect("room");
-        buf.bytes_mut().copy_from_slice(&bytes);
+        buf.bytes_mut().copy_from_slice(bytes);
         let carried = Carried {
             buf,
             received_on: None,
             rtable,
             more: false,
             frame: None,
-            lane: Lane::Routed,
+            lane,
         };
         assert!(self.control[0].from_host.push(carried).is_ok());
         self.run();
@@ -660,6 +668,11 @@ impl Rig {
                 shown_ip(&bytes)
             )
         });
+    }
+
+    /// What comes next for the control core or the local host, as it is.
+    pub fn take_host(&mut self) -> Option<Vec<u8>> {
+        self.to_host.pop_front()
     }
 
     /// Forgets what left and was not expected.

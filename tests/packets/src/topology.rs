@@ -9,7 +9,7 @@ use net::interface::IfAddr;
 use net::link::{HashFields, SharedMasks};
 use net::{
     Domain, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Kind, Lagg, LaggProtocol,
-    Prefix, RouteTable, RouteTables, StaticRoute, Target, Tpid, Vlan,
+    Listening, Prefix, RouteTable, RouteTables, StaticRoute, Target, Tpid, Vlan,
 };
 use sync::Masks;
 use wire::ether;
@@ -87,6 +87,10 @@ pub struct Topology {
     pub more_routes: Vec<TableRoute>,
     /// Destinations dropped silently.
     pub blackholes: Vec<Prefix>,
+    /// Default routes that share their prefix.
+    pub ways: Vec<IpAddr>,
+    /// What the control core wants to be told of.
+    pub listening: Listening,
     /// Frames that a card takes before somebody must read them.
     pub tx_depth: usize,
     /// Packet buffers of the box.
@@ -286,6 +290,20 @@ impl Topology {
         self
     }
 
+    /// One of several equally good default routes, in place of the one that there was.
+    pub fn way(mut self, gateway: &str) -> Self {
+        self.routes
+            .retain(|(prefix, _)| *prefix != Prefix::DEFAULT4);
+        self.ways.push(parsed(gateway));
+        self
+    }
+
+    /// Tells the control core of what `listening` says.
+    pub fn listening(mut self, listening: Listening) -> Self {
+        self.listening = listening;
+        self
+    }
+
     /// Puts the last interface into a routing domain.
     pub fn rdomain(mut self, rdomain: u8) -> Self {
         self.last().rdomain = rdomain;
@@ -405,12 +423,18 @@ impl Topology {
             )
         };
         let blackhole = |prefix: &Prefix| StaticRoute::new(*prefix, Target::Blackhole);
+        let way = |gateway: &IpAddr| StaticRoute {
+            multipath: true,
+            ..StaticRoute::new(Prefix::DEFAULT4, Target::Gateway(*gateway, None))
+        };
         let statics: Vec<StaticRoute> = self
             .routes
             .iter()
             .map(to)
             .chain(self.blackholes.iter().map(blackhole))
+            .chain(self.ways.iter().map(way))
             .collect();
+        let interfaces = interfaces.listening_for(self.listening.clone());
         let routes = self.route_tables(&interfaces, &statics);
         (interfaces, routes)
     }
