@@ -515,7 +515,7 @@ impl Control {
             let Some(interface) = interface.map(|i| i.id) else {
                 continue;
             };
-            let to = |lladdr| Egress { interface, lladdr };
+            let to = |lladdr| Egress::routed(interface, lladdr);
             let (lane, frame) = match out.way {
                 Way::Below(link) => (Lane::Below(to(link)), None),
                 Way::Link(link) => (Lane::Link(to(link)), None),

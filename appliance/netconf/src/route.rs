@@ -219,7 +219,6 @@ impl<'a> Wanted<'a> {
                 self.label = Some(printable(value.text));
             }
             "-priority" => {
-                line.needs(reporter, word, Feature::RoutePriority);
                 self.priority = Some(number(line, value, PRIORITIES, reporter)? as u8);
             }
             "-mtu" => {

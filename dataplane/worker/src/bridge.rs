@@ -20,7 +20,7 @@ use wire::{bpdu, ether};
 use crate::batch::{Hop, Item, NO_PORT, Origin};
 use crate::forward::addr_of;
 use crate::generate::Generated;
-use crate::mail::{Carried, Handoff};
+use crate::mail::{Carried, Handoff, Lane};
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Egress, Verdict};
 
@@ -389,6 +389,7 @@ impl<N: Nic> Worker<N> {
             more: false,
             frame: None,
             rtable: self.batch.items[n].pd.rtable,
+            lane: Lane::Routed,
         };
         match self.ends.to_host.push(carried) {
             Ok(()) => self.counters.to_host.add(1),

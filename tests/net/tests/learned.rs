@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hosts::Running;
+use net_tests::http::Request;
 use net_tests::{
     Context, Etc, INSIDE6, OUTSIDE, Plan, Port, ROUTER_INSIDE6, Result, Site, skip, until,
 };
@@ -39,7 +41,7 @@ fn open() -> Result<Site> {
 }
 
 /// dnsmasq on the outside host, giving 192.0.2.100 to .150 for two minutes and 2001:db8:1::/64 for ten.
-fn server(site: &Site) -> Result<net_tests::Running> {
+fn server(site: &Site) -> Result<Running> {
     let leases = format!("--dhcp-leasefile={}", site.file("leases").display());
     site.host(Port::Outside).spawn(&[
         "dnsmasq",
@@ -138,24 +140,38 @@ fn a_lease_of_dnsmasq_feeds_rules_egress_and_the_default_route() -> Result<()> {
     Ok(())
 }
 
-/// Answers DHCP on a host until told to stop: the same address for so many seconds.
-fn serve(site: &Site, seconds: u32, stop: &AtomicBool) -> Result<()> {
+/// A socket of the outside host's for a DHCP server.
+fn server_socket(site: &Site) -> Result<UdpSocket> {
     site.host(Port::Outside).inside(|| {
         let socket = UdpSocket::bind("0.0.0.0:67").context("port 67")?;
         socket.set_broadcast(true).context("broadcast")?;
         let patience = Some(Duration::from_millis(100));
         socket.set_read_timeout(patience).context("timeout")?;
-        let mut buf = [0; 1500];
-        while !stop.load(Ordering::Relaxed) {
-            let Ok((len, _)) = socket.recv_from(&mut buf) else {
-                continue;
-            };
-            if let Some(answer) = answer(&buf[..len], seconds) {
-                // A client without a neighbor entry for us loses one; it asks again.
-                socket.send_to(&answer, "255.255.255.255:68").ok();
-            }
+        Ok(socket)
+    })
+}
+
+/// Answers until told to stop: the same address for so many seconds.
+fn serve(socket: &UdpSocket, seconds: u32, stop: &AtomicBool) {
+    let mut buf = [0; 1500];
+    while !stop.load(Ordering::Relaxed) {
+        let heard = socket.recv_from(&mut buf);
+        let answer = heard.ok().and_then(|(len, _)| answer(&buf[..len], seconds));
+        if let Some(answer) = answer {
+            // Who gets no answer asks again.
+            socket.send_to(&answer, "255.255.255.255:68").ok();
         }
-        Ok(())
+    }
+}
+
+/// What `ask` finds while the address is leased for so many seconds.
+fn while_served<T>(site: &Site, seconds: u32, ask: impl FnOnce() -> Result<T>) -> Result<T> {
+    let (socket, stop) = (server_socket(site)?, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&socket, seconds, &stop));
+        let found = ask();
+        stop.store(true, Ordering::Relaxed);
+        found
     })
 }
 
@@ -183,22 +199,14 @@ fn a_lease_whose_server_has_gone_ends() -> Result<()> {
         return Ok(());
     }
     let site = open()?;
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| -> Result<()> {
-        let serving = scope.spawn(|| serve(&site, 8, &stop));
-        let got = until("a lease", || {
+    while_served(&site, 8, || {
+        until("a lease", || {
             let found = addresses(&site, "ap0", "192.0.2.77")?;
             Ok((!found.is_empty()).then_some(()))
-        });
+        })?;
         // Longer than the lease: it is renewed, not lost.
         std::thread::sleep(Duration::from_secs(10));
-        let kept = addresses(&site, "ap0", "192.0.2.77");
-        stop.store(true, Ordering::Relaxed);
-        serving
-            .join()
-            .map_err(|_| net_tests::Failure("the server panicked".into()))??;
-        got?;
-        assert_eq!(kept?.len(), 1, "a lease that is renewed stays");
+        assert_eq!(addresses(&site, "ap0", "192.0.2.77")?.len(), 1, "renewed");
         Ok(())
     })?;
     assert!(is_egress(&site, "ap0")?);
@@ -217,28 +225,22 @@ fn a_leased_address_that_a_host_has_is_declined() -> Result<()> {
     }
     let site = open()?;
     site.host(Port::Outside).address("192.0.2.77/24")?;
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| -> Result<()> {
-        let serving = scope.spawn(|| serve(&site, 60, &stop));
-        let seen = until("a conflict", || {
-            let metrics = site.ask(&net_tests::Request {
+    while_served(&site, 60, || {
+        until("a conflict", || {
+            let metrics = site.ask(&Request {
                 path: "/metrics",
                 token: Some(net_tests::TOKEN),
-                ..net_tests::Request::default()
+                ..Request::default()
             })?;
             let text = String::from_utf8_lossy(&metrics.body).into_owned();
-            let line = text
-                .lines()
-                .find(|l| l.starts_with("fugu_address_conflicts_total"));
+            let counter = "fugu_address_conflicts_total";
+            let line = text.lines().find(|l| l.starts_with(counter));
             Ok(line.is_some_and(|l| !l.ends_with(" 0")).then_some(()))
-        });
-        let used = addresses(&site, "ap0", "192.0.2.77");
-        stop.store(true, Ordering::Relaxed);
-        serving
-            .join()
-            .map_err(|_| net_tests::Failure("the server panicked".into()))??;
-        seen?;
-        assert!(used?.is_empty(), "an address that somebody has is not used");
+        })?;
+        assert!(
+            addresses(&site, "ap0", "192.0.2.77")?.is_empty(),
+            "not used"
+        );
         Ok(())
     })
 }

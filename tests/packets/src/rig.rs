@@ -457,6 +457,7 @@ impl Rig {
             rtable: 0,
             more: false,
             frame: Some(end),
+            lane: Lane::Routed,
         };
         assert!(self.control[0].from_host.push(carried).is_ok());
         self.run();

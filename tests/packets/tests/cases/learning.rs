@@ -31,7 +31,7 @@ fn arp_message(operation: arp::Operation, sender_ip: &str, target_ip: &str) -> a
         operation,
         sender_ether: STRANGER,
         sender_ip: ip4(sender_ip),
-        target_ether: ether::Addr::ZERO,
+        target_ether: ether::Addr::BROADCAST,
         target_ip: ip4(target_ip),
     }
 }
@@ -77,10 +77,7 @@ fn the_control_core_sends_below_the_rules_by_them_and_whole_frames() {
     let mut rig = Rig::with("block", &Topology::usual(), Spread::ONE);
     let mac = rig.mac("sim0");
     let discover = udp("0.0.0.0:68", "255.255.255.255:67").data(300);
-    let egress = |lladdr| Egress {
-        interface: SIM0,
-        lladdr,
-    };
+    let egress = |lladdr| Egress::routed(SIM0, lladdr);
     let everybody = ether::Addr::BROADCAST;
     rig.control_sends_by(Lane::Below(egress(everybody)), &discover.bytes());
     rig.expect_frame("sim0", &discover.frame(mac, everybody));
