@@ -144,8 +144,12 @@ impl Builder<'_> {
             self.check_nat_option("static-port", pool, usage, spec.span)?;
             pool.ports = (0, 0);
         }
-        if spec.pool.map_e.is_some() {
+        if let Some((offset, length, id)) = spec.pool.map_e {
             self.check_nat_option("map-e-portset", pool, usage, spec.span)?;
+            if ruleset::PortSet::new(offset, length, id).is_none() {
+                let text = format!("there is no port set {id} of {length} bits behind {offset}");
+                return Err(self.fail(spec.span, "map-e", text));
+            }
         }
         Ok(())
     }

@@ -316,11 +316,13 @@ fn create(
     let mut st = new_state(core, pd, passage, rule, found);
     translate::mark(core, pd, ends, &mut st);
     let chosen = crate::route::choose(core, rule, &Ends::of(pd), &mut st, &mut hold)
-        .and_then(|()| translate::sticky::keep(core, ends, &mut hold));
-    if let Err(reason) = chosen {
+        .and_then(|()| translate::sticky::keep(core, ends, &mut hold))
+        .map_err(NoState::Drop)
+        .and_then(|()| translate::mapping::keep(core, ends, &mut hold));
+    if let Err(none) = chosen {
         core.shared.states.give_back(1);
         limit::give_back(core, rule.slot, &hold);
-        return Err(NoState::Drop(reason));
+        return Err(none);
     }
     let timeout = timeout_s(core.ruleset, core.counters, core.shared, &st);
     match insert(core, st, timeout) {

@@ -41,7 +41,7 @@ pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
 pub use os::{Fingerprints, OsMatch};
 pub use owner::{IdRange, Owner};
-pub use pool::{Block, Draw, Pool, PoolKind};
+pub use pool::{Block, Draw, Pool, PoolKind, PortSet};
 pub use route::{RouteKind, RouteOption};
 pub use rule::{
     Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp,

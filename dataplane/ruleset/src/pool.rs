@@ -80,6 +80,41 @@ pub struct Pool {
     /// Ports. Source translation: the range to choose from, (0, 0) keeps the port. Destination translation: (0, 0)
     /// keeps it, (p, 0) is `port p`, (p, q) maps a range onto p to q.
     pub ports: (u16, u16),
+    /// `endpoint-independent`: a UDP port inside is one port outside, whoever it speaks to.
+    pub endpoint_independent: bool,
+    /// `map-e-portset`: the ports to choose from, in place of the range.
+    pub port_set: Option<PortSet>,
+}
+
+/// The ports of one of the hosts that share an address: those that have its number behind the first bits, which are not
+/// all zero (RFC 7597 5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortSet {
+    offset: u8,
+    length: u8,
+    id: u16,
+}
+
+impl PortSet {
+    /// The set `id`, a number of `length` bits behind `offset` bits. None if that is more than a port has, or there is no
+    /// such number.
+    pub fn new(offset: u8, length: u8, id: u16) -> Option<Self> {
+        let fits = (1..=15).contains(&offset) && offset + length <= 16;
+        let exists = u32::from(id) < 1u32.checked_shl(length.into()).unwrap_or(0);
+        (fits && exists).then_some(PortSet { offset, length, id })
+    }
+
+    /// How many ranges of ports it has.
+    pub fn ranges(&self) -> u16 {
+        (1 << self.offset) - 1
+    }
+
+    /// Lowest and highest port of a range, from 0.
+    pub fn range(&self, n: u16) -> (u16, u16) {
+        let rest = 16 - self.offset - self.length;
+        let first = (u32::from(n) + 1) << (16 - self.offset) | u32::from(self.id) << rest;
+        (first as u16, (first | ((1 << rest) - 1)) as u16)
+    }
 }
 
 /// What a choice depends on beside the pool.
@@ -422,5 +457,27 @@ mod tests {
             .collect();
         assert_eq!(got, [9, NET, NET + 1, 9]);
         assert_eq!(turning.choices(&ruleset, Af::Inet, 64), 3);
+    }
+
+    #[test]
+    fn a_port_set_has_the_ports_of_the_rfc() {
+        // RFC 7597 appendix B: offset 6, 8 bits of PSID, 0x34.
+        let set = PortSet::new(6, 8, 0x34).unwrap();
+        assert_eq!(set.ranges(), 63);
+        let ranges = [0, 1, 62].map(|n| set.range(n));
+        assert_eq!(ranges, [(1232, 1235), (2256, 2259), (64720, 64723)]);
+        // Every port but those of the first block is in one set exactly.
+        let mut seen = alloc::vec![0u8; 65536];
+        for id in 0..16 {
+            let set = PortSet::new(3, 4, id).unwrap();
+            for n in 0..set.ranges() {
+                let (low, high) = set.range(n);
+                (low..=high).for_each(|port| seen[usize::from(port)] += 1);
+            }
+        }
+        assert!(seen[..8192].iter().all(|n| *n == 0) && seen[8192..].iter().all(|n| *n == 1));
+        for (offset, length, id) in [(0, 8, 1), (16, 0, 0), (9, 8, 1), (6, 8, 256)] {
+            assert_eq!(PortSet::new(offset, length, id), None);
+        }
     }
 }

@@ -169,7 +169,7 @@ bitflags! {
 }
 
 /// What a state counts on beyond its own core, to be given back when it goes. Few states have any, so it lies beside
-/// them. 24 bytes.
+/// them. 28 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Hold {
@@ -179,6 +179,8 @@ pub struct Hold {
     pub flags: HoldFlags,
     /// Id of its state limiter; 0 is none.
     pub state_limiter: u8,
+    /// Number of the mapping that it uses (`endpoint-independent`); 0 is none.
+    pub mapping: u32,
 }
 
 impl Hold {

@@ -17,7 +17,7 @@ use crate::wheel::Wheel;
 pub const TICKS_PER_S: u32 = 100;
 
 /// Words of a [`Hold`].
-const HOLD_WORDS: usize = 6;
+const HOLD_WORDS: usize = 7;
 
 /// `last_seen` for a time in milliseconds since start.
 #[inline]
@@ -391,14 +391,15 @@ fn has_expired(st: &State, now: u32, timeout_s: u32) -> bool {
 fn packed(hold: &Hold) -> [u32; HOLD_WORDS] {
     let [a, b, c, d, e] = hold.nodes;
     let rest = u32::from(hold.flags.bits()) | u32::from(hold.state_limiter) << 8;
-    [a, b, c, d, e, rest]
+    [a, b, c, d, e, rest, hold.mapping]
 }
 
-fn unpacked([a, b, c, d, e, rest]: [u32; HOLD_WORDS]) -> Hold {
+fn unpacked([a, b, c, d, e, rest, mapping]: [u32; HOLD_WORDS]) -> Hold {
     Hold {
         nodes: [a, b, c, d, e],
         flags: HoldFlags::from_bits_retain(rest as u8),
         state_limiter: (rest >> 8) as u8,
+        mapping,
     }
 }
 
@@ -514,6 +515,7 @@ mod tests {
             nodes: [1, 2, 3, 4, 5],
             flags: HoldFlags::CONNECTED,
             state_limiter: 255,
+            mapping: 77,
         };
         t.set_hold(idx, &hold);
         assert_eq!(t.hold(idx), hold);

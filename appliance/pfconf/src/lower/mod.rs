@@ -23,7 +23,7 @@ use crate::environment::Known;
 use crate::limiters::Limiters;
 use crate::message::{Message, Messages};
 use crate::policy::{
-    Addr, Divert, Dynamic, End, Host, IfItemKind, Pool, Reply, Rule, RuleKind, StateOpts, Table,
+    Addr, Divert, Dynamic, End, Host, IfItemKind, Reply, Rule, RuleKind, StateOpts, Table,
 };
 use crate::settings::Settings;
 use crate::source::{Sources, Span};
@@ -302,15 +302,7 @@ impl<'a> Lowering<'a> {
             RuleKind::Ether(_) => Some("ether"),
             _ => None,
         };
-        let found = [
-            kind,
-            pools(rule)
-                .any(|p| p.endpoint_independent)
-                .then_some("endpoint-independent"),
-            pools(rule)
-                .any(|p| p.map_e.is_some())
-                .then_some("map-e-portset"),
-        ];
+        let found = [kind];
         for what in found.into_iter().flatten() {
             self.unsupported(rule.places.of(what, rule.span), what);
         }
@@ -465,11 +457,6 @@ pub(crate) fn table_name(anchor: &str, name: &str) -> String {
         "" => name.into(),
         anchor => format!("{name}@{anchor}"),
     }
-}
-
-/// Pools of translation.
-fn pools(rule: &Rule) -> impl Iterator<Item = &Pool> {
-    rule.nat.iter().chain(&rule.rdr).map(|pool| &**pool)
 }
 
 fn table_flags(table: &Table) -> TableFlags {

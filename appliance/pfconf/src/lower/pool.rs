@@ -1,7 +1,7 @@
 //! Targets of translation and routing: hosts, tables and interfaces become blocks of addresses. `(if)` stands for the
 //! addresses of this moment; the control core compiles again when they change.
 
-use ruleset::{Af, Block, PoolKind};
+use ruleset::{Af, Block, PoolKind, PortSet};
 
 use super::Lowering;
 use crate::ast;
@@ -27,6 +27,10 @@ impl Lowering<'_> {
             (ast::PoolKind::None, [one]) if one.low != one.high => PoolKind::Bitmask,
             (given, _) => kind(given),
         };
+        // Those that there are not have been refused.
+        let port_set = pool
+            .map_e
+            .and_then(|(offset, length, id)| PortSet::new(offset, length, id));
         ruleset::Pool {
             blocks,
             table,
@@ -34,6 +38,8 @@ impl Lowering<'_> {
             key: pool.key.unwrap_or_default(),
             sticky: pool.sticky,
             ports: pool.ports,
+            endpoint_independent: pool.endpoint_independent,
+            port_set,
         }
     }
 

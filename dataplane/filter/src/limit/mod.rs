@@ -311,6 +311,7 @@ pub(crate) fn give_back(core: &Core<'_>, slot: RuleSlot, hold: &Hold) {
     if hold.state_limiter != 0 {
         shared.limiters.release_state(hold.state_limiter);
     }
+    shared.agreement.mappings().release(hold.mapping);
 }
 
 /// The node of a source for a pool with `sticky-address`, with one more state on it: `chosen` is remembered if the node
@@ -344,6 +345,7 @@ pub fn release(shared: &Shared, ruleset: &Ruleset, now_ms: u64, gone: &Removed) 
     if hold.state_limiter != 0 {
         shared.limiters.release_state(hold.state_limiter);
     }
+    shared.agreement.mappings().release(hold.mapping);
     for (kind, word) in hold.nodes.iter().enumerate() {
         let Some(node) = NodeRef::from_word(*word) else {
             continue;

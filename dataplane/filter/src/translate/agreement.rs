@@ -5,6 +5,8 @@ use ruleset::RuleSlot;
 use state::{HashSeed, Key};
 use sync::{Claims, Loads, Turns};
 
+use super::mapping::Mappings;
+
 /// Pools of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolUse {
@@ -25,6 +27,7 @@ pub struct Agreement {
     turns: Turns,
     loads: Loads,
     claims: Option<Claims>,
+    mappings: Mappings,
     seed: HashSeed,
 }
 
@@ -49,6 +52,7 @@ impl Agreement {
             turns: Turns::new(rule_slots * USES),
             loads: Loads::new(LOADS),
             claims: (cores > 1).then(|| Claims::new(states)),
+            mappings: Mappings::new(states, HashSeed(seed ^ 0x6d61_7070_696e_6773)),
             seed: HashSeed(seed),
         }
     }
@@ -87,6 +91,11 @@ impl Agreement {
         let product =
             (addr as u64 ^ self.seed.0 ^ (addr >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         product >> 32
+    }
+
+    /// Ends that are the same for all receivers.
+    pub fn mappings(&self) -> &Mappings {
+        &self.mappings
     }
 
     /// Secret start value of hashes that all cores compute alike.

@@ -44,7 +44,7 @@ pub(super) fn ends(
         new.dst.1 = port;
     }
     // Answers come in with this key: the source is looked for as if the packet went out.
-    new.src = ports::source(core, Direction::Out, rule, pool, &new)?;
+    ports::source(core, Direction::Out, rule, pool, &mut new)?;
     Ok(new)
 }
 

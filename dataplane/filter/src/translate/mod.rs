@@ -5,6 +5,7 @@
 
 mod agreement;
 mod family;
+pub mod mapping;
 mod ports;
 pub(crate) mod sticky;
 
@@ -42,6 +43,8 @@ pub struct Ends {
     pub by_load: [bool; 2],
     /// Source, destination: whose choice it is, if the pool is sticky.
     pub sticky: [Option<sticky::Stuck>; 2],
+    /// The mapping of the source, if it is to be the same for all receivers.
+    pub mapped: Option<(mapping::Source, (u128, u16))>,
     /// A rule of the old syntax has changed them: there must be a state.
     pub by_old_rule: Option<RuleNr>,
 }
@@ -57,6 +60,7 @@ impl Ends {
             rdomain: pd.rdomain,
             by_load: [false; 2],
             sticky: [None; 2],
+            mapped: None,
             by_old_rule: None,
         }
     }
@@ -104,7 +108,7 @@ pub fn by_rule(
         return Ok(());
     }
     if let Some(pool) = &rule.nat {
-        new.src = ports::source(core, passage.direction, rule, pool, &new)?;
+        ports::source(core, passage.direction, rule, pool, &mut new)?;
         new.by_load[0] = pool.kind == PoolKind::LeastStates;
         new.sticky[0] = pool.sticky.then(|| sticky::Stuck::new(rule, ends));
     }

@@ -3,8 +3,9 @@
 //!
 //! Read first: pf_get_sport() of OpenBSD; RFC 6056 on random ports.
 
-use ruleset::{Direction, Pool, Rule};
+use ruleset::{Direction, Pool, PortSet, Rule};
 
+use super::mapping::Source;
 use super::{ADDRESSES_MAX, ECHO, ECHO6, Ends, PoolUse, address};
 use crate::Core;
 use crate::describe::{PROTO_ICMP, PROTO_ICMP6, PROTO_TCP, PROTO_UDP};
@@ -28,6 +29,8 @@ enum Choice {
     KeepAnyhow,
     /// One of these, both included.
     Range(u16, u16),
+    /// One of a set.
+    Set(PortSet),
 }
 
 /// Source after `nat-to`.
@@ -36,12 +39,34 @@ pub(super) fn source(
     direction: Direction,
     rule: &Rule,
     pool: &Pool,
+    ends: &mut Ends,
+) -> Result<(), Reason> {
+    let is_mapped = pool.endpoint_independent && ends.proto == PROTO_UDP;
+    let source = is_mapped.then(|| Source::new(rule, ends));
+    let known = source.and_then(|source| core.shared.agreement.mappings().get(&source));
+    let chosen = match known {
+        Some(known) => known,
+        None => choose(core, direction, rule, pool, ends, source)?,
+    };
+    ends.src = chosen;
+    ends.mapped = source.map(|source| (source, chosen));
+    Ok(())
+}
+
+/// An address of the pool, and a port of it that is free.
+fn choose(
+    core: &mut Core<'_>,
+    direction: Direction,
+    rule: &Rule,
+    pool: &Pool,
     ends: &Ends,
+    mapped: Option<Source>,
 ) -> Result<(u128, u16), Reason> {
     let choice = choice(pool, ends);
     let addresses = pool.choices(core.ruleset, ends.af, ADDRESSES_MAX);
     let mut search = Search {
         direction,
+        mapped,
         tries_left: TRIES_MAX,
     };
     for attempt in 0..addresses.max(1) {
@@ -55,10 +80,17 @@ pub(super) fn source(
 
 fn choice(pool: &Pool, ends: &Ends) -> Choice {
     match (ends.proto, ends.dst.1, pool.ports) {
-        (PROTO_ICMP, ECHO, _) | (PROTO_ICMP6, ECHO6, _) => Choice::Range(1, u16::MAX),
+        (PROTO_ICMP, ECHO, _) | (PROTO_ICMP6, ECHO6, _) => {
+            // Identifiers are shared out like ports (RFC 7597 8.2).
+            pool.port_set
+                .map_or(Choice::Range(1, u16::MAX), Choice::Set)
+        }
         (PROTO_ICMP | PROTO_ICMP6, ..) => Choice::KeepAnyhow,
         (PROTO_TCP | PROTO_UDP, _, (0, 0)) => Choice::Keep,
-        (PROTO_TCP | PROTO_UDP, _, (a, b)) => Choice::Range(a.min(b), a.max(b)),
+        (PROTO_TCP | PROTO_UDP, _, (a, b)) => {
+            let range = Choice::Range(a.min(b), a.max(b));
+            pool.port_set.map_or(range, Choice::Set)
+        }
         _ => Choice::Keep,
     }
 }
@@ -66,6 +98,8 @@ fn choice(pool: &Pool, ends: &Ends) -> Choice {
 /// A search for a port.
 struct Search {
     direction: Direction,
+    /// Who is to have the end, whoever the receiver is.
+    mapped: Option<Source>,
     tries_left: u32,
 }
 
@@ -84,14 +118,49 @@ impl Search {
                 self.is_free(core, addr, port, ends).then_some(port)
             }
             Choice::Range(low, high) => {
-                let start = start(core, low, high);
-                let home = core.workers > 1 && matches!(ends.proto, PROTO_TCP | PROTO_UDP);
-                // First those whose answers come to this core.
-                home.then(|| self.scan(core, (low, high, start), addr, ends, true))
-                    .flatten()
-                    .or_else(|| self.scan(core, (low, high, start), addr, ends, false))
+                let range = (low, high, start(core, low, high));
+                self.home_first(core, ends, |search, core, home| {
+                    search.scan(core, range, addr, ends, home)
+                })
+            }
+            Choice::Set(set) => {
+                let first = start(core, 0, set.ranges() - 1);
+                self.home_first(core, ends, |search, core, home| {
+                    search.scan_set(core, (set, first), addr, ends, home)
+                })
             }
         }
+    }
+
+    /// First those whose answers come to this core.
+    fn home_first(
+        &mut self,
+        core: &mut Core<'_>,
+        ends: &Ends,
+        mut scan: impl FnMut(&mut Self, &mut Core<'_>, bool) -> Option<u16>,
+    ) -> Option<u16> {
+        let home = core.workers > 1 && matches!(ends.proto, PROTO_TCP | PROTO_UDP);
+        home.then(|| scan(self, core, true))
+            .flatten()
+            .or_else(|| scan(self, core, false))
+    }
+
+    /// The ranges of a set, from a random one on, and around.
+    fn scan_set(
+        &mut self,
+        core: &mut Core<'_>,
+        (set, first): (PortSet, u16),
+        addr: u128,
+        ends: &Ends,
+        home: bool,
+    ) -> Option<u16> {
+        let ranges = set.ranges();
+        (0..ranges).find_map(|n| {
+            let place = (u32::from(first) + u32::from(n)) % u32::from(ranges);
+            let (low, high) = set.range(place as u16);
+            let range = (low, high, start(core, low, high));
+            self.scan(core, range, addr, ends, home)
+        })
     }
 
     /// From a random start up to the end, then down to the beginning.
@@ -137,6 +206,13 @@ impl Search {
             return false;
         };
         self.tries_left = left;
+        let mappings = core.shared.agreement.mappings();
+        if self
+            .mapped
+            .is_some_and(|source| mappings.is_taken(&source, (addr, port)))
+        {
+            return false;
+        }
         let key = self.key(addr, port, ends);
         // Answers to what goes out come in, and the other way round.
         let answers = self.direction.opposite();

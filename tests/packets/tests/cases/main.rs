@@ -23,6 +23,7 @@ mod marks;
 mod multipath;
 mod nat_af;
 mod nat_errors;
+mod nat_mapping;
 mod nat_old;
 mod nat_pool;
 mod nat_rdr;
