@@ -279,6 +279,10 @@ impl Builder<'_> {
                 let text = "route spec requires :peer with dynamic interface addresses";
                 return Err(self.fail(host.span, "pool", text));
             }
+            if routing && rule.prefer_ipv6_nexthop {
+                fitting.push(host.clone());
+                continue;
+            }
             let Some(of) = host.af() else {
                 fitting.push(host.clone());
                 continue;

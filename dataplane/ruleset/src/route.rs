@@ -29,6 +29,10 @@ pub struct RouteOption {
     /// Interfaces that were named with a next hop, as in the old `(em0 192.0.2.1)`. The others are found by routing to
     /// the next hop.
     pub via: Vec<(Block, KifId)>,
+    /// A next hop of the other family will do, too: `af-to`, `prefer-ipv6-nexthop` (RFC 8950 has the idea).
+    pub any_family: bool,
+    /// `prefer-ipv6-nexthop`: next hops of IPv6 come first.
+    pub prefers_inet6: bool,
 }
 
 impl RouteOption {

@@ -8,8 +8,8 @@ use filter::{Reason, route};
 use net::InterfaceId;
 use net::icmp_error::ErrorKind;
 use nic::{Nic, PacketBuf};
-use ruleset::{Direction, RouteKind};
-use state::{NextHop, StateIdx};
+use ruleset::{Af, Direction, RouteKind};
+use state::{NextHop, StateFlags, StateIdx};
 
 use crate::batch::{Hop, Origin};
 use crate::forward::{addr_of, hop_to};
@@ -58,7 +58,7 @@ impl<N: Nic> Worker<N> {
         idx: StateIdx,
         now_ms: u64,
     ) {
-        let Some(chosen) = self.chosen(idx, Direction::In) else {
+        let Some(chosen) = self.chosen(n, idx, Direction::In) else {
             return;
         };
         let is_copy = chosen.kind() == RouteKind::DupTo;
@@ -81,7 +81,7 @@ impl<N: Nic> Worker<N> {
     /// A packet of the state `idx` was let out: the other way that it has to go, if there is one.
     #[inline]
     pub(crate) fn detour_out(&mut self, n: usize, idx: StateIdx, now_ms: u64) -> Option<Hop> {
-        let chosen = self.chosen(idx, Direction::Out)?;
+        let chosen = self.chosen(n, idx, Direction::Out)?;
         let is_copy = chosen.kind() == RouteKind::DupTo;
         let hop = self.hop_of(n, chosen, now_ms);
         match hop {
@@ -98,8 +98,19 @@ impl<N: Nic> Worker<N> {
     }
 
     #[inline]
-    fn chosen(&self, idx: StateIdx, direction: Direction) -> Option<NextHop> {
-        route::next_hop(self.states.get(idx)?, direction)
+    fn chosen(&self, n: usize, idx: StateIdx, direction: Direction) -> Option<NextHop> {
+        let st = self.states.get(idx)?;
+        let item = &self.batch.items[n];
+        // It has the other family already.
+        let came_as = match (item.changed_family, item.pd.af) {
+            (true, Af::Inet) | (false, Af::Inet6) => Af::Inet6,
+            (true, Af::Inet6) | (false, Af::Inet) => Af::Inet,
+        };
+        // Of packets that change their family only errors of the box itself pass the rules on the way out, and they go
+        // back to where packets of their family come from.
+        let goes_back =
+            st.flags.contains(StateFlags::CHANGES_FAMILY) && direction == Direction::Out;
+        route::next_hop(st, st.is_forward(direction, came_as) != goes_back)
     }
 
     /// The way to a chosen next hop.

@@ -34,6 +34,7 @@ mod overload;
 mod pflog;
 mod reload;
 mod route_by_rule;
+mod route_families;
 mod routing_domains;
 mod scrub;
 mod state;
