@@ -344,6 +344,12 @@ impl StateTable {
         budget
     }
 
+    /// States are known that [`StateTable::sweep`] has not had the time to look at.
+    #[inline]
+    pub fn has_due(&self, now_ms: u64) -> bool {
+        self.wheel.has_due((now_ms / 1000) as u32)
+    }
+
     /// Looks at the next `places` of the table, round and round, and purges what has expired. For when lives have
     /// grown shorter than they were when the states were hung up to be looked at.
     pub fn scan(

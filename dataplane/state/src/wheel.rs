@@ -117,6 +117,12 @@ impl Wheel {
         }
     }
 
+    /// Some list whose time has come by second `now_s` may not be worked off.
+    #[inline]
+    pub fn has_due(&self, now_s: u32) -> bool {
+        !self.due.is_empty() || self.now_s != now_s
+    }
+
     /// The next state to look at, taken off its list.
     pub fn next_due(&mut self, slab: &mut [State]) -> Option<StateIdx> {
         while let Some(&first) = self.due.front() {

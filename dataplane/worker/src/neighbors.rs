@@ -199,15 +199,21 @@ impl<N: Nic> Worker<N> {
 
     /// Carries out what the neighbor cache wants done.
     pub(crate) fn neighbor_timers(&mut self, now_ms: u64) {
+        if self.neighbors.poll_at() <= now_ms {
+            self.carry_out_actions(now_ms);
+        }
+        if self.neighbor_generation != self.neighbors.generation() {
+            self.neighbor_generation = self.neighbors.generation();
+            self.forget_egress();
+        }
+    }
+
+    fn carry_out_actions(&mut self, now_ms: u64) {
         for _ in 0..ACTIONS_PER_TURN {
             let Some(action) = self.neighbors.poll(now_ms) else {
                 break;
             };
             self.act(action, now_ms);
-        }
-        if self.neighbor_generation != self.neighbors.generation() {
-            self.neighbor_generation = self.neighbors.generation();
-            self.forget_egress();
         }
     }
 

@@ -22,8 +22,8 @@ use crate::screen::passage;
 use crate::turn::Worker;
 use crate::verdict::Verdict;
 
-/// Datagrams looked at per turn whose time may be up.
-const EXPIRE_BUDGET: usize = 16;
+/// Datagrams looked at per millisecond whose time may be up.
+const EXPIRE_BUDGET: usize = 64;
 /// Bytes behind the IP header that a head has at least, if the datagram has them: every transport header, and of an
 /// ICMP error the headers it quotes.
 const HEAD_LEN: usize = 128;

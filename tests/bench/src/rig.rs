@@ -161,6 +161,14 @@ impl Rig {
         }
     }
 
+    /// Turns without work, a thousand in each millisecond.
+    pub(crate) fn idle(&mut self, turns: usize) {
+        for n in 0..turns {
+            self.now_ms += u64::from(n % 1000 == 0);
+            self.worker.turn(self.now_ms);
+        }
+    }
+
     /// Loads up to one slab of packets, each written by `packet`.
     pub(crate) fn load(
         &mut self,

@@ -19,6 +19,8 @@ const ISS: [u32; 2] = [1000, 5000];
 pub(crate) enum Load {
     /// The device alone, without a worker.
     DeviceOnly,
+    /// No packets at all: each turn counts as one. There are states of UDP flows.
+    Empty,
     /// Established UDP flows.
     Udp,
     /// Established TCP connections, windows tracked.
@@ -61,12 +63,16 @@ pub(crate) fn all(quick: bool) -> Vec<Scenario> {
     } else {
         &[1_000, 100_000, 1_000_000]
     };
-    let mut list = vec![Scenario {
-        name: "device only",
-        load: Load::DeviceOnly,
-        flows: 1,
+    let without_rules = |name, load, flows| Scenario {
+        name,
+        load,
+        flows,
         rules: 0,
-    }];
+    };
+    let mut list = vec![
+        without_rules("device only", Load::DeviceOnly, 1),
+        without_rules("empty turn", Load::Empty, 1000),
+    ];
     for (name, load) in [
         ("udp established", Load::Udp),
         ("tcp established", Load::Tcp),
@@ -179,7 +185,7 @@ impl Scenario {
             fresh: 0,
         };
         match self.load {
-            Load::Udp => prepared.each_flow(0, |n| packet(n, None)),
+            Load::Udp | Load::Empty => prepared.each_flow(0, |n| packet(n, None)),
             Load::Tcp => {
                 prepared.each_flow(0, |n| packet(n, Some((SYN, ISS[0], 0))));
                 prepared.each_flow(1, |n| {
@@ -198,6 +204,7 @@ impl Scenario {
 fn counted(rig: &mut Rig, load: Load) {
     match load {
         Load::DeviceOnly => rig.reflect(),
+        Load::Empty => rig.idle(FRAMES),
         _ => {
             rig.drain();
         }
@@ -258,6 +265,9 @@ impl Prepared {
     fn load_slab(&mut self) -> usize {
         let flows = self.scenario.flows as u64;
         let load = self.scenario.load;
+        if load == Load::Empty {
+            return FRAMES;
+        }
         let (rng, fresh) = (&mut self.rng, &mut self.fresh);
         self.rig.load(0, FRAMES, |_| match load {
             Load::NewUdp => {
