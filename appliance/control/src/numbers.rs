@@ -148,7 +148,7 @@ impl Tags {
             numbers.push(self.number(name)?);
         }
         let number = |tag: TagId| numbers.get(usize::from(tag.0)).copied().unwrap_or(tag);
-        for rule in &mut ruleset.rules {
+        for rule in ruleset.rules_of_all_kinds() {
             rule.tag = number(rule.tag);
             if let Some(tagged) = &mut rule.tagged {
                 tagged.tag = number(tagged.tag);

@@ -255,8 +255,12 @@ fn assemble(
         loginterface,
         debug,
     } = policy;
+    let slot = |n: u32| plan.slots.get(n as usize).copied().unwrap_or_default();
     for (rule, n) in ruleset.rules.iter_mut().zip(&numbers) {
-        rule.slot = plan.slots.get(*n as usize).copied().unwrap_or_default();
+        rule.slot = slot(*n);
+    }
+    for (n, rule) in ruleset.rules_beside() {
+        rule.slot = slot(n);
     }
     ruleset.settle_in(cx.generation, &cx.shared.edits, |name| table_slots.of(name));
     let capacity = u32::try_from(cx.states_capacity).unwrap_or(u32::MAX);

@@ -295,23 +295,21 @@ fn passed_over(built: &Built, options: &Options) -> Vec<String> {
 }
 
 fn has_braces(rules: &[policy::Rule], path: &str) -> bool {
-    rules.iter().any(|rule| match (&rule.kind, &rule.body) {
-        (policy::RuleKind::Anchor { call, .. }, Some(body)) => {
-            call.path == path || has_braces(body, path)
-        }
-        _ => false,
-    })
+    rules
+        .iter()
+        .any(|rule| match (rule.kind.call(), &rule.body) {
+            (Some(call), Some(body)) => call.path == path || has_braces(body, path),
+            _ => false,
+        })
 }
 
 fn calls(rule: &policy::Rule) -> Option<String> {
-    match &rule.kind {
-        policy::RuleKind::Anchor { call, .. } if call.children && call.path.is_empty() => {
-            Some("*".into())
-        }
-        policy::RuleKind::Anchor { call, .. } if call.children => Some(format!("{}/*", call.path)),
-        policy::RuleKind::Anchor { call, .. } => Some(call.path.clone()),
-        _ => None,
-    }
+    let call = rule.kind.call()?;
+    Some(match (call.children, call.path.as_str()) {
+        (true, "") => "*".into(),
+        (true, path) => format!("{path}/*"),
+        (false, path) => path.into(),
+    })
 }
 
 /// FreeBSD's rules that send packets through pipes which another program makes.

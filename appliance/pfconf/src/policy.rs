@@ -214,6 +214,15 @@ pub(crate) enum RuleKind {
 }
 
 impl RuleKind {
+    /// What an anchor of any kind calls.
+    pub(crate) fn call(&self) -> Option<&AnchorCall> {
+        match self {
+            RuleKind::Anchor { call, .. } => Some(call),
+            RuleKind::Ether(ether) => ether.call.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Place of the ruleset that the rule belongs to: Ethernet, scrub, nat, rdr, binat, filter.
     pub(crate) fn group(&self) -> u8 {
         match self {
@@ -242,6 +251,8 @@ pub(crate) struct Ether {
     pub(crate) action: ActionKind,
     /// It is an anchor, with this name or none.
     pub(crate) anchor: Option<Option<String>>,
+    /// What that calls.
+    pub(crate) call: Option<AnchorCall>,
     pub(crate) bridge_to: Option<String>,
     pub(crate) proto: Option<u16>,
     pub(crate) src: Option<Mac>,

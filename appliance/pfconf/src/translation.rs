@@ -74,18 +74,17 @@ impl Builder<'_> {
     pub(crate) fn ether_rule(&mut self, stmt: &EtherStmt, whole: &Stmt) -> Resolved<()> {
         let (span, line) = (whole.span, whole.line);
         let anchor = stmt.anchor.as_ref();
+        let call = anchor.map(|a| self.anchor_call(a.name.as_ref().map(|n| n.text.as_str())));
         let body = anchor.and_then(|a| a.body.as_ref());
-        let body = match (anchor, body) {
-            (Some(anchor), Some(body)) => {
-                let call = self.anchor_call(anchor.name.as_ref().map(|n| n.text.as_str()));
-                Some(self.anchor_body(&call.path, body))
-            }
+        let body = match (&call, body) {
+            (Some(call), Some(body)) => Some(self.anchor_body(&call.path, body)),
             _ => None,
         };
         self.line = line;
         let ether = Ether {
             action: stmt.action,
             anchor: anchor.map(|a| a.name.as_ref().map(|n| n.text.clone())),
+            call,
             bridge_to: stmt.bridge_to.clone(),
             proto: None,
             src: None,

@@ -6,7 +6,7 @@
 //! identification costs.
 
 use ruleset::linear::matches;
-use ruleset::{ActionFlags, Actions, Af, Ruleset, ScrubRule};
+use ruleset::{ActionFlags, Actions, Af, Rule, Ruleset, ScrubRule};
 
 use crate::Passage;
 use crate::describe::{Kind, PacketDesc};
@@ -91,17 +91,19 @@ fn scrub6(ip: &mut [u8], pd: &mut PacketDesc, actions: &Actions) {
 }
 
 /// The `scrub` rule of the old dialect that a packet matches: the first, if that is not `no scrub`. Rules of a
-/// `scrub-anchor` are asked where it stands, if it matches.
+/// `scrub-anchor` are asked where it stands, if it matches. `evaluated` hears of every rule that was looked at.
 pub fn old_rule<'r>(
     ruleset: &'r Ruleset,
     pd: &PacketDesc,
     passage: &Passage<'_>,
+    mut evaluated: impl FnMut(&Rule),
 ) -> Option<&'r ScrubRule> {
     // These rules have no `probability`.
     let facts = facts(pd, passage, 0);
     let mut at = 0;
     while let Some(scrub) = ruleset.scrub.get(at) {
         at += 1;
+        evaluated(&scrub.rule);
         match (
             matches(ruleset, &scrub.rule, &facts, &EveryRoute),
             scrub.anchor_end,

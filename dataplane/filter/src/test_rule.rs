@@ -208,7 +208,8 @@ fn count_matched(core: &Core<'_>, found: &RuleMatch, pd: &PacketDesc, passage: &
     }
 }
 
-pub(crate) fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
+/// What a rule may ask of a packet on an interface.
+pub fn facts(pd: &PacketDesc, passage: &Passage<'_>, dice: u32) -> Facts {
     Facts {
         direction: passage.direction,
         on: *passage.on,

@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod actions;
+pub mod ether;
 pub mod facts;
 pub mod index;
 pub mod limiter;
@@ -30,6 +31,7 @@ use alloc::vec::Vec;
 use sync::Overlay;
 
 pub use actions::{ActionFlags, Actions};
+pub use ether::EtherRule;
 pub use facts::{Af, Direction, Facts, Fragment};
 pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
 pub use limiter::{
@@ -93,6 +95,8 @@ pub struct Ruleset {
     /// `scrub` rules of the old dialect, of which the first match counts. Where there are any, they and not
     /// `reassemble` say what becomes of fragments.
     pub scrub: Vec<ScrubRule>,
+    /// Rules for Ethernet frames.
+    pub ether: Vec<EtherRule>,
 }
 
 /// A `scrub` rule of the old dialect.
@@ -100,6 +104,8 @@ pub struct Ruleset {
 pub struct ScrubRule {
     /// What it matches, and what it does to packets.
     pub rule: Rule,
+    /// Place among all rules of the text, for who gives it its slot.
+    pub number: u32,
     /// `no scrub`: packets stay as they are.
     pub no: bool,
     /// Fragments are joined; not with `fragment no reassemble`.
@@ -123,6 +129,20 @@ impl Ruleset {
     /// Whether an interface that answers to these names is not filtered at all.
     pub fn skips(&self, names: &KifSet) -> bool {
         self.skip.iter().any(|kif| names.contains(*kif))
+    }
+
+    /// The rules of all kinds.
+    pub fn rules_of_all_kinds(&mut self) -> impl Iterator<Item = &mut Rule> {
+        let scrub = self.scrub.iter_mut().map(|s| &mut s.rule);
+        let ether = self.ether.iter_mut().map(|e| &mut e.rule);
+        self.rules.iter_mut().chain(scrub).chain(ether)
+    }
+
+    /// Rules that are not in [`Ruleset::rules`], with their places among all rules of the text.
+    pub fn rules_beside(&mut self) -> impl Iterator<Item = (u32, &mut Rule)> {
+        let scrub = self.scrub.iter_mut().map(|s| (s.number, &mut s.rule));
+        let ether = self.ether.iter_mut().map(|e| (e.number, &mut e.rule));
+        scrub.chain(ether)
     }
 
     /// Timeouts of the rule in this slot: its own, or those of the ruleset.

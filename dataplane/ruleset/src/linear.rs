@@ -129,10 +129,8 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
         && rule
             .received_on
             .is_none_or(|on| received_on_matches(on, facts))
-        && rule.af.is_none_or(|af| af == facts.af)
         && rule.proto.is_none_or(|proto| proto == facts.proto)
-        && endpoint_matches(ruleset, &rule.src, facts, facts.src, facts.src_port, routes)
-        && endpoint_matches(ruleset, &rule.dst, facts, facts.dst, facts.dst_port, routes)
+        && l3_matches(ruleset, rule, facts, routes)
         && flags_match(rule, facts)
         && rule.icmp.is_none_or(|icmp| icmp_matches(icmp, facts))
         && rule.owner.matches(|| is_own(facts, routes))
@@ -158,7 +156,7 @@ fn is_own(facts: &Facts, routes: &impl Routes) -> bool {
     }
 }
 
-fn on_matches(on: IfMatch, facts: &Facts) -> bool {
+pub(crate) fn on_matches(on: IfMatch, facts: &Facts) -> bool {
     match on {
         IfMatch::Any => !facts.loopback,
         IfMatch::Kif { kif, negate } => facts.on.contains(kif) != negate,
@@ -175,6 +173,18 @@ fn received_on_matches(on: IfMatch, facts: &Facts) -> bool {
         // The language has no such rule.
         (IfMatch::Rdomain { .. }, _) => false,
     }
+}
+
+/// Family and addresses.
+pub(crate) fn l3_matches(
+    ruleset: &Ruleset,
+    rule: &Rule,
+    facts: &Facts,
+    routes: &impl Routes,
+) -> bool {
+    rule.af.is_none_or(|af| af == facts.af)
+        && endpoint_matches(ruleset, &rule.src, facts, facts.src, facts.src_port, routes)
+        && endpoint_matches(ruleset, &rule.dst, facts, facts.dst, facts.dst_port, routes)
 }
 
 fn endpoint_matches(

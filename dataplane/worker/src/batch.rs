@@ -3,6 +3,7 @@
 use filter::PacketDesc;
 use net::InterfaceId;
 use nic::{BURST_MAX, Burst};
+use ruleset::TagId;
 use state::StateIdx;
 
 use crate::bridge::Bridged;
@@ -77,6 +78,8 @@ pub(crate) struct Marks {
     pub(crate) priority: u8,
     /// Milliseconds that it waits before it leaves.
     pub(crate) delay_ms: u16,
+    /// Tag, which rules for frames may ask for.
+    pub(crate) tag: TagId,
 }
 
 impl Marks {
@@ -84,6 +87,7 @@ impl Marks {
         Marks {
             priority: pd.priority,
             delay_ms: pd.delay_ms,
+            tag: pd.tag,
         }
     }
 }

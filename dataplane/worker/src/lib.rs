@@ -17,6 +17,7 @@ pub mod config;
 pub mod counters;
 mod delay;
 mod detour;
+mod ether;
 mod family;
 mod forward;
 mod generate;

@@ -11,6 +11,7 @@ use net::InterfaceId;
 use net::fdb::Station;
 use net::neighbor::{Neighbor, Update};
 use nic::{Nic, PacketBuf};
+use ruleset::TagId;
 use state::State;
 use sync::{Consumer, Producer, Publisher, Subscriber, published, ring};
 use wire::ether;
@@ -77,8 +78,8 @@ pub enum FrameEnd {
 
 /// From worker to worker.
 pub enum Handoff<B> {
-    /// A packet of a connection that the other one owns.
-    Packet(Carried<B>),
+    /// A packet of a connection that the other one owns, with the tag that rules for frames have given it.
+    Packet(Carried<B>, TagId),
     /// A piece of a datagram whose head comes next, behind its other pieces.
     Piece(Piece<B>),
     /// That head, what is known of the datagram, and how many pieces came before it.

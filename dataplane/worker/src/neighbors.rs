@@ -15,7 +15,7 @@ use net::neighbor::{
     answer_ns, build_arp, build_na, build_question, receive_discovery,
 };
 use nic::{Nic, PacketBuf};
-use ruleset::Af;
+use ruleset::{Af, TagId};
 use wire::{arp, ether};
 
 use crate::batch::{Hop, Marks, Origin};
@@ -328,15 +328,19 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Sends a frame that is below PF.
+    /// Sends a frame that is below PF but for its rules for frames.
     fn send_frame(
         &mut self,
         interface: InterfaceId,
         build: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) {
-        if let Some(buf) = self.make(FRAME_LEN_MAX, build) {
-            self.counters.generated.add(1);
-            self.queue_on(buf, PRIORITY_DEFAULT, interface);
+        let Some(buf) = self.make(FRAME_LEN_MAX, build) else {
+            return;
+        };
+        self.counters.generated.add(1);
+        match self.ether_lets_out(buf.bytes(), interface, TagId::default()) {
+            true => self.queue_on(buf, PRIORITY_DEFAULT, interface),
+            false => self.discard(buf, Reason::Match),
         }
     }
 

@@ -94,7 +94,7 @@ impl<N: Nic> Worker<N> {
             return Some((ruleset.reassemble, ruleset.reassemble_no_df));
         }
         let passage = passage(on, Direction::In, None);
-        let found = scrub::old_rule(ruleset, &self.batch.items[n].pd, &passage)?;
+        let found = scrub::old_rule(ruleset, &self.batch.items[n].pd, &passage, |_| {})?;
         let no_df = found.rule.actions.flags.contains(ActionFlags::NO_DF);
         Some((found.reassemble, no_df))
     }

@@ -22,7 +22,7 @@ const DHCP_PORTS: (u16, u16) = (67, 68);
 
 /// Where the network header of a frame begins, and what it is.
 #[derive(Clone, Copy)]
-enum L2 {
+pub(crate) enum L2 {
     Ip(Af, usize),
     Arp(usize),
     /// Something else, which goes on if it is bridged.
@@ -132,10 +132,11 @@ impl<N: Nic> Worker<N> {
                         self.hear_of_station(bridge, &station);
                     }
                     Some(Handoff::Kill(kill)) => self.begin_kill(kill, false),
-                    Some(Handoff::Packet(carried)) => {
+                    Some(Handoff::Packet(carried, tag)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
-                        let item = self.item_in(origin, carried.rtable);
+                        let mut item = self.item_in(origin, carried.rtable);
+                        item.pd.tag = tag;
                         self.batch.push(carried.buf, item).ok();
                     }
                 }
@@ -155,13 +156,19 @@ impl<N: Nic> Worker<N> {
         interface.map_or(0, |interface| interface.rdomain)
     }
 
-    /// First loop over the burst: headers to descriptions, keys and hashes; asks the cache for the index lines.
-    pub(crate) fn describe(&mut self, now_ms: u64) {
+    /// First loop over the burst: headers to descriptions, keys and hashes; asks the cache for the index lines. What comes
+    /// from a card meets the rules for frames.
+    pub(crate) fn describe(&mut self, from_card: bool, now_ms: u64) {
+        let asks_ether = from_card && !self.config.ruleset.ether.is_empty();
         for n in 0..self.batch.len() {
             if !self.batch.items[n].is_open() {
                 continue;
             }
-            match self.describe_one(n, now_ms) {
+            let described = match self.describe_one(n, now_ms) {
+                Ok(l2) if asks_ether => self.ether_in(n, &l2).map(|()| l2),
+                described => described,
+            };
+            match described {
                 Err(reason) => self.refuse(n, reason),
                 Ok(L2::Arp(at)) => {
                     self.hear_arp(n, at, now_ms);

@@ -8,7 +8,7 @@ use filter::test_state::{About, StateTest, test_icmp_error, test_state};
 use filter::{Core, Kind, PacketDesc, Passage, Reason, Response, syncookies};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
-use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, Ruleset, SynCookies, TagId};
+use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
 use state::{State, StateFlags, StateIdx};
 
 use crate::batch::{Item, Origin};
@@ -188,7 +188,7 @@ impl<N: Nic> Worker<N> {
         if config.ruleset.logs || pd.options {
             self.before.keep(frame, pd);
         }
-        let normalized = old_scrub(&config.ruleset, pd, &passage);
+        let normalized = old_scrub(&core, pd, &passage);
         let mut screened = ask(&mut core, frame, pd, &passage, &routes, state);
         screened.on = interface;
         if let Some(mut actions) = normalized {
@@ -280,11 +280,17 @@ fn find(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateI
 
 /// What the `scrub` rules of the old dialect want done to it.
 #[inline]
-fn old_scrub(ruleset: &Ruleset, pd: &PacketDesc, passage: &Passage<'_>) -> Option<Actions> {
-    if ruleset.scrub.is_empty() {
+fn old_scrub(core: &Core<'_>, pd: &PacketDesc, passage: &Passage<'_>) -> Option<Actions> {
+    if core.ruleset.scrub.is_empty() {
         return None;
     }
-    filter::scrub::old_rule(ruleset, pd, passage).map(|found| found.rule.actions)
+    let counters = core.counters;
+    let found = filter::scrub::old_rule(core.ruleset, pd, passage, |rule| {
+        counters.rule(rule.slot).evaluations.add(1);
+    })?;
+    let traffic = &counters.rule(found.rule.slot).traffic;
+    traffic[passage.direction.index()].one(u64::from(pd.ip_len));
+    Some(found.rule.actions)
 }
 
 /// State first, then rules.

@@ -125,6 +125,10 @@ impl<N: Nic> Worker<N> {
         };
         let plain = way.plain_port();
         header.emit(&mut ether::Frame::new_unchecked(buf.bytes_mut()));
+        let bridged = egress.src.is_some();
+        if !bridged && !self.ether_lets_out(buf.bytes(), egress.interface, marks.tag) {
+            return self.discard(buf, Reason::Match);
+        }
         if marks.delay_ms != 0 {
             return self.delay(buf, marks, egress);
         }
@@ -203,18 +207,19 @@ impl<N: Nic> Worker<N> {
             frame: None,
             lane: Lane::Routed,
         };
+        let packet = Handoff::Packet(carried, self.batch.items[n].pd.tag);
         let ring = self
             .ends
             .to_workers
             .get_mut(usize::from(worker))
             .and_then(Option::as_mut);
         let refused = match ring {
-            Some(ring) => ring.push(Handoff::Packet(carried)).err(),
-            None => Some(Handoff::Packet(carried)),
+            Some(ring) => ring.push(packet).err(),
+            None => Some(packet),
         };
         match refused {
             None => self.counters.handed_out.add(1),
-            Some(Handoff::Packet(carried)) => self.discard(carried.buf, Reason::HandoffFull),
+            Some(Handoff::Packet(carried, _)) => self.discard(carried.buf, Reason::HandoffFull),
             // Only packets are pushed here.
             Some(_) => {}
         }

@@ -232,7 +232,8 @@ impl<N: Nic> Worker<N> {
                 continue;
             }
             work = true;
-            self.describe(now_ms);
+            let from_card = source < self.ports.len();
+            self.describe(from_card, now_ms);
             if self.watched.left > 0 {
                 self.watch(now_ms);
             }

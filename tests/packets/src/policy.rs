@@ -53,8 +53,9 @@ fn environment(topology: &Topology) -> Environment {
 /// Which rule counts where. Equal rules keep their slot over a reload, as the control core does it.
 #[derive(Debug, Default)]
 pub struct Slots {
-    /// By slot, from 1: the rule as text, and its number in the running ruleset.
-    known: Vec<(String, Option<usize>)>,
+    /// By slot, from 1: the rule as text, and its name in the running ruleset: `r` and its number, `s` for rules of the
+    /// old scrub ruleset, `e` for those about frames.
+    known: Vec<(String, Option<String>)>,
     /// Timeouts of rules that have their own, also of those that are gone but have states.
     timeouts: BTreeMap<RuleSlot, Timeouts>,
     /// Names of tables by slot.
@@ -74,21 +75,31 @@ impl Slots {
                 rule.slot = *slot;
                 continue;
             }
-            let text = text_of(rule);
-            let same = |k: &(String, Option<usize>)| k.0 == text && k.1.is_none();
-            let place = self.known.iter().position(same).unwrap_or_else(|| {
-                self.known.push((text, None));
-                self.known.len() - 1
-            });
-            self.known[place].1 = Some(number);
-            rule.slot = RuleSlot(place as u32 + 1);
+            rule.slot = self.slot("r", number, rule);
             placed.insert((rule.anchor, rule.nr), rule.slot);
             let own = ruleset.timeouts.for_rule(&rule.state.timeouts);
             if !rule.state.timeouts.is_empty() {
                 self.timeouts.insert(rule.slot, own);
             }
         }
+        for (number, scrub) in ruleset.scrub.iter_mut().enumerate() {
+            scrub.rule.slot = self.slot("s", number, &scrub.rule);
+        }
+        for (number, ether) in ruleset.ether.iter_mut().enumerate() {
+            ether.rule.slot = self.slot("e", number, &ether.rule);
+        }
         ruleset.rule_timeouts = self.timeouts.iter().map(|(s, t)| (*s, *t)).collect();
+    }
+
+    fn slot(&mut self, kind: &str, number: usize, rule: &Rule) -> RuleSlot {
+        let text = format!("{kind} {}", text_of(rule));
+        let same = |k: &(String, Option<String>)| k.0 == text && k.1.is_none();
+        let place = self.known.iter().position(same).unwrap_or_else(|| {
+            self.known.push((text, None));
+            self.known.len() - 1
+        });
+        self.known[place].1 = Some(format!("{kind}{number}"));
+        RuleSlot(place as u32 + 1)
     }
 
     /// Gives tables their slots and contents from the policy before, and the ruleset its place after the others.
@@ -119,7 +130,7 @@ impl Slots {
         let known = slot.checked_sub(1).and_then(|n| self.known.get(n));
         match (slot, known) {
             (0, _) => "default".into(),
-            (_, Some((_, Some(number)))) => format!("r{number}"),
+            (_, Some((_, Some(name)))) => name.clone(),
             _ => format!("slot{slot}"),
         }
     }

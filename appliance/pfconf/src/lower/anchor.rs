@@ -85,12 +85,14 @@ impl<'r> Anchors<'r> {
             lowered: Vec::new(),
             inward: BTreeMap::new(),
             scrub: Vec::new(),
+            ether: Vec::new(),
             rules: Vec::new(),
             numbers: Vec::new(),
             rules_max,
             full: None,
         };
         flat.lower(lowering);
+        flat.put_ether("", 0);
         flat.put_scrub("", 0);
         flat.put_translations();
         flat.put("", 0, None);
@@ -102,6 +104,7 @@ impl<'r> Anchors<'r> {
             rules: flat.rules,
             numbers: flat.numbers,
             scrub: flat.scrub,
+            ether: flat.ether,
         }
     }
 
@@ -147,7 +150,7 @@ impl<'r> Gathered<'r, '_, '_> {
     /// What stands in braces in these rules. A list of interfaces gives several anchor rules with the same braces.
     fn braces(&mut self, rules: &'r [Rule]) {
         for rule in rules {
-            let (RuleKind::Anchor { call, .. }, Some(body)) = (&rule.kind, &rule.body) else {
+            let (Some(call), Some(body)) = (rule.kind.call(), &rule.body) else {
                 continue;
             };
             match self.bodies.get(&call.path) {
@@ -186,6 +189,7 @@ pub(super) struct Flattened {
     /// For each of `rules` its place among [`Anchors::rules`].
     pub(super) numbers: Vec<u32>,
     pub(super) scrub: Vec<ruleset::ScrubRule>,
+    pub(super) ether: Vec<ruleset::EtherRule>,
 }
 
 /// The lists under construction.
@@ -196,6 +200,7 @@ pub(super) struct Flat<'f, 'r> {
     /// The way in of each `binat`, by the same number.
     inward: BTreeMap<usize, ruleset::Rule>,
     pub(super) scrub: Vec<ruleset::ScrubRule>,
+    pub(super) ether: Vec<ruleset::EtherRule>,
     pub(super) rules: Vec<ruleset::Rule>,
     numbers: Vec<u32>,
     rules_max: usize,
@@ -281,7 +286,7 @@ impl<'r> Flat<'_, 'r> {
 
     /// Room for one rule more; if there is none, this one is remembered.
     pub(super) fn has_room(&mut self, rule: &Rule) -> bool {
-        let has_room = self.rules.len() + self.scrub.len() < self.rules_max;
+        let has_room = self.rules.len() + self.scrub.len() + self.ether.len() < self.rules_max;
         if !has_room {
             self.full.get_or_insert(rule.span);
         }

@@ -3,6 +3,7 @@
 
 mod actions;
 mod anchor;
+mod ether;
 mod limits;
 mod os;
 mod pool;
@@ -173,6 +174,7 @@ impl<'a> Lowering<'a> {
             rules,
             numbers,
             scrub,
+            ether,
         } = anchors.flatten(self, bounds.rules);
         let skipped = settings.skip.iter();
         let skip = skipped.map(|(name, span)| self.kif(name, *span)).collect();
@@ -199,6 +201,7 @@ impl<'a> Lowering<'a> {
             reassemble: settings.reassemble,
             reassemble_no_df: settings.reassemble_no_df,
             scrub,
+            ether,
         };
         (ruleset, numbers)
     }
@@ -236,6 +239,11 @@ impl<'a> Lowering<'a> {
             RuleKind::Anchor { .. } => Action::Anchor { end: 0 },
             // The end is known when all of them have been placed.
             RuleKind::Translation { pass, .. } => Action::Translate { end: 0, pass },
+            RuleKind::Ether(ref ether) => match ether.action {
+                ActionKind::Pass => Action::Pass,
+                ActionKind::Block => Action::Block(BlockReply::Drop),
+                ActionKind::Match => Action::Match,
+            },
             // The other kinds have been refused.
             _ => Action::Match,
         };
@@ -298,13 +306,9 @@ impl<'a> Lowering<'a> {
 
     /// Everything that the dataplane would not do as asked.
     fn refuse_unsupported(&mut self, rule: &Rule) {
-        let kind = match &rule.kind {
-            RuleKind::Ether(_) => Some("ether"),
-            _ => None,
-        };
-        let found = [kind];
-        for what in found.into_iter().flatten() {
-            self.unsupported(rule.places.of(what, rule.span), what);
+        self.refuse_bridge_to(rule);
+        if matches!(rule.kind, RuleKind::Ether(_)) && rule.queue.is_some() {
+            self.unsupported(rule.places.of("queue", rule.span), "queue");
         }
         self.refuse_missing_table(rule);
         if let Some(divert) = &rule.divert {

@@ -7,9 +7,10 @@ use crate::ast::AnchorKind;
 use crate::policy::{Rule, RuleKind};
 
 /// `crop` and `drop-ovl` have meant `reassemble` since FreeBSD 10.
-fn scrub_rule(rule: ruleset::Rule, no: bool, fragment: &str) -> ScrubRule {
+fn scrub_rule(rule: ruleset::Rule, n: usize, no: bool, fragment: &str) -> ScrubRule {
     ScrubRule {
         rule,
+        number: n as u32,
         no,
         reassemble: fragment != "no reassemble",
         anchor_end: None,
@@ -42,11 +43,11 @@ impl Flat<'_, '_> {
 
     fn scrub_of(&self, n: usize, rule: &Rule) -> Option<ScrubRule> {
         match &rule.kind {
-            RuleKind::Scrub { no, fragment } => Some(scrub_rule(self.lowered(n), *no, fragment)),
+            RuleKind::Scrub { no, fragment } => Some(scrub_rule(self.lowered(n), n, *no, fragment)),
             RuleKind::Anchor {
                 kind: AnchorKind::Scrub,
                 ..
-            } => Some(scrub_rule(self.lowered(n), false, "reassemble")),
+            } => Some(scrub_rule(self.lowered(n), n, false, "reassemble")),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ mod behaviour_rules;
 mod behaviour_ways;
 mod bridge_frames;
 mod bridge_packets;
+mod ether;
 mod filter;
 mod forward;
 mod fragment;
