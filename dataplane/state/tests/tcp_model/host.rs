@@ -77,6 +77,11 @@ impl Host {
         }
     }
 
+    /// Speaks of windows in units that it has to agree on.
+    pub(crate) fn scales(&self) -> bool {
+        self.scale.is_some()
+    }
+
     /// Before the handshake: knows nothing of window scaling.
     pub(crate) fn forgo_scaling(&mut self) {
         self.scale = None;
