@@ -124,7 +124,11 @@ pub(crate) fn flush(
 /// Tables of the rules stay, empty: the rules name them.
 fn flush_tables(api: &mut dyn Api) -> Result<String, String> {
     let mut flushed = 0;
-    for table in api.tables().iter().filter(|t| !t.flags.starts_with('c')) {
+    for table in api
+        .table_summaries()
+        .iter()
+        .filter(|t| !t.flags.starts_with('c'))
+    {
         api.edit_table(&table.name, &TableEdit::Flush)
             .map_err(|e| format!("pfctl: {e}"))?;
         flushed += 1;
@@ -147,7 +151,7 @@ pub(crate) fn table(
         "replace" => TableEdit::Replace(list),
         "test" => TableEdit::Test(list),
         "flush" | "kill" => TableEdit::Flush,
-        "zero" => TableEdit::Zero,
+        "zero" => TableEdit::Zero(list),
         "expire" => TableEdit::Expire(seconds(words)?),
         other => return Err(format!("pfctl: -T: '{other}' is no command for a table")),
     };
@@ -183,7 +187,8 @@ fn said(edit: &TableEdit, edited: &TableEdited, words: &[String], verbose: u8) -
         TableEdit::Delete(_) => format!("{deleted}/{asked} addresses deleted.\n"),
         TableEdit::Expire(_) => format!("{deleted}/{asked} addresses expired.\n"),
         TableEdit::Flush => format!("{deleted} addresses deleted.\n"),
-        TableEdit::Zero => "1 table/stats cleared.\n".into(),
+        TableEdit::Zero(list) if list.is_empty() => "1 table/stats cleared.\n".into(),
+        TableEdit::Zero(_) => format!("{asked}/{asked} addresses cleared.\n"),
         TableEdit::Replace(_) => {
             let parts = [(added, "added"), (deleted, "deleted"), (changed, "changed")];
             let said = parts.iter().filter(|(n, _)| **n > 0);
@@ -342,6 +347,7 @@ mod tests {
             ("-t|bad|-T|expire|3600", "1/3 addresses expired.\n"),
             ("-t|bad|-T|flush", "1 addresses deleted.\n"),
             ("-t|bad|-T|zero", "1 table/stats cleared.\n"),
+            ("-t|bad|-T|zero|10.0.0.1", "3/3 addresses cleared.\n"),
         ] {
             assert_eq!(pfctl(line, &mut api).as_deref(), Ok(said), "{line}");
         }

@@ -347,6 +347,45 @@ pub struct TableView {
     pub entries: Vec<String>,
     /// For each element, seconds since it came or was cleared.
     pub ages_s: Vec<u64>,
+    /// For each element of a table with `counters`, in and out: packets by block, match and pass; none if there were none.
+    pub counts: Vec<Option<[[Count; 3]; 2]>>,
+    /// What the table counts as a whole.
+    pub stats: TableStats,
+}
+
+/// What a table counts as a whole.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct TableStats {
+    /// Elements.
+    pub addresses: u64,
+    /// Anchors whose rules name it.
+    pub anchors: u32,
+    /// Rules that name it.
+    pub rules: u32,
+    /// Seconds since it came or was cleared.
+    pub age_s: u64,
+    /// Look-ups of rules that did not find the address in it.
+    pub no_matches: u64,
+    /// Look-ups that did.
+    pub matches: u64,
+    /// Packets that came in.
+    pub input: TableTraffic,
+    /// Packets that went out.
+    pub output: TableTraffic,
+}
+
+/// Packets that counted on a table.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct TableTraffic {
+    /// By block rules.
+    pub block: Count,
+    /// By match rules.
+    #[serde(rename = "match")]
+    pub matched: Count,
+    /// By pass rules.
+    pub pass: Count,
+    /// Of states whose address is in the table no more.
+    pub xpass: Count,
 }
 
 /// Which states are to be killed.
@@ -354,7 +393,7 @@ pub struct TableView {
 pub enum Killing {
     /// `pfctl -F states`
     All,
-    /// `pfctl -i em0 -F states`: made on this interface.
+    /// `pfctl -i em0 -F states`: bound to this interface; `all` for those that are bound to none.
     Interface(String),
     /// `pfctl -k from -k to`: addresses or networks.
     Hosts {
@@ -440,8 +479,9 @@ pub enum TableEdit {
     Flush,
     /// Takes out what came, or was cleared, longer than so many seconds ago.
     Expire(u64),
-    /// All addresses are as if they had come now.
-    Zero,
+    /// What was counted is forgotten, and these addresses are as if they had come now; without any the table and all its
+    /// addresses.
+    Zero(Vec<String>),
     /// Asks which addresses are in it.
     Test(Vec<String>),
 }
@@ -557,6 +597,10 @@ pub trait Api {
     fn pf_info(&mut self) -> PfInfo;
     /// `pfctl -sT`, `-t name -T show`.
     fn tables(&mut self) -> Vec<TableView>;
+    /// One of them, if there is one of this name.
+    fn table(&mut self, name: &str) -> Option<TableView>;
+    /// All without elements, which may be many.
+    fn table_summaries(&mut self) -> Vec<TableView>;
     /// `pfctl -k`, `-F states`: how many were killed.
     fn kill_states(&mut self, which: &Killing) -> Result<u64, String>;
     /// `pfctl -K`, `-F Sources`: how many source nodes were killed. None is everybody.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bundle::replay::{self, Admission};
 use bundle::signature::{self, SignatureError, Verified};
 use bundle::{Bundle, Date};
-use filter::Shared;
+use filter::{LostEdit, Shared};
 use nic::LinkState;
 use pfconf::Bounds;
 use pfconf::diag::Diagnostic;
@@ -31,7 +31,7 @@ use crate::policy::RuleText;
 use crate::settings::{self, Management, Settings};
 use crate::slots::RuleSlots;
 use crate::store::Store;
-use crate::tables::Since;
+use crate::tables::Accounts;
 use crate::token::{Memo, TokenHash, hex};
 use crate::trace::Trace;
 use crate::transaction::{Candidate, Context, check};
@@ -141,8 +141,10 @@ pub struct Control {
     pub(crate) table_slots: TableSlots,
     /// Edits of tables that are part of the contents by now, and that some worker may not know yet.
     pub(crate) folded: Vec<OverlayEntry>,
-    /// When addresses came into tables.
-    pub(crate) since: Since,
+    /// When addresses came into tables, and what they had counted before.
+    pub(crate) accounts: Accounts,
+    /// Reasons for which edits were lost that the log knows of.
+    pub(crate) lost_edits_told: [bool; LostEdit::NAMES.len()],
     random_key: [u32; 4],
     pub(crate) running: Option<Running>,
     pub(crate) shown: Shown,
@@ -193,7 +195,8 @@ impl Control {
             tags: Tags::default(),
             table_slots: TableSlots::default(),
             folded: Vec::new(),
-            since: Since::default(),
+            accounts: Accounts::default(),
+            lost_edits_told: [false; LostEdit::NAMES.len()],
             random_key: random_key(setup.clock.as_ref()),
             clock: setup.clock,
             running: None,
@@ -425,6 +428,7 @@ impl Control {
                 Err(error) => log::warn!("{}: mtu {mtu}: {error}", facts.name),
             }
         }
+        self.account_for_tables(&candidate.config.ruleset);
         (self.wants, self.nameservers) = (candidate.wants, candidate.nameservers);
         let at = self.moment();
         let interfaces = &candidate.config.interfaces;

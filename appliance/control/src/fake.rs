@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::api::{
     AnchorView, Api, Applied, Count, Explanation, InterfaceView, Killing, LimiterView,
     LoggedPacket, NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView,
-    Sample, SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableView,
+    Sample, SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableStats, TableView,
     WorkerStatus,
 };
 
@@ -264,6 +264,15 @@ impl Default for Fake {
             tables: vec![TableView {
                 flags: "-pa-r--".into(),
                 ages_s: vec![60; 2],
+                counts: vec![None; 2],
+                stats: TableStats {
+                    addresses: 2,
+                    rules: 1,
+                    age_s: 3661,
+                    no_matches: 4,
+                    matches: 6,
+                    ..TableStats::default()
+                },
                 name: "bruteforce".into(),
                 entries: vec!["10.0.0.0/8".into(), "!10.1.0.0/16".into()],
             }],
@@ -492,6 +501,16 @@ impl Api for Fake {
 
     fn tables(&mut self) -> Vec<TableView> {
         self.tables.clone()
+    }
+
+    fn table(&mut self, name: &str) -> Option<TableView> {
+        self.tables.iter().find(|t| t.name == name).cloned()
+    }
+
+    fn table_summaries(&mut self) -> Vec<TableView> {
+        let mut tables = self.tables.clone();
+        tables.iter_mut().for_each(|t| t.entries.clear());
+        tables
     }
 
     fn kill_states(&mut self, which: &Killing) -> Result<u64, String> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use net::neighbor;
-use ruleset::RuleSlot;
+use ruleset::{RuleSlot, TableSlot};
 use state::State;
 use sync::{Consumer, Counter, Producer, Publisher};
 use worker::{Config, Counters, LogRecord, Mail, Report, StepRecord};
@@ -35,6 +35,31 @@ pub struct WorkerLink {
     pub counters: Arc<Counters>,
     /// CPU it is pinned to.
     pub cpu: u16,
+}
+
+/// What a table has counted, over all workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TableTotals {
+    /// Look-ups of rules: not in the table, in it.
+    pub lookups: [u64; 2],
+    /// In, then out, by [`filter::tables::TableOp`].
+    pub traffic: [[Count; 4]; 2],
+}
+
+impl TableTotals {
+    /// What was counted since `base`.
+    pub fn since(&self, base: &TableTotals) -> TableTotals {
+        let mut totals = *self;
+        for (sum, base) in totals.lookups.iter_mut().zip(base.lookups) {
+            *sum = sum.wrapping_sub(base);
+        }
+        let traffic = totals.traffic.iter_mut().flatten();
+        for (sum, base) in traffic.zip(base.traffic.iter().flatten()) {
+            sum.packets = sum.packets.wrapping_sub(base.packets);
+            sum.bytes = sum.bytes.wrapping_sub(base.bytes);
+        }
+        totals
+    }
 }
 
 /// All workers.
@@ -130,6 +155,23 @@ impl Fleet {
             traffic: [0, 1].map(|n| self.count(|c| &c.filter.rule(slot).traffic[n])),
             states_total: self.sum(|c| &c.filter.rule(slot).states_total),
         }
+    }
+
+    /// What a table has counted since start.
+    pub fn table(&self, slot: TableSlot) -> TableTotals {
+        let mut totals = TableTotals::default();
+        let workers = self.workers.iter();
+        for counters in workers.filter_map(|w| w.counters.filter.tables.of(slot)) {
+            for (sum, counter) in totals.lookups.iter_mut().zip(&counters.lookups) {
+                *sum = sum.wrapping_add(counter.get());
+            }
+            let counts = counters.traffic.iter().flatten();
+            for (sum, count) in totals.traffic.iter_mut().flatten().zip(counts) {
+                sum.packets = sum.packets.wrapping_add(count.packets.get());
+                sum.bytes = sum.bytes.wrapping_add(count.bytes.get());
+            }
+        }
+        totals
     }
 
     /// Counters of an interface: \[inet, inet6\] × \[in, out\] × \[pass, block\].

@@ -74,6 +74,11 @@ impl Control {
         let one = |kill| Ok(vec![kill]);
         match which {
             Killing::All => one(Kill::default()),
+            // pfctl(8): what floats is on the interface `all`.
+            Killing::Interface(name) if name == "all" => one(Kill {
+                floating: true,
+                ..Kill::default()
+            }),
             Killing::Interface(name) => {
                 let interface = self.fleet.current().interfaces.by_name(name);
                 let interface =

@@ -132,6 +132,23 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
         Vec::new(),
         lost,
     ));
+    for (kind, reason) in filter::LostEdit::NAMES.iter().enumerate() {
+        let value = control.fleet.sum(|c| &c.filter.lost_edits[kind]);
+        let labels = vec![("reason", (*reason).to_string())];
+        let help = "Addresses that rules could not put into a table.";
+        let name = "fugu_pf_table_insertions_lost_total";
+        out.push(sample(name, "counter", help, labels, value));
+    }
+    let workers = control.fleet.workers().iter();
+    let missed = workers.map(|w| w.counters.filter.tables.prefixes.missed());
+    let help = "Packets that counted on a table with counters, but not on their address, for want of room.";
+    out.push(sample(
+        "fugu_pf_table_uncounted_total",
+        "counter",
+        help,
+        Vec::new(),
+        missed.sum(),
+    ));
     let help = "Anchors whose rules were edited at run time.";
     let edited = control.anchors.len() as u64;
     out.push(sample(

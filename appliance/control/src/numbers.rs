@@ -98,17 +98,17 @@ impl Kifs {
     }
 }
 
-/// Slots of tables: where their edits and counters live. Only tables that something may change have one.
+/// Slots of tables: where their edits and counters live. Tables that stand for interfaces have none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableSlots {
     names: Vec<String>,
 }
 
 impl TableSlots {
-    /// Gives every table that may change a slot; false if there are no more.
+    /// Gives every table that somebody has named a slot; false if there are no more.
     pub(crate) fn number(&mut self, tables: &[Table]) -> bool {
-        let changing = |t: &&Table| !t.flags.contains(TableFlags::CONST);
-        for table in tables.iter().filter(changing) {
+        let named = |t: &&Table| !t.flags.contains(TableFlags::INTERNAL);
+        for table in tables.iter().filter(named) {
             if !self.names.contains(&table.name) {
                 self.names.push(table.name.clone());
             }

@@ -181,7 +181,9 @@ fn workers(conf: &NetConfig, cx: &Context<'_>) -> Option<Diagnostic> {
 /// Limits of the machine. `pfconf` has checked those that the file itself sets.
 fn fits(policy: &policy::Policy, cx: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let limits = &policy.ruleset.limits;
-    if u64::from(limits.states) > cx.states_capacity {
+    // Who asks for no limit knows that the machine has one.
+    let asked = Some(limits.states).filter(|n| *n != u32::MAX);
+    if asked.is_some_and(|n| u64::from(n) > cx.states_capacity) {
         let text = format!(
             "limit states {} is more than this machine has room for; {} are in force",
             limits.states, cx.states_capacity

@@ -8,7 +8,7 @@ use filter::Reason;
 use net::neighbor;
 use net::{Interface, Route, RouteKind};
 use nic::LinkState;
-use ruleset::{Af, Direction, RuleSlot, TableEntry, TableFlags, Timeout};
+use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
@@ -259,16 +259,6 @@ pub(crate) fn table_entry(entry: &TableEntry) -> String {
     }
 }
 
-/// pfctl's letters: const, persist, active, referenced, history, counters.
-fn table_flags(flags: TableFlags) -> String {
-    let letter = |flag, letter| if flags.contains(flag) { letter } else { '-' };
-    let (c, p) = (
-        letter(TableFlags::CONST, 'c'),
-        letter(TableFlags::PERSIST, 'p'),
-    );
-    format!("{c}{p}a-r-{}", letter(TableFlags::COUNTERS, 'C'))
-}
-
 impl Api for Control {
     fn status(&mut self) -> Status {
         let (buffers_total, buffers_used) = self.ports.buffers();
@@ -420,19 +410,15 @@ impl Api for Control {
     }
 
     fn tables(&mut self) -> Vec<TableView> {
-        let tables = self.ruleset().tables.iter();
-        let now_s = self.clock.now_ms() / 1000;
-        let view = |table: &ruleset::Table| {
-            let entries = self.table_now(table);
-            let since = entries.iter().map(|e| self.since.of(&table.name, e));
-            TableView {
-                name: table.name.clone(),
-                flags: table_flags(table.flags),
-                ages_s: since.map(|s| now_s.saturating_sub(s)).collect(),
-                entries: entries.iter().map(table_entry).collect(),
-            }
-        };
-        tables.map(view).collect()
+        self.table_views()
+    }
+
+    fn table(&mut self, name: &str) -> Option<TableView> {
+        self.table_view(name)
+    }
+
+    fn table_summaries(&mut self) -> Vec<TableView> {
+        self.summaries()
     }
 
     fn kill_states(&mut self, which: &Killing) -> Result<u64, String> {

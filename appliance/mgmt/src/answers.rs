@@ -84,7 +84,7 @@ fn killing(query: &str) -> Result<Killing, String> {
 }
 
 /// `table=NAME` and one of `add`, `delete`, `replace`, `test` with addresses between commas, `expire=SECONDS`,
-/// `flush=1`, `zero=1`.
+/// `flush=1`, `zero=1` or `zero` with addresses.
 fn edited(query: &str, api: &mut dyn Api) -> Response {
     let Some(table) = query_value(query, "table") else {
         return Response::error(400, "which table? table=NAME");
@@ -102,7 +102,7 @@ fn edited(query: &str, api: &mut dyn Api) -> Response {
         list("test").map(TableEdit::Test),
         seconds.map(TableEdit::Expire),
         query_value(query, "flush").map(|_| TableEdit::Flush),
-        query_value(query, "zero").map(|_| TableEdit::Zero),
+        list("zero").map(|which| TableEdit::Zero(addresses(which))),
     ];
     let Some(edit) = edits.into_iter().flatten().next() else {
         let text = "what to do? add=, delete=, replace=, test=, expire=, flush=1 or zero=1";
@@ -112,6 +112,12 @@ fn edited(query: &str, api: &mut dyn Api) -> Response {
         Ok(edited) => as_json(&edited),
         Err(text) => Response::error(400, &text),
     }
+}
+
+/// `1` stands for all.
+fn addresses(mut which: Vec<String>) -> Vec<String> {
+    which.retain(|word| word != "1");
+    which
 }
 
 /// `/metrics`

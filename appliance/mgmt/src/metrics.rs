@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use control::api::{Api, Count, InterfaceView, PfInfo, RuleView, Sample, Status};
+use control::api::{Api, Count, InterfaceView, PfInfo, RuleView, Sample, Status, TableView};
 
 /// Rules with samples of their own; beyond that only `fugu_pf_rules_without_metrics` grows.
 pub const RULES_MAX: usize = 2000;
@@ -22,18 +22,13 @@ pub fn page(api: &mut dyn Api, more: Vec<Sample>) -> String {
     samples.extend(of_info(&api.pf_info()));
     samples.extend(of_interfaces(&api.interfaces()));
     samples.extend(of_rules(&api.rules()));
-    for (name, value) in api.limits() {
+    let is_none = |value: &u64| *value == u64::from(u32::MAX);
+    for (name, value) in api.limits().into_iter().filter(|(_, v)| !is_none(v)) {
         samples.push(
             gauge("fugu_pf_limit", "Hard limits of set limit.", value as f64).label("name", name),
         );
     }
-    for table in api.tables() {
-        let help = "Addresses and networks in a table.";
-        samples.push(
-            gauge("fugu_pf_table_entries", help, table.entries.len() as f64)
-                .label("table", table.name),
-        );
-    }
+    samples.extend(of_tables(&api.table_summaries()));
     samples.extend(more);
     samples.extend(api.metrics());
     encode(&samples)
@@ -370,6 +365,39 @@ fn of_filter(i: &InterfaceView) -> Vec<Sample> {
                     "Bytes PF decided about.",
                     bytes,
                 )));
+            }
+        }
+    }
+    out
+}
+
+/// What has counted nothing is left out: most tables are asked one way and by one kind of rule.
+fn of_tables(tables: &[TableView]) -> Vec<Sample> {
+    let mut out = Vec::new();
+    for table in tables {
+        let (name, stats) = (&table.name, &table.stats);
+        let mut push = |s: Sample| out.push(s.label("table", name));
+        let help = "Addresses and networks in a table.";
+        push(gauge("fugu_pf_table_entries", help, stats.addresses as f64));
+        let help = "Look-ups of rules in a table.";
+        for (found, n) in [("no", stats.no_matches), ("yes", stats.matches)] {
+            push(counter("fugu_pf_table_lookups_total", help, n).label("found", found));
+        }
+        for (direction, t) in [("in", &stats.input), ("out", &stats.output)] {
+            let actions = [
+                ("block", t.block),
+                ("match", t.matched),
+                ("pass", t.pass),
+                ("xpass", t.xpass),
+            ];
+            for (action, count) in actions.into_iter().filter(|(_, c)| c.packets > 0) {
+                let mut push = |s: Sample| {
+                    push(s.label("direction", direction).label("action", action));
+                };
+                let help = "Packets of rules that name a table.";
+                push(counter("fugu_pf_table_packets_total", help, count.packets));
+                let help = "Bytes of rules that name a table.";
+                push(counter("fugu_pf_table_bytes_total", help, count.bytes));
             }
         }
     }

@@ -92,7 +92,8 @@ impl Settings {
 
     fn set_limit(&mut self, name: &str, value: u32) {
         if let Some(limit) = self.limits.get_mut(&name.to_ascii_lowercase()) {
-            *limit = value;
+            // pf.conf(5): 0 is no limit.
+            *limit = if value == 0 { u32::MAX } else { value };
         }
     }
 
@@ -127,7 +128,11 @@ impl Settings {
     pub(crate) fn final_timeouts(&self) -> Timeouts {
         let mut timeouts = self.timeouts;
         if !self.adaptive_set {
-            let tenth = self.limits.states / 10;
+            // Without a limit of states there is none to come near to.
+            let tenth = match self.limits.states {
+                u32::MAX => 0,
+                limit => limit / 10,
+            };
             timeouts.set(Timeout::AdaptiveStart, tenth.saturating_mul(6));
             timeouts.set(Timeout::AdaptiveEnd, tenth.saturating_mul(12));
         }

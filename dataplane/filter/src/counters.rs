@@ -6,6 +6,7 @@ use ruleset::{Af, Direction, RuleSlot};
 use sync::Counter;
 
 use crate::reason::Reason;
+use crate::tables::Tables;
 
 pub use net::interface::INTERFACES_MAX;
 
@@ -86,6 +87,23 @@ impl LimitCounter {
     ];
 }
 
+/// Why a rule could not put an address into a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum LostEdit {
+    /// There are as many entries as `set limit table-entries` says.
+    Limit,
+    /// Too many edits wait to become part of the tables.
+    Pending,
+    /// The table is `const`.
+    Const,
+}
+
+impl LostEdit {
+    /// Words for people and metrics, in the order of their numbers.
+    pub const NAMES: [&'static str; 3] = ["limit", "pending", "const"];
+}
+
 /// Everything the filter of one worker counts.
 #[derive(Debug)]
 pub struct Counters {
@@ -97,6 +115,10 @@ pub struct Counters {
     pub reasons: [Counter; Reason::COUNT],
     /// What limits did, by [`LimitCounter`].
     pub limits: [Counter; LimitCounter::NAMES.len()],
+    /// What tables count.
+    pub tables: Tables,
+    /// Edits of tables that were lost, by [`LostEdit`].
+    pub lost_edits: [Counter; LostEdit::NAMES.len()],
     /// State table look-ups.
     pub searches: Counter,
     /// States made.
@@ -117,6 +139,8 @@ impl Counters {
                 .collect(),
             reasons: [const { Counter::new() }; Reason::COUNT],
             limits: [const { Counter::new() }; LimitCounter::NAMES.len()],
+            tables: Tables::default(),
+            lost_edits: [const { Counter::new() }; LostEdit::NAMES.len()],
             searches: Counter::new(),
             inserts: Counter::new(),
             removals: Counter::new(),

@@ -2,7 +2,7 @@
 //! cores; all that is given must apply.
 
 use ruleset::{Af, Direction, KifId, RuleSlot};
-use state::State;
+use state::{State, StateFlags};
 
 /// An address range and a port, as one side of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +30,10 @@ impl Side {
 pub struct Kill {
     /// Made by this rule.
     pub rule: Option<RuleSlot>,
-    /// On this interface: made there, or bound to it.
+    /// Bound to this interface (`if-bound`). A floating state is on none.
     pub kif: Option<KifId>,
+    /// Floating: bound to no interface.
+    pub floating: bool,
     /// With this number.
     pub id: Option<u64>,
     /// Of this protocol.
@@ -57,8 +59,10 @@ impl Kill {
             Direction::In => (&st.wire, 0, 1),
             Direction::Out => (&st.stack, 1, 0),
         };
+        let bound = st.flags.contains(StateFlags::IF_BOUND);
         self.rule.is_none_or(|slot| slot == st.rule)
-            && self.kif.is_none_or(|kif| kif == st.kif)
+            && self.kif.is_none_or(|kif| bound && kif == st.kif)
+            && !(self.floating && bound)
             && self.id.is_none_or(|id| id == st.id)
             && self.proto.is_none_or(|p| p == st.wire.proto())
             && self.direction.is_none_or(|d| d == st.direction)
@@ -127,12 +131,20 @@ mod tests {
                     false,
                 ),
                 (
-                    "interface",
+                    "interface that it is not bound to",
                     Kill {
-                        kif: Some(KifId(2)),
+                        kif: Some(KifId(1)),
                         ..none
                     },
                     false,
+                ),
+                (
+                    "floating",
+                    Kill {
+                        floating: true,
+                        ..none
+                    },
+                    true,
                 ),
                 (
                     "id",
@@ -205,6 +217,20 @@ mod tests {
                 assert_eq!(kill.covers(&st), expected, "{name} {direction:?}");
             }
         }
+        let bound = State {
+            flags: StateFlags::IF_BOUND,
+            ..state(Direction::In)
+        };
+        let on = |n| Kill {
+            kif: Some(KifId(n)),
+            ..Kill::default()
+        };
+        assert!(on(1).covers(&bound) && !on(2).covers(&bound));
+        let floating = Kill {
+            floating: true,
+            ..Kill::default()
+        };
+        assert!(!floating.covers(&bound));
         // The source of what comes in stands where the destination of what goes out stands.
         let end = Kill {
             end: Some((0, Af::Inet, 1)),

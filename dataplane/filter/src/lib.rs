@@ -32,6 +32,7 @@ pub mod seq;
 mod stamps;
 pub mod syncookies;
 pub mod synproxy;
+pub mod tables;
 mod tcp;
 pub mod test_rule;
 pub mod test_state;
@@ -39,7 +40,7 @@ pub mod translate;
 
 pub use answer::{Answer, Answers};
 pub use beside::Beside;
-pub use counters::{Counters, INTERFACES_MAX, LimitCounter};
+pub use counters::{Counters, INTERFACES_MAX, LimitCounter, LostEdit};
 pub use describe::{Kind, PacketDesc};
 pub use kill::{Kill, Kills};
 pub use limit::Shared;
@@ -119,11 +120,10 @@ impl Core<'_> {
     }
 }
 
-/// Seconds after which a state in its present class expires, as far as one core can tell.
-pub fn timeout_s(ruleset: &Ruleset, counters: &Counters, shared: &Shared, st: &State) -> u32 {
-    // All cores count the states of a rule with `max` together; of others a core knows its own.
-    let own = || counters.rule(st.rule).states.get();
-    let of_rule = || shared.rule(st.rule).states.get().max(own());
+/// Seconds after which a state in its present class expires.
+pub fn timeout_s(ruleset: &Ruleset, shared: &Shared, st: &State) -> u32 {
+    // Of a rule that scales by its own states all cores count these together.
+    let of_rule = || shared.rule(st.rule).states.get();
     lifetime::lifetime_s(ruleset, st, shared.states.get(), of_rule)
 }
 

@@ -13,7 +13,7 @@ use crate::limit::{self, Admission, NoState};
 use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
 use crate::translate::{self, Ends};
-use crate::{Core, Passage, os, tcp, timeout_s};
+use crate::{Core, Passage, os, tables, tcp, timeout_s};
 
 /// What the rules say of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +71,7 @@ fn ask_rules(
     let (ruleset, counters) = (core.ruleset, core.counters);
     let mut found = RuleMatch::new(facts.tag);
     let mut ends = Ends::of(pd);
+    let as_it_came = (pd.af, pd.src, pd.dst);
     let mut walk = Walk::new(ruleset);
     while let Some((nr, rule)) = walk.next(&facts, &asked, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
@@ -118,21 +119,26 @@ fn ask_rules(
     enter_table(&found.actions, routes, &mut facts, &mut ends);
     let bytes = u64::from(pd.ip_len);
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
-    if let Action::Block(reply) = rule.action {
-        note_decision(core.notes, rule, &found, &facts);
-        return Some(RuleTest::Block(reply));
-    }
-    match translate::by_rule(core, pd, passage, rule, &mut ends) {
-        Ok(()) => {
-            if rule.translates() {
-                ends.show(&mut facts);
-                core.notes.step(Step::Translated(Seen::of(&facts)));
-            }
+    let tested = match rule.action {
+        Action::Block(reply) => {
             note_decision(core.notes, rule, &found, &facts);
-            pass(core, frame, pd, passage, rule, &found, &ends)
+            RuleTest::Block(reply)
         }
-        Err(reason) => Some(RuleTest::Drop(reason)),
-    }
+        _ => match translate::by_rule(core, pd, passage, rule, &mut ends) {
+            Ok(()) => {
+                if rule.translates() {
+                    ends.show(&mut facts);
+                    core.notes.step(Step::Translated(Seen::of(&facts)));
+                }
+                note_decision(core.notes, rule, &found, &facts);
+                pass(core, frame, pd, passage, rule, &found, &ends)?
+            }
+            Err(reason) => RuleTest::Drop(reason),
+        },
+    };
+    let packet = (passage.direction, bytes);
+    tables::count_first(core, as_it_came, packet, (rule, &found), &tested);
+    Some(tested)
 }
 
 /// What `rtable` says counts for the rules after it, and for the ends that translation looks for.
@@ -262,6 +268,11 @@ fn pass(
     match create(core, pd, passage, rule, found, ends) {
         Ok(idx) => {
             core.notes.step(Step::MadeState);
+            if tables::counts(core.ruleset, rule, found)
+                && let Some(st) = core.states.get_mut(idx)
+            {
+                st.flags |= StateFlags::ON_TABLES;
+            }
             if core.beside.set(idx, core.ruleset, found)
                 && let Some(st) = core.states.get_mut(idx)
             {
@@ -325,7 +336,7 @@ fn create(
         limit::give_back(core, rule.slot, &hold);
         return Err(none);
     }
-    let timeout = timeout_s(core.ruleset, core.counters, core.shared, &st);
+    let timeout = timeout_s(core.ruleset, core.shared, &st);
     match insert(core, st, timeout) {
         Ok(idx) => {
             if !hold.is_empty() {

@@ -7,7 +7,7 @@ use state::{Peer, State, StateFlags, StateIdx, TcpVerdict};
 use crate::describe::{Kind, PacketDesc};
 use crate::limit;
 use crate::reason::Reason;
-use crate::{Core, Passage, seq, synproxy, tcp, timeout_s};
+use crate::{Core, Passage, seq, synproxy, tables, tcp, timeout_s};
 
 /// What the state says of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +97,7 @@ pub fn test_state(
     }
     let rule = core.counters.rule(st.rule);
     rule.traffic[passage.direction.index()].one(bytes);
+    let on_tables = st.flags.contains(StateFlags::ON_TABLES);
     if verdict == TcpVerdict::Pass {
         st.last_seen = state::table::ticks(core.now_ms);
         if st.timeout != timeout {
@@ -108,6 +109,12 @@ pub fn test_state(
             core.removed(&gone);
         }
         return StateTest::Drop(Reason::SrcLimit);
+    }
+    if tracked {
+        limit::count_sources(core, idx, passage.direction, bytes);
+    }
+    if on_tables {
+        tables::count_state(core, idx, passage.direction, bytes);
     }
     StateTest::Pass
 }
@@ -126,7 +133,7 @@ fn change_timeout(core: &mut Core<'_>, idx: StateIdx, timeout: Timeout) {
     let Some(st) = core.states.get_mut(idx) else {
         return;
     };
-    let life = |st: &State| timeout_s(core.ruleset, core.counters, core.shared, st);
+    let life = |st: &State| timeout_s(core.ruleset, core.shared, st);
     let before = life(st);
     st.timeout = timeout;
     let after = life(st);
@@ -145,6 +152,8 @@ fn count(core: &mut Core<'_>, idx: StateIdx, pd: &PacketDesc, direction: Directi
     st.packets[way] += 1;
     st.bytes[way] += bytes;
     core.counters.rule(st.rule).traffic[direction.index()].one(bytes);
+    limit::count_sources(core, idx, direction, bytes);
+    tables::count_state(core, idx, direction, bytes);
 }
 
 /// Both states of a connection go together: a new SYN makes both anew.

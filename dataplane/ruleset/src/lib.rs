@@ -170,7 +170,7 @@ impl Ruleset {
             .map_or("", String::as_str)
     }
 
-    /// Puts the ruleset into the world of those that ran before: the edits of its tables, and the
+    /// Puts the ruleset into the world of those that ran before: edits and counters of its tables, and the
     /// number of this load for rules with `once`. `table_slot` gives a name its slot.
     pub fn settle_in(
         &mut self,
@@ -181,8 +181,8 @@ impl Ruleset {
         for rule in self.rules.iter_mut().filter(|r| r.limits.once != 0) {
             rule.limits.once = load;
         }
-        let changing = |t: &&mut Table| !t.flags.contains(TableFlags::CONST);
-        for table in self.tables.iter_mut().filter(changing) {
+        let named = |t: &&mut Table| !t.flags.contains(TableFlags::INTERNAL);
+        for table in self.tables.iter_mut().filter(named) {
             table.attach(table_slot(&table.name), edits.clone());
         }
     }

@@ -9,6 +9,7 @@ use crate::facts::{Af, Direction, Facts, Fragment};
 use crate::rule::{
     Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, KeepState, Log, Rule, RuleNr, TagId,
 };
+use crate::table::TableId;
 use crate::walk::Walk;
 
 const PROTO_ICMP: u8 = 1;
@@ -57,6 +58,8 @@ pub trait Routes {
     fn is_ours(&self, _rdomain: u8, _af: Af, _addr: u128) -> bool {
         false
     }
+    /// An address was looked up in a table, and `found` there or not.
+    fn looked_up(&self, _table: TableId, _found: bool) {}
     /// The last question, and only of rules with [`crate::RuleLimits`]: false if their limits keep the rule from matching.
     fn admits(&self, _rule: &Rule, _facts: &Facts) -> bool {
         true
@@ -199,9 +202,12 @@ fn endpoint_matches(
         AddrSpec::Any => true,
         AddrSpec::Masked { af, addr: a, mask } => af == facts.af && addr & mask == a,
         AddrSpec::Range { af, low, high } => af == facts.af && low <= addr && addr <= high,
-        AddrSpec::Table(id) => ruleset
-            .table(id)
-            .is_some_and(|t| t.contains(facts.af, addr)),
+        AddrSpec::Table(id) => {
+            let table = ruleset.table(id);
+            let found = table.is_some_and(|t| t.contains(facts.af, addr));
+            routes.looked_up(id, found);
+            found
+        }
         AddrSpec::RouteLabel(label) => routes.has_label(facts.rtable, facts.af, addr, label),
         AddrSpec::NoRoute => !routes.has_route(facts.rtable, facts.af, addr),
         AddrSpec::UrpfFailed => !routes.reverse_path_ok(facts.rtable, facts.af, addr),
@@ -244,7 +250,7 @@ mod tests {
     use super::*;
     use crate::facts::Direction;
     use crate::rule::{BlockReply, PortOp, PortRange, TagMatch, TcpFlagsMatch};
-    use crate::table::{Table, TableEntry, TableId};
+    use crate::table::{Table, TableEntry};
     use net::{KifId, KifSet};
 
     struct AllRoutes;

@@ -77,6 +77,8 @@ bitflags! {
         const COUNTERS = 4;
         /// Keeps its contents over a load: neither a list nor a file was given.
         const KEEPS = 8;
+        /// Stands for `(interface)` in a rule: nobody has written it, nothing edits or counts it.
+        const INTERNAL = 16;
     }
 }
 
@@ -132,6 +134,11 @@ impl Table {
         }
     }
 
+    /// True if both have the very same contents, not only equal ones.
+    pub fn has_contents_of(&self, other: &Table) -> bool {
+        Arc::ptr_eq(&self.contents, &other.contents)
+    }
+
     /// The same table with other elements.
     #[must_use]
     pub fn with_elements(self, elements: impl IntoIterator<Item = TableEntry>) -> Self {
@@ -141,9 +148,10 @@ impl Table {
         }
     }
 
-    /// Gives it its place among the edits of all tables.
+    /// Gives it its place among the counters of all tables, and, unless it is `const`, among the edits.
     pub fn attach(&mut self, slot: TableSlot, edits: Arc<Overlay>) {
-        (self.slot, self.edits) = (slot, Some(edits));
+        self.slot = slot;
+        self.edits = Some(edits).filter(|_| !self.flags.contains(TableFlags::CONST));
     }
 
     /// Elements, longest prefixes first; without edits.
@@ -221,6 +229,17 @@ impl Table {
         }
         edits.set_within(&key, present, now_s, most)
     }
+
+    /// True if this very prefix is in the table, edits included, with `!` or without.
+    pub fn has_prefix(&self, key: &OverlayKey) -> bool {
+        let edited = self.edits.as_ref().and_then(|edits| edits.get(key));
+        edited.unwrap_or_else(|| {
+            let af = if key.v6 { Af::Inet6 } else { Af::Inet };
+            self.contents
+                .element(af, key.prefix_len, key.addr)
+                .is_some()
+        })
+    }
 }
 
 impl Contents {
@@ -273,11 +292,14 @@ impl Contents {
 
     /// True if this very prefix is there without `!`.
     fn has(&self, entry: &TableEntry) -> bool {
+        let known = self.element(entry.af, entry.prefix_len, entry.addr);
+        known.is_some_and(|e| !e.negate)
+    }
+
+    fn element(&self, af: Af, prefix_len: u8, addr: u128) -> Option<&TableEntry> {
         let mut groups = self.groups.iter();
-        let group = groups.find(|g| g.0 == entry.af && g.1 == entry.prefix_len);
-        group
-            .and_then(|g| self.in_group(&g.2, entry.addr))
-            .is_some_and(|e| !e.negate)
+        let group = groups.find(|g| g.0 == af && g.1 == prefix_len)?;
+        self.in_group(&group.2, addr)
     }
 }
 

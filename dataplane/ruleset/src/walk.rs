@@ -145,11 +145,6 @@ impl<'r> Walk<'r> {
         self.frames.last().map(|f| RuleNr(f.anchor))
     }
 
-    /// How deep the walk is in anchors.
-    pub fn depth(&self) -> usize {
-        self.frames.len()
-    }
-
     fn enter(&mut self, anchor: u32, end: u32, matched: bool) {
         // The compiler has refused deeper nesting.
         if !matched || self.frames.push(Frame { anchor, end }).is_err() {

@@ -64,6 +64,8 @@ bitflags! {
         const PFLOW = 1 << 19;
         /// Its packets count on more rules than its own (`match` rules, an anchor).
         const BESIDE = 1 << 15;
+        /// Its rule, or one beside it, names a table, which counts its packets.
+        const ON_TABLES = 1 << 13;
         /// `wire` and `stack` differ: packets are rewritten.
         const TRANSLATED = 64;
         /// Other cores know of it, by a claim or an alias, and must hear of its end ([`StateTable::departed`]).
@@ -161,7 +163,7 @@ bitflags! {
     /// What else a state counts on.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct HoldFlags: u8 {
-        /// The states of its rule (`max`).
+        /// The states of its rule (`max`, or adaptive timeouts of the rule's own).
         const MAX = 1;
         /// The connections of its source: its handshake is complete.
         const CONNECTED = 2;

@@ -1,5 +1,6 @@
 //! Counters with one writer and any number of readers.
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +14,13 @@ impl Counter {
     /// Zero.
     pub const fn new() -> Self {
         Counter(AtomicU64::new(0))
+    }
+
+    /// `n` counters at zero, of which those that never count take no memory.
+    pub fn zeroed(n: usize) -> Box<[Counter]> {
+        let zeroed = Box::<[Counter]>::new_zeroed_slice(n);
+        // SAFETY: a `Counter` is an `AtomicU64` and nothing else, and 0 is a value of it.
+        unsafe { zeroed.assume_init() }
     }
 
     /// Adds. Only the owner of the counter may call this; two writers would lose counts (never more).

@@ -1,5 +1,5 @@
 //! What crosses cores, and nothing else does: rings with one producer and one consumer ([`ring`]), a published
-//! value ([`published`]), counters with one writer ([`counter`]), limits that creation of a state touches
+//! value ([`published`]), counters with one writer ([`counter`], [`tally`]), limits that creation of a state touches
 //! ([`gauge`], [`rate`], [`locked`]), edits of tables ([`overlay`]), agreements about translation ([`claims`]), which ports of a group are used ([`masks`]). The only
 //! atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
 //!
@@ -22,6 +22,7 @@ mod primitive;
 pub mod published;
 pub mod rate;
 pub mod ring;
+pub mod tally;
 
 pub use bridge_ports::BridgePorts;
 pub use cache::{CacheLine, prefetch};
@@ -34,3 +35,4 @@ pub use overlay::{Overlay, OverlayEdit, OverlayEntry, OverlayKey};
 pub use published::{Publisher, Subscriber, published};
 pub use rate::{Decay, Once, Rate};
 pub use ring::{Consumer, Producer, ring};
+pub use tally::{TALLY_COUNTERS, Tallied, Tally};

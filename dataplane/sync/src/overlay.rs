@@ -52,7 +52,7 @@ pub enum OverlayEdit {
     Full,
 }
 
-#[derive(Default)]
+#[cfg_attr(loom, derive(Default))]
 struct Place {
     head: AtomicU64,
     high: AtomicU64,
@@ -79,7 +79,7 @@ pub struct Overlay {
     seed: u64,
 }
 
-const IN_USE: u64 = 1;
+pub(crate) const IN_USE: u64 = 1;
 const PRESENT: u64 = 2;
 const V6: u64 = 4;
 
@@ -88,7 +88,7 @@ impl Overlay {
     pub fn new(entries: usize, tables: usize, seed: u64) -> Self {
         let places = (entries * 2).next_power_of_two().max(REACH);
         Overlay {
-            places: (0..places).map(|_| Place::default()).collect(),
+            places: new_places(places),
             tables: (0..tables).map(|_| Lens::default()).collect(),
             writer: Locked::new(0),
             used: Gauge::default(),
@@ -257,9 +257,9 @@ impl Overlay {
     /// Without entries every place may be as if never used, so that searches end early again.
     fn sweep_if_empty(&self) {
         if self.used.get() == 0 {
-            self.places
-                .iter()
-                .for_each(|p| p.head.store(0, Ordering::Relaxed));
+            let used = |p: &&Place| p.head.load(Ordering::Relaxed) != 0;
+            let used = self.places.iter().filter(used);
+            used.for_each(|p| p.head.store(0, Ordering::Relaxed));
         }
     }
 
@@ -280,12 +280,7 @@ impl Overlay {
                 continue;
             }
             f(OverlayEntry {
-                key: OverlayKey {
-                    table: (head >> 16) as u16,
-                    v6: head & V6 != 0,
-                    prefix_len: (head >> 8) as u8,
-                    addr: u128::from(high) << 64 | u128::from(low),
-                },
+                key: key_of(head, u128::from(high) << 64 | u128::from(low)),
                 present: head & PRESENT != 0,
                 since_s,
                 version: (head >> 32) as u32,
@@ -315,10 +310,7 @@ impl Overlay {
     }
 
     fn home(&self, key: &OverlayKey) -> usize {
-        let (high, low) = halves(key.addr);
-        let mut h = fold(low ^ self.seed, wanted(key) ^ 0x9e37_79b9_7f4a_7c15);
-        h = fold(h ^ high, self.seed ^ 0xe703_7ed1_a0b4_28db);
-        h as usize & (self.places.len() - 1)
+        scatter(key, self.seed) as usize & (self.places.len() - 1)
     }
 }
 
@@ -328,15 +320,45 @@ impl core::fmt::Debug for Overlay {
     }
 }
 
+/// Memory of places that were never used is never written.
+#[cfg(not(loom))]
+fn new_places(n: usize) -> Box<[Place]> {
+    let zeroed = Box::<[Place]>::new_zeroed_slice(n);
+    // SAFETY: a `Place` is made of atomics of 64 bits and nothing else, and 0 is a value of these.
+    unsafe { zeroed.assume_init() }
+}
+
+#[cfg(loom)]
+fn new_places(n: usize) -> Box<[Place]> {
+    (0..n).map(|_| Place::default()).collect()
+}
+
 /// A place that was used and is free; not 0, so that searches go on.
 const FREED: u64 = 1 << 31 << 32;
 /// Bits of the head that count uses.
-const VERSION: u64 = 0xffff_ffff << 32;
+pub(crate) const VERSION: u64 = 0xffff_ffff << 32;
 
 /// The head of a key without version and without what is said of it.
-fn wanted(key: &OverlayKey) -> u64 {
+pub(crate) fn wanted(key: &OverlayKey) -> u64 {
     let v6 = if key.v6 { V6 } else { 0 };
     IN_USE | v6 | u64::from(key.prefix_len) << 8 | u64::from(key.table) << 16
+}
+
+/// The key whose head this is.
+pub(crate) fn key_of(head: u64, addr: u128) -> OverlayKey {
+    OverlayKey {
+        table: (head >> 16) as u16,
+        v6: head & V6 != 0,
+        prefix_len: (head >> 8) as u8,
+        addr,
+    }
+}
+
+/// A hash of a key.
+pub(crate) fn scatter(key: &OverlayKey, seed: u64) -> u64 {
+    let (high, low) = halves(key.addr);
+    let h = fold(low ^ seed, wanted(key) ^ 0x9e37_79b9_7f4a_7c15);
+    fold(h ^ high, seed ^ 0xe703_7ed1_a0b4_28db)
 }
 
 fn halves(addr: u128) -> (u64, u64) {

@@ -53,8 +53,8 @@ impl KillJobs {
 
 impl<N: Nic> Worker<N> {
     /// Kills on all cores.
-    pub(crate) fn kill_everywhere(&mut self, kill: Kill) {
-        self.begin_kill(kill, false);
+    pub(crate) fn kill_everywhere(&mut self, kill: Kill, now_ms: u64) {
+        self.begin_kill(kill, false, now_ms);
         for worker in 0..self.workers {
             if worker != self.id && self.kill_jobs.outbox.push_back((worker, kill)).is_err() {
                 self.counters.letters_lost.add(1);
@@ -64,9 +64,9 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Begins to kill on this core.
-    pub(crate) fn begin_kill(&mut self, kill: Kill, asked: bool) {
+    pub(crate) fn begin_kill(&mut self, kill: Kill, asked: bool, now_ms: u64) {
         if self.kill_jobs.jobs.is_full() {
-            self.finish_oldest();
+            self.finish_oldest(now_ms);
         }
         let job = Job {
             kill,
@@ -80,25 +80,25 @@ impl<N: Nic> Worker<N> {
         self.kill_jobs.jobs.push_back(job).ok();
     }
 
-    fn finish_oldest(&mut self) {
+    fn finish_oldest(&mut self, now_ms: u64) {
         while let Some(job) = self.kill_jobs.jobs.front() {
             if job.done {
                 // The report ring is full; a person gets no number rather than a worker getting stuck.
                 self.kill_jobs.jobs.pop_front();
                 return;
             }
-            self.kill_some(self.states.capacity());
+            self.kill_some(self.states.capacity(), now_ms);
         }
     }
 
     /// Goes on with kills. True if there was anything to do.
-    pub(crate) fn go_on_killing(&mut self) -> bool {
+    pub(crate) fn go_on_killing(&mut self, now_ms: u64) -> bool {
         if !self.kill_jobs.outbox.is_empty() {
             self.send_kills();
         }
         let busy = !self.kill_jobs.is_empty();
         if busy {
-            self.kill_some(PLACES_PER_TURN);
+            self.kill_some(PLACES_PER_TURN, now_ms);
         }
         busy
     }
@@ -117,7 +117,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Looks at some places for the oldest kill.
-    fn kill_some(&mut self, places: usize) {
+    fn kill_some(&mut self, places: usize, now_ms: u64) {
         let Some(mut job) = self.kill_jobs.jobs.front().copied() else {
             return;
         };
@@ -131,7 +131,7 @@ impl<N: Nic> Worker<N> {
             job.next = idx.0 as usize + 1;
             if job.covers(st) {
                 job.killed += 1;
-                self.kill_state(idx);
+                self.kill_state(idx, now_ms);
             }
         }
         job.done = job.next >= self.states.capacity();
@@ -146,7 +146,7 @@ impl<N: Nic> Worker<N> {
 
     /// True if the state is to be killed and is not looked at yet; then it is gone now.
     #[cold]
-    pub(crate) fn kill_if_doomed(&mut self, idx: StateIdx) -> bool {
+    pub(crate) fn kill_if_doomed(&mut self, idx: StateIdx, now_ms: u64) -> bool {
         let Some(st) = self.states.get(idx) else {
             return false;
         };
@@ -154,17 +154,17 @@ impl<N: Nic> Worker<N> {
             return false;
         };
         job.killed += 1;
-        self.kill_state(idx);
+        self.kill_state(idx, now_ms);
         true
     }
 
-    fn kill_state(&mut self, idx: StateIdx) {
+    fn kill_state(&mut self, idx: StateIdx, now_ms: u64) {
         if let Some(gone) = self.states.remove(idx) {
             filter::count_removal(
                 &self.counters.filter,
                 &self.shared,
                 &self.config.ruleset,
-                self.now_ms,
+                now_ms,
                 &gone,
             );
         }

@@ -17,7 +17,7 @@ pub(crate) enum Listing {
 
 impl<N: Nic> Worker<N> {
     /// Reads mail and goes on with answers. True if there was any.
-    pub(crate) fn take_mail(&mut self, _now_ms: u64) -> bool {
+    pub(crate) fn take_mail(&mut self, now_ms: u64) -> bool {
         if self.listing.is_none() {
             self.listing = self.ends.mail.pop().and_then(|mail| match mail {
                 Mail::ListStates { from, count } => Some(Listing::States {
@@ -30,7 +30,7 @@ impl<N: Nic> Worker<N> {
                     None
                 }
                 Mail::Kill(kill) => {
-                    self.begin_kill(kill, true);
+                    self.begin_kill(kill, true, now_ms);
                     None
                 }
             });

@@ -131,7 +131,7 @@ impl<N: Nic> Worker<N> {
                     Some(Handoff::Station(bridge, station)) => {
                         self.hear_of_station(bridge, &station);
                     }
-                    Some(Handoff::Kill(kill)) => self.begin_kill(kill, false),
+                    Some(Handoff::Kill(kill)) => self.begin_kill(kill, false, now_ms),
                     Some(Handoff::Packet(carried, tag)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);

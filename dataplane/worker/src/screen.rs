@@ -133,7 +133,8 @@ impl<N: Nic> Worker<N> {
         state: Option<StateIdx>,
         now_ms: u64,
     ) -> Option<StateIdx> {
-        let state = state.filter(|idx| self.kill_jobs.is_empty() || !self.kill_if_doomed(*idx));
+        let state =
+            state.filter(|idx| self.kill_jobs.is_empty() || !self.kill_if_doomed(*idx, now_ms));
         let config = &*self.config;
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
             self.batch.items[n].drop_for(Reason::InterfaceDown);
@@ -216,20 +217,22 @@ impl<N: Nic> Worker<N> {
             self.send_log(interface, direction, bytes as u16, now_ms);
         }
         match screened.outcome {
-            _ if !self.is_known(&screened) => self.batch.items[n].drop_for(Reason::HandoffFull),
+            _ if !self.is_known(&screened, now_ms) => {
+                self.batch.items[n].drop_for(Reason::HandoffFull)
+            }
             Ok(()) => self.let_through(n, direction, &screened, now_ms),
             Err(reason) => self.batch.items[n].drop_for(reason),
         }
         self.answer(n, screened.response, interface, now_ms);
         self.send_answers();
         while let Some(kill) = self.kills.pop() {
-            self.kill_everywhere(kill);
+            self.kill_everywhere(kill, now_ms);
         }
         screened.state.or(screened.about.map(|about| about.state))
     }
 
     /// A state that was made is known to the workers that must know it. If one of them cannot be told it is taken back.
-    fn is_known(&mut self, screened: &Screened) -> bool {
+    fn is_known(&mut self, screened: &Screened, now_ms: u64) -> bool {
         let Some(idx) = screened.state.filter(|_| screened.made) else {
             return true;
         };
@@ -239,7 +242,7 @@ impl<N: Nic> Worker<N> {
         if let Some(gone) = self.states.remove(idx) {
             let counters = &self.counters.filter;
             let ruleset = &self.config.ruleset;
-            filter::count_removal(counters, &self.shared, ruleset, self.now_ms, &gone);
+            filter::count_removal(counters, &self.shared, ruleset, now_ms, &gone);
         }
         false
     }

@@ -91,8 +91,6 @@ pub struct Worker<N: Nic> {
     /// Kills that the packet at hand asks for.
     pub(crate) kills: Kills,
     pub(crate) kill_jobs: KillJobs,
-    /// The time of this turn.
-    pub(crate) now_ms: u64,
     swept_sources_ms: u64,
     /// Where stations are behind bridges.
     pub(crate) stations: Fdb,
@@ -177,7 +175,6 @@ impl<N: Nic> Worker<N> {
             shared: setup.shared,
             kills: Kills::new(),
             kill_jobs: KillJobs::default(),
-            now_ms: setup.now_ms,
             swept_sources_ms: setup.now_ms,
             stations: Fdb::new(STATIONS_MAX, setup.hash_seed),
             fragments: Reassembler::new(
@@ -226,7 +223,7 @@ impl<N: Nic> Worker<N> {
         self.now_ms = now_ms;
         self.adopt(now_ms);
         let mut work = self.take_mail(now_ms);
-        work |= self.go_on_killing();
+        work |= self.go_on_killing(now_ms);
         for source in 0..self.ports.len() + OTHER_SOURCES {
             if self.receive(source, now_ms) == 0 {
                 continue;
@@ -288,7 +285,7 @@ impl<N: Nic> Worker<N> {
     fn sweep(&mut self, now_ms: u64) {
         let (config, counters, shared) = (&self.config, &self.counters.filter, &self.shared);
         let ruleset = &config.ruleset;
-        let life = |st: &State| filter::timeout_s(ruleset, counters, shared, st);
+        let life = |st: &State| filter::timeout_s(ruleset, shared, st);
         let mut farewells: heapless::Vec<Answer, SWEEP_BUDGET> = heapless::Vec::new();
         let mut purged = |st: Removed| {
             filter::count_removal(counters, shared, ruleset, now_ms, &st);

@@ -169,12 +169,7 @@ impl<N: Nic> Worker<N> {
     /// one with its ends is there.
     pub fn take_over(&mut self, mut st: State) -> bool {
         st.pair = state::StateIdx::NONE;
-        let timeout_s = filter::timeout_s(
-            &self.config.ruleset,
-            &self.counters.filter,
-            &self.shared,
-            &st,
-        );
+        let timeout_s = filter::timeout_s(&self.config.ruleset, &self.shared, &st);
         let taken = self.states.insert(st, timeout_s).is_ok();
         if taken {
             // It will be given back when the state goes.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use net::KifId;
 use pfconf::{EnvAddress, EnvInterface, Environment, NoFiles, Options};
-use ruleset::{Action, Af, Rule, RuleSlot, Ruleset, Table, TableSlot, Timeouts};
-use sync::Overlay;
+use ruleset::{Action, Af, Rule, RuleSlot, Ruleset, Table, TableEntry, TableSlot, Timeouts};
+use sync::{Overlay, OverlayEdit};
 
 use crate::topology::Topology;
 
@@ -117,12 +117,26 @@ impl Slots {
 
     /// True if an address is in a table.
     pub fn contains(&self, table: &str, addr: IpAddr) -> bool {
-        let (af, bits) = match addr {
-            IpAddr::V4(a) => (Af::Inet, u128::from(a.to_bits())),
-            IpAddr::V6(a) => (Af::Inet6, a.to_bits()),
-        };
-        let table = self.published.iter().find(|t| t.name == table);
-        table.expect("a table").contains(af, bits)
+        let (af, bits) = number(addr);
+        self.table(table).contains(af, bits)
+    }
+
+    /// Where a table counts.
+    pub fn table_slot(&self, table: &str) -> TableSlot {
+        self.table(table).slot
+    }
+
+    fn table(&self, name: &str) -> &Table {
+        let mut tables = self.published.iter();
+        tables.find(|t| t.name == name).expect("a table")
+    }
+
+    /// Adds a prefix to a table, or takes it out.
+    pub fn edit(&self, table: &str, prefix: &str, present: bool, now_s: u64) -> OverlayEdit {
+        let (addr, len) = prefix.split_once('/').expect("address/bits");
+        let (af, addr) = number(addr.parse().expect("an address"));
+        let entry = TableEntry::new(af, addr, len.parse().expect("bits"), false);
+        self.table(table).edit(&entry, present, now_s, usize::MAX)
     }
 
     /// Name of the rule that counts in `slot`.
@@ -133,6 +147,13 @@ impl Slots {
             (_, Some((_, Some(name)))) => name.clone(),
             _ => format!("slot{slot}"),
         }
+    }
+}
+
+fn number(addr: IpAddr) -> (Af, u128) {
+    match addr {
+        IpAddr::V4(a) => (Af::Inet, u128::from(a.to_bits())),
+        IpAddr::V6(a) => (Af::Inet6, a.to_bits()),
     }
 }
 

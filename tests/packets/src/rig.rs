@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use filter::tables::TableCounters;
 use filter::{Kill, Shared};
 use net::{InterfaceId, InterfaceTable, RouteTables, Tpid};
 use nic::{BufferPool, PacketBuf};
@@ -12,7 +13,7 @@ use ruleset::Ruleset;
 use simnic::rng::Rng;
 use simnic::{SimBuf, SimNic, SimPool, SimPort, SimPortConfig, Steering};
 use state::State;
-use sync::{BridgePorts, Masks};
+use sync::{BridgePorts, Masks, OverlayEdit, OverlayKey};
 use wire::ether::{self, EtherType};
 use wire::{arp, icmp6, ipv6, print};
 use worker::{
@@ -834,6 +835,70 @@ impl Rig {
     pub fn in_table(&self, table: &str, addr: &str) -> bool {
         self.slots
             .contains(table, addr.parse().expect("an address"))
+    }
+
+    /// What a table has counted over all workers: `no 1 yes 2` look-ups of rules, then packets and bytes like
+    /// `in.pass 3:120`, those that are not 0.
+    pub fn table_counted(&self, table: &str) -> String {
+        let slot = self.slots.table_slot(table);
+        let of = |c: &ControlEnds<SimBuf>, f: &dyn Fn(&TableCounters) -> u64| {
+            f(c.counters.filter.tables.of(slot).expect("a slot"))
+        };
+        let sum = |f: &dyn Fn(&TableCounters) -> u64| self.control.iter().map(|c| of(c, f)).sum();
+        let [no, yes]: [u64; 2] = [0, 1].map(|n| sum(&|c| c.lookups[n].get()));
+        let mut said = format!("no {no} yes {yes}");
+        for (way, name) in ["in", "out"].iter().enumerate() {
+            for (op, action) in ["block", "match", "pass", "xpass"].iter().enumerate() {
+                let packets: u64 = sum(&|c| c.traffic[way][op].packets.get());
+                let bytes: u64 = sum(&|c| c.traffic[way][op].bytes.get());
+                if packets > 0 {
+                    said += &format!(" {name}.{action} {packets}:{bytes}");
+                }
+            }
+        }
+        said
+    }
+
+    /// What a prefix of a table with `counters` has counted, likewise; `none` if it has no counters.
+    pub fn prefix_counted(&self, table: &str, prefix: &str) -> String {
+        let (addr, len) = prefix.split_once('/').expect("address/bits");
+        let addr: IpAddr = addr.parse().expect("an address");
+        let key = OverlayKey {
+            table: self.slots.table_slot(table).0,
+            v6: addr.is_ipv6(),
+            prefix_len: len.parse().expect("bits"),
+            addr: match addr {
+                IpAddr::V4(a) => a.to_bits().into(),
+                IpAddr::V6(a) => a.to_bits(),
+            },
+        };
+        let tallies = self
+            .control
+            .iter()
+            .map(|c| &c.counters.filter.tables.prefixes);
+        let found: Vec<_> = tallies.filter_map(|t| t.get(&key)).collect();
+        if found.is_empty() {
+            return "none".into();
+        }
+        let sum = |n: usize| found.iter().map(|t| t.counters[n]).sum::<u64>();
+        let names = [
+            "in.block",
+            "in.match",
+            "in.pass",
+            "out.block",
+            "out.match",
+            "out.pass",
+        ];
+        let said = names.iter().enumerate().filter(|(n, _)| sum(n * 2) > 0);
+        let said: Vec<String> = said
+            .map(|(n, name)| format!("{name} {}:{}", sum(n * 2), sum(n * 2 + 1)))
+            .collect();
+        said.join(" ")
+    }
+
+    /// Adds a prefix to a table, or takes it out, as a rule does it.
+    pub fn edit_table(&mut self, table: &str, prefix: &str, present: bool) -> OverlayEdit {
+        self.slots.edit(table, prefix, present, self.now_ms / 1000)
     }
 
     /// How many packets workers have handed each other.

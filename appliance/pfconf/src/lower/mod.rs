@@ -434,7 +434,7 @@ impl<'a> Lowering<'a> {
             _ => {
                 let name = format!("__dynamic_{}_{}", dynamic.name, self.tables.len());
                 let mut table = ruleset::Table::new(&name, entries);
-                table.flags = TableFlags::CONST;
+                table.flags = TableFlags::CONST | TableFlags::INTERNAL;
                 AddrSpec::Table(self.add_table(table, span))
             }
         }

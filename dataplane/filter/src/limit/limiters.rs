@@ -136,7 +136,7 @@ fn lack(l: &mut Limiter, limiter: &StateLimiter, now_us: u64) -> Option<Lack> {
 }
 
 /// What a source of a limiter may grow to. Its entries do not count as source nodes of `set limit`.
-pub(crate) fn bounds(limiter: &SourceLimiter, _ruleset: &Ruleset) -> Bounds {
+pub(crate) fn bounds(limiter: &SourceLimiter) -> Bounds {
     Bounds {
         nodes: limiter.entries,
         states: limiter.limit,

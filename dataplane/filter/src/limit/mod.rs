@@ -12,14 +12,14 @@ use alloc::sync::Arc;
 use core::cell::Cell;
 
 use ruleset::{
-    Af, Facts, Flush, KeepState, LimiterUse, Overload, Routes, Rule, RuleSlot, Ruleset, TableEntry,
-    Timeout,
+    Af, Direction, Facts, Flush, KeepState, LimiterUse, Overload, Routes, Rule, RuleSlot, Ruleset,
+    TableEntry, TableFlags, TableId, Timeout,
 };
-use state::{Hold, HoldFlags, Removed, StateFlags, StateIdx, TcpState};
+use state::{Hold, HoldFlags, Removed, State, StateFlags, StateIdx, TcpState};
 use sync::{CacheLine, Gauge, Once, Overlay, OverlayEdit, Rate};
 
 use crate::Core;
-use crate::counters::LimitCounter;
+use crate::counters::{Counters, LimitCounter, LostEdit};
 use crate::describe::{Kind, PacketDesc};
 use crate::kill::Kill;
 use crate::reason::Reason;
@@ -27,8 +27,9 @@ use crate::translate::Agreement;
 use limiters::Limiters;
 use nodes::{Bounds, Gone, NodeKey, NodeKind, NodeRef, Redirect, Refusal, SourceNodes};
 
-/// Edits of tables between two folds by the control core.
-pub const EDITS: usize = 8192;
+/// Edits of tables between two folds by the control core, which makes them when a part of this is used: as many as
+/// tens of thousands of sources a second may bring.
+pub const EDITS: usize = 65_536;
 /// Tables that can be edited: slots for them.
 pub const TABLE_SLOTS: usize = 4096;
 /// Source nodes where nobody says otherwise: more than twice PF's default limit.
@@ -37,7 +38,7 @@ pub const SOURCE_NODES: usize = 24_576;
 /// What all cores share of one rule.
 #[derive(Debug, Default)]
 pub struct RuleShare {
-    /// States, if the rule has `max`.
+    /// States, if the rule has `max` or adaptive timeouts of its own.
     pub states: Gauge,
     /// Packets, if the rule has `max-pkt-rate`.
     pub packets: Rate,
@@ -95,7 +96,7 @@ impl Shared {
             rules: (0..rule_slots.max(1))
                 .map(|_| CacheLine(RuleShare::default()))
                 .collect(),
-            sources: SourceNodes::new(source_nodes, rule_slots, seed),
+            sources: SourceNodes::new(source_nodes, rule_slots, cores, seed),
             limiters: Limiters::new(),
             edits: Arc::new(Overlay::new(EDITS, TABLE_SLOTS, seed ^ 0x5bd1_e995)),
         }
@@ -113,6 +114,7 @@ pub(crate) struct Admission<'a, R> {
     routes: &'a R,
     shared: &'a Shared,
     ruleset: &'a Ruleset,
+    counters: &'a Counters,
     now_ms: u64,
     refused: Cell<Option<Reason>>,
 }
@@ -123,6 +125,7 @@ impl<'a, R: Routes> Admission<'a, R> {
             routes,
             shared: core.shared,
             ruleset: core.ruleset,
+            counters: core.counters,
             now_ms: core.now_ms,
             refused: Cell::new(None),
         }
@@ -171,6 +174,12 @@ impl<R: Routes> Routes for Admission<'_, R> {
         self.routes.is_ours(rdomain, af, addr)
     }
 
+    fn looked_up(&self, table: TableId, found: bool) {
+        if let Some(table) = self.ruleset.table(table) {
+            self.counters.tables.looked_up(table.slot, found);
+        }
+    }
+
     fn admits(&self, rule: &Rule, facts: &Facts) -> bool {
         let limits = &rule.limits;
         if limits.once != 0 && self.shared.rule(rule.slot).once.is_claimed(limits.once) {
@@ -188,7 +197,7 @@ impl<R: Routes> Routes for Admission<'_, R> {
             }
             let source_limiter = limits.source_limiter.and_then(|used| {
                 let limiter = self.ruleset.source_limiter(used.id)?;
-                let bounds = limiters::bounds(limiter, self.ruleset);
+                let bounds = limiters::bounds(limiter);
                 let key = limiters::key(limiter, facts.af, facts.src);
                 let refusal = self.shared.sources.may_take(&key, &bounds, now_us).err()?;
                 Some((used, refusal))
@@ -241,6 +250,8 @@ fn take_all(core: &Core<'_>, rule: &Rule, pd: &PacketDesc, hold: &mut Hold) -> R
             return Err(NoState::Drop(Reason::StateLimit));
         }
         hold.flags |= HoldFlags::MAX;
+    } else if scales_by_itself(rule) && shared.rule(rule.slot).states.try_take(1, u64::MAX) {
+        hold.flags |= HoldFlags::MAX;
     }
     if let Some(track) = &rule.state.source {
         let bounds = Bounds {
@@ -262,6 +273,12 @@ fn take_all(core: &Core<'_>, rule: &Rule, pd: &PacketDesc, hold: &mut Hold) -> R
     take_limiters(core, rule, pd, hold)
 }
 
+/// True if the states of the rule live shorter the more of them there are: then all cores count them together.
+pub(crate) fn scales_by_itself(rule: &Rule) -> bool {
+    let mut own = rule.state.timeouts.iter();
+    own.any(|(class, value)| *class == Timeout::AdaptiveStart && *value != 0)
+}
+
 fn take_limiters(
     core: &Core<'_>,
     rule: &Rule,
@@ -279,7 +296,7 @@ fn take_limiters(
     let of_rule = rule.limits.source_limiter;
     if let Some(limiter) = of_rule.and_then(|used| core.ruleset.source_limiter(used.id)) {
         let key = limiters::key(limiter, pd.af, pd.src);
-        let bounds = limiters::bounds(limiter, core.ruleset);
+        let bounds = limiters::bounds(limiter);
         let taken = core.shared.sources.take(&key, &bounds, None, now_us);
         let taken = taken.map_err(|_| NoState::Again)?;
         hold.nodes[NodeKind::Limiter as usize] = taken.node.word();
@@ -353,9 +370,7 @@ pub fn release(shared: &Shared, ruleset: &Ruleset, now_ms: u64, gone: &Removed) 
         let track = kind == NodeKind::Track as usize;
         let gone = Gone {
             connected: track && hold.flags.contains(HoldFlags::CONNECTED),
-            packets: st.packets,
-            bytes: st.bytes,
-            keep_s: keep_s(ruleset, st.rule, node, kind),
+            keep_s: keep_s(ruleset, st.rule, kind),
             now_s: (now_ms / 1000) as u32,
         };
         let (key, left) = shared.sources.release(node, &gone);
@@ -366,12 +381,25 @@ pub fn release(shared: &Shared, ruleset: &Ruleset, now_ms: u64, gone: &Removed) 
 }
 
 /// How long a node without states is kept: `src.track` of its rule; what a limiter must remember for its rate.
-fn keep_s(ruleset: &Ruleset, slot: RuleSlot, _node: NodeRef, kind: usize) -> u32 {
+fn keep_s(ruleset: &Ruleset, slot: RuleSlot, kind: usize) -> u32 {
     if kind == NodeKind::Limiter as usize {
         let longest = ruleset.source_limiters.iter().filter_map(|l| l.rate);
         return longest.map(|r| r.seconds).max().unwrap_or(0);
     }
     ruleset.timeouts_of(slot).get(Timeout::SrcTrack)
+}
+
+/// A packet of a state counts on the source nodes that the state holds.
+pub(crate) fn count_sources(core: &Core<'_>, idx: StateIdx, direction: Direction, bytes: u64) {
+    let holds = |st: &State| st.flags.contains(StateFlags::HOLDS);
+    if !core.states.get(idx).is_some_and(holds) {
+        return;
+    }
+    let nodes = core.states.hold(idx).nodes;
+    let (of_pools, sources) = (&nodes[..NodeKind::Limiter as usize], &core.shared.sources);
+    for node in of_pools.iter().filter_map(|w| NodeRef::from_word(*w)) {
+        sources.count(node, core.worker, direction, bytes);
+    }
 }
 
 /// A packet of a state whose rule has `max-pkt-rate`: true if there are too many, and the rules must be asked.
@@ -456,12 +484,23 @@ fn overload_source(core: &mut Core<'_>, overload: &Overload, source: (Af, u128),
     }
 }
 
-/// Puts a prefix into a table, for all cores, as long as `set limit table-entries` allows.
-pub(crate) fn add_to_table(core: &Core<'_>, table: ruleset::TableId, entry: &TableEntry) -> bool {
+/// Puts a prefix into a table, for all cores, as long as `set limit table-entries` allows. What cannot be put there is
+/// counted: [`LostEdit`].
+pub(crate) fn add_to_table(core: &Core<'_>, table: TableId, entry: &TableEntry) {
     let Some(table) = core.ruleset.table(table) else {
-        return false;
+        return;
     };
     let entries: usize = core.ruleset.tables.iter().map(|t| t.entries().len()).sum();
     let most = (core.ruleset.limits.table_entries as usize).saturating_sub(entries);
-    table.edit(entry, true, core.now_ms / 1000, most) == OverlayEdit::Done
+    if table.edit(entry, true, core.now_ms / 1000, most) != OverlayEdit::Full {
+        return;
+    }
+    let lost = if table.flags.contains(TableFlags::CONST) {
+        LostEdit::Const
+    } else if core.shared.edits.len() >= most {
+        LostEdit::Limit
+    } else {
+        LostEdit::Pending
+    };
+    core.counters.lost_edits[lost as usize].add(1);
 }

@@ -123,11 +123,6 @@ impl Index {
             .unwrap_or(NO_PARENT)
     }
 
-    /// Rules that were indexed.
-    pub fn rules(&self) -> usize {
-        self.rules
-    }
-
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
         let dense = self.ways.rows.len() + self.protocols[0].len() + self.protocols[1].len() + 4;

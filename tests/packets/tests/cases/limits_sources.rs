@@ -420,24 +420,38 @@ fn states_are_killed_by_their_source_on_every_worker() {
 /// freebsd: killstate interface, id
 #[test]
 fn states_are_killed_by_their_interface_or_their_number() {
-    both("pass", &Topology::usual(), |rig, f: Family| {
-        two_sources(rig, f);
-        let id = rig.states()[0].id;
-        let by_number = Kill {
-            id: Some(id),
-            ..Kill::default()
-        };
-        assert_eq!(rig.kill(by_number), 1);
-        assert!(rig.states().iter().all(|st| st.id != id));
-        let kif = Some(ruleset::KifId(1));
-        let by_interface = Kill {
-            kif,
-            ..Kill::default()
-        };
-        let there = rig.states().iter().filter(|st| Some(st.kif) == kif).count();
-        assert!((7..=8).contains(&there), "{there} on sim1");
-        assert_eq!(rig.kill(by_interface), there as u64);
-        assert_eq!(rig.kill(Kill::default()), 15 - there as u64);
-        rig.counted("r0.gone 16");
-    });
+    both(
+        "pass in\npass out keep state (if-bound)",
+        &Topology::usual(),
+        |rig, f: Family| {
+            two_sources(rig, f);
+            let id = rig.states()[0].id;
+            let by_number = Kill {
+                id: Some(id),
+                ..Kill::default()
+            };
+            assert_eq!(rig.kill(by_number), 1);
+            assert!(rig.states().iter().all(|st| st.id != id));
+            let kif = Some(ruleset::KifId(1));
+            let by_interface = Kill {
+                kif,
+                ..Kill::default()
+            };
+            let there = rig.states().iter().filter(|st| Some(st.kif) == kif).count();
+            assert!((7..=8).contains(&there), "{there} on sim1");
+            let elsewhere = Kill {
+                kif: Some(ruleset::KifId(0)),
+                ..Kill::default()
+            };
+            assert_eq!(rig.kill(elsewhere), 0, "what floats is on no interface");
+            assert_eq!(rig.kill(by_interface), there as u64);
+            let floating = Kill {
+                floating: true,
+                ..Kill::default()
+            };
+            assert_eq!(rig.kill(floating), 15 - there as u64);
+            assert_eq!(rig.states().len(), 0);
+            rig.counted("r0.gone 8 r1.gone 8");
+        },
+    );
 }

@@ -40,6 +40,7 @@ mod routing_domains;
 mod scrub;
 mod state;
 mod synproxy;
+mod table_counters;
 mod tcp;
 mod timeout;
 mod why;

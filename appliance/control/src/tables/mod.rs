@@ -6,30 +6,28 @@
 //!
 //! Read first: pfctl(8), -T; ARCHITECTURE.md, "Limits over all cores".
 
-use std::collections::{BTreeMap, HashMap};
+mod accounts;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ruleset::{Af, Table, TableEntry, TableFlags, TableSlot};
+use filter::LostEdit;
+use ruleset::{
+    AddrSpec, Af, Pool, Rule, Ruleset, Table, TableEntry, TableFlags, TableId, TableSlot,
+};
 use sync::{OverlayEntry, OverlayKey};
 
-use crate::api::{TableEdit, TableEdited};
+use crate::api::{TableEdit, TableEdited, TableView};
 use crate::control::Control;
+pub(crate) use accounts::Accounts;
+#[cfg(test)]
+pub(crate) use accounts::key_of;
 
 /// Longest wait for workers to take over new contents, in milliseconds.
 const ADOPT_MS_MAX: u64 = 200;
-
-/// When an address came into its table, by table and address: seconds since start. What is not here came with the rules.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Since(HashMap<(String, TableEntry), u64>);
-
-impl Since {
-    /// When the address came.
-    pub(crate) fn of(&self, table: &str, entry: &TableEntry) -> u64 {
-        let key = (table.to_string(), *entry);
-        self.0.get(&key).copied().unwrap_or(0)
-    }
-}
+/// Share of the overlay that may be full before it is folded, in eighths: the rest is for what comes until then.
+const EIGHTHS_MAX: usize = 1;
 
 /// The elements of a table by prefix: one prefix, one element.
 type Elements = BTreeMap<(Af, u8, u128), TableEntry>;
@@ -74,29 +72,112 @@ impl Control {
     /// What the overlay says now, without what is in the contents already.
     fn edits(&self) -> Vec<OverlayEntry> {
         let mut edits = Vec::new();
+        if self.shared.edits.is_empty() {
+            return edits;
+        }
         self.shared.edits.for_each(|e| edits.push(e));
         edits.retain(|e| !self.folded.contains(e));
         edits
     }
 
-    /// A table as it is at this moment.
-    pub(crate) fn table_now(&self, table: &Table) -> Vec<TableEntry> {
+    /// A table as it is at this moment, with these edits.
+    fn table_now(&self, table: &Table, edits: &[OverlayEntry]) -> Vec<TableEntry> {
         let mut all = elements(table);
-        let edits = self.edits();
-        apply(
-            &mut all,
-            edits.iter().filter(|e| e.key.table == table.slot.0),
-        );
+        apply(&mut all, of_table(edits, table));
         let mut list: Vec<TableEntry> = all.into_values().collect();
         list.sort_by_key(|e| (e.af, e.addr, e.prefix_len));
         list
     }
 
-    /// Now and then: the overlay is folded when it is half full.
+    /// Tables as `-sT` shows them: without their elements.
+    pub(crate) fn summaries(&self) -> Vec<TableView> {
+        let edits = self.edits();
+        let tables = shown(self.ruleset());
+        tables.map(|(id, t)| self.summary(id, t, &edits)).collect()
+    }
+
+    /// Tables with their elements.
+    pub(crate) fn table_views(&self) -> Vec<TableView> {
+        let edits = self.edits();
+        let tables = shown(self.ruleset());
+        tables.map(|(id, t)| self.whole(id, t, &edits)).collect()
+    }
+
+    /// One table with its elements.
+    pub(crate) fn table_view(&self, name: &str) -> Option<TableView> {
+        let (id, table) = shown(self.ruleset()).find(|(_, t)| t.name == name)?;
+        Some(self.whole(id, table, &self.edits()))
+    }
+
+    fn whole(&self, id: TableId, table: &Table, edits: &[OverlayEntry]) -> TableView {
+        let now_s = self.clock.now_ms() / 1000;
+        let entries = self.table_now(table, edits);
+        let since = |e| now_s.saturating_sub(self.accounts.of(&table.name, e));
+        let counts = |e| self.accounts.counts(table, e, &self.fleet);
+        TableView {
+            ages_s: entries.iter().map(since).collect(),
+            counts: entries.iter().map(counts).collect(),
+            entries: entries.iter().map(crate::views::table_entry).collect(),
+            ..self.summary(id, table, edits)
+        }
+    }
+
+    fn summary(&self, id: TableId, table: &Table, edits: &[OverlayEntry]) -> TableView {
+        let now_s = self.clock.now_ms() / 1000;
+        let addresses = match of_table(edits, table).next() {
+            Some(_) => self.table_now(table, edits).len(),
+            None => table.entries().len(),
+        };
+        let (rules, anchors) = references(self.ruleset(), id);
+        let mut stats = self.accounts.stats(table, &self.fleet, now_s);
+        (stats.addresses, stats.rules, stats.anchors) = (addresses as u64, rules, anchors);
+        TableView {
+            name: table.name.clone(),
+            flags: letters(table.flags, rules > 0, anchors > 0),
+            entries: Vec::new(),
+            ages_s: Vec::new(),
+            counts: Vec::new(),
+            stats,
+        }
+    }
+
+    /// Now and then: the overlay is folded before it fills up, and at once where a pool must know of an edit: pools look
+    /// at contents alone.
     pub(crate) fn tend_tables(&mut self) {
         self.forget_folded();
-        if self.shared.edits.len() > self.shared.edits.capacity() / 2 {
+        self.tell_of_lost_edits();
+        let waiting = self.shared.edits.len();
+        if waiting == 0 {
+            return;
+        }
+        let pools = || {
+            let slots = pool_tables(self.ruleset());
+            self.edits().iter().any(|e| slots.contains(&e.key.table))
+        };
+        if waiting > self.shared.edits.capacity() / 8 * EIGHTHS_MAX || pools() {
             self.fold(|_| ());
+        }
+    }
+
+    /// Says once for each reason that rules could not put an address into a table; metrics count on.
+    fn tell_of_lost_edits(&mut self) {
+        let told = [LostEdit::Limit, LostEdit::Pending, LostEdit::Const].into_iter();
+        for kind in told
+            .filter(|kind| !self.lost_edits_told[*kind as usize])
+            .collect::<Vec<_>>()
+        {
+            if self.fleet.sum(|c| &c.filter.lost_edits[kind as usize]) == 0 {
+                continue;
+            }
+            self.lost_edits_told[kind as usize] = true;
+            let why = match kind {
+                LostEdit::Limit => "there are as many entries as set limit table-entries says",
+                LostEdit::Pending => "too many came at once",
+                LostEdit::Const => "the table is const",
+            };
+            log::warn!(
+                "a rule could not put an address into a table: {why} (said once, counted in the metrics)"
+            );
         }
     }
 
@@ -104,6 +185,19 @@ impl Control {
     pub(crate) fn fold_tables(&mut self) {
         if !self.shared.edits.is_empty() {
             self.fold(|_| ());
+        }
+    }
+
+    /// Tables of a policy that is about to be published: those that were there keep what they have counted.
+    pub(crate) fn account_for_tables(&mut self, ruleset: &Ruleset) {
+        let now_s = self.clock.now_ms() / 1000;
+        let fleet = &self.fleet;
+        let before = &fleet.current().ruleset.tables;
+        for (_, table) in shown(ruleset) {
+            match before.iter().find(|old| old.name == table.name) {
+                Some(old) => self.accounts.reload(old, table, fleet, now_s),
+                None => self.accounts.open(table, fleet, now_s),
+            }
         }
     }
 
@@ -116,9 +210,13 @@ impl Control {
             if table.slot == TableSlot::NONE || of_table().next().is_none() {
                 continue;
             }
-            for edit in of_table().filter(|e| e.present) {
-                let key = (table.name.clone(), entry_of(&edit.key));
-                self.since.0.insert(key, edit.since_s);
+            for edit in of_table() {
+                let entry = entry_of(&edit.key);
+                if edit.present {
+                    self.accounts.came(&table.name, &entry, edit.since_s);
+                } else {
+                    self.accounts.left(table, &entry, &self.fleet);
+                }
             }
             let mut all = elements(table);
             apply(&mut all, of_table());
@@ -182,7 +280,16 @@ impl Control {
         };
         self.check_entries(edited.added)?;
         if created || edited.added + edited.deleted + edited.changed > 0 {
+            let gone = before.iter().filter(|(k, e)| after.get(k) != Some(e));
+            let gone: Vec<TableEntry> = gone.map(|(_, e)| *e).collect();
             self.put_table(name, after, created)?;
+            // Workers know by now: nothing counts on what has left any more.
+            let fleet = &self.fleet;
+            let tables = &fleet.current().ruleset.tables;
+            if let Some(table) = tables.iter().find(|t| t.name == name) {
+                gone.iter()
+                    .for_each(|e| self.accounts.left(table, e, fleet));
+            }
         }
         Ok(edited)
     }
@@ -204,8 +311,8 @@ impl Control {
                 }
                 for e in &entries {
                     let key = (e.af, e.prefix_len, e.addr);
-                    if !old.contains_key(&key) {
-                        self.since.0.insert((name.into(), *e), now_s);
+                    if old.get(&key) != Some(e) {
+                        self.accounts.came(name, e, now_s);
                     }
                     all.insert(key, *e);
                 }
@@ -225,18 +332,43 @@ impl Control {
             }
             TableEdit::Expire(seconds) => {
                 let asked = all.len();
-                let since = &self.since;
+                let since = &self.accounts;
                 all.retain(|_, e| now_s.saturating_sub(since.of(name, e)) <= *seconds);
                 Ok(asked)
             }
-            TableEdit::Zero => {
-                for e in all.values() {
-                    self.since.0.insert((name.into(), *e), now_s);
-                }
-                Ok(all.len())
-            }
+            TableEdit::Zero(list) => self.zero(name, &parse_all(list)?, all, now_s),
             TableEdit::Test(_) => Ok(0),
         }
+    }
+
+    /// Counters of a table, or of some of its addresses, begin anew; how many addresses were asked about.
+    fn zero(
+        &mut self,
+        name: &str,
+        list: &[TableEntry],
+        all: &Elements,
+        now_s: u64,
+    ) -> Result<usize, String> {
+        let fleet = &self.fleet;
+        let tables = &fleet.current().ruleset.tables;
+        let Some(table) = tables.iter().find(|t| t.name == name) else {
+            return Err(format!("'{name}': Table does not exist."));
+        };
+        if list.is_empty() {
+            let entries = all.values().copied();
+            self.accounts.clear_all(table, entries, fleet, now_s);
+            return Ok(all.len());
+        }
+        for e in list {
+            if all.get(&(e.af, e.prefix_len, e.addr)) != Some(e) {
+                return Err(format!(
+                    "{} is not in <{name}>",
+                    crate::views::table_entry(e)
+                ));
+            }
+            self.accounts.clear(table, e, fleet, now_s);
+        }
+        Ok(list.len())
     }
 
     fn check_entries(&self, added: usize) -> Result<(), String> {
@@ -266,6 +398,8 @@ impl Control {
             }
             new.attach(slots.of(name), self.shared.edits.clone());
             self.table_slots = slots;
+            let now_s = self.clock.now_ms() / 1000;
+            self.accounts.open(&new, &self.fleet, now_s);
         }
         self.fold(|tables| match tables.iter_mut().find(|t| t.name == name) {
             Some(table) => *table = table.clone().with_contents_of(&new),
@@ -288,6 +422,69 @@ impl Control {
             ..TableEdited::default()
         })
     }
+}
+
+/// Edits of one table.
+fn of_table<'a>(
+    edits: &'a [OverlayEntry],
+    table: &Table,
+) -> impl Iterator<Item = &'a OverlayEntry> {
+    let slot = table.slot;
+    edits
+        .iter()
+        .filter(move |e| slot != TableSlot::NONE && e.key.table == slot.0)
+}
+
+/// Tables that somebody has named, with their ids.
+fn shown(ruleset: &Ruleset) -> impl Iterator<Item = (TableId, &Table)> {
+    let tables = (0..).map(TableId).zip(&ruleset.tables);
+    tables.filter(|(_, table)| !table.flags.contains(TableFlags::INTERNAL))
+}
+
+/// Pools of a rule.
+fn pools(rule: &Rule) -> impl Iterator<Item = &Pool> {
+    let translation = [&rule.nat, &rule.rdr].into_iter().flatten();
+    let route = rule.route.iter().map(|r| &r.pool);
+    translation.map(AsRef::as_ref).chain(route)
+}
+
+/// Slots of tables that pools choose from.
+fn pool_tables(ruleset: &Ruleset) -> BTreeSet<u16> {
+    let pools = ruleset.rules.iter().flat_map(pools);
+    let tables = pools.filter_map(|pool| ruleset.table(pool.table?));
+    tables.map(|table| table.slot.0).collect()
+}
+
+/// How many rules name a table, and in how many anchors they stand.
+fn references(ruleset: &Ruleset, id: TableId) -> (u32, u32) {
+    let named = |rule: &&Rule| {
+        let ends = [&rule.src, &rule.dst].map(|end| end.addr == AddrSpec::Table(id));
+        let overload = rule.state.source.as_ref().and_then(|s| s.overload);
+        ends != [false; 2]
+            || pools(rule).any(|pool| pool.table == Some(id))
+            || overload.is_some_and(|o| o.table == id)
+    };
+    let rules = ruleset.rules.iter().filter(named);
+    // An anchor that is called twice has its rules twice.
+    let places: BTreeSet<(u16, u32)> = rules.map(|r| (r.anchor.0, r.nr)).collect();
+    let anchors: BTreeSet<u16> = places.iter().map(|p| p.0).filter(|a| *a != 0).collect();
+    (places.len() as u32, anchors.len() as u32)
+}
+
+/// pfctl's letters: const, persist, active, inactive, referenced, in anchors, counters.
+fn letters(flags: TableFlags, referenced: bool, in_anchors: bool) -> String {
+    [
+        (flags.contains(TableFlags::CONST), 'c'),
+        (flags.contains(TableFlags::PERSIST), 'p'),
+        (true, 'a'),
+        (false, 'i'),
+        (referenced, 'r'),
+        (in_anchors, 'h'),
+        (flags.contains(TableFlags::COUNTERS), 'C'),
+    ]
+    .map(|(set, letter)| if set { letter } else { '-' })
+    .iter()
+    .collect()
 }
 
 fn apply<'a>(all: &mut Elements, edits: impl Iterator<Item = &'a OverlayEntry>) {
