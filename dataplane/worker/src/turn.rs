@@ -91,6 +91,8 @@ pub struct Worker<N: Nic> {
     /// Kills that the packet at hand asks for.
     pub(crate) kills: Kills,
     pub(crate) kill_jobs: KillJobs,
+    /// The time of this turn.
+    pub(crate) now_ms: u64,
     swept_sources_ms: u64,
     /// Where stations are behind bridges.
     pub(crate) stations: Fdb,
@@ -175,6 +177,7 @@ impl<N: Nic> Worker<N> {
             shared: setup.shared,
             kills: Kills::new(),
             kill_jobs: KillJobs::default(),
+            now_ms: setup.now_ms,
             swept_sources_ms: setup.now_ms,
             stations: Fdb::new(STATIONS_MAX, setup.hash_seed),
             fragments: Reassembler::new(
