@@ -22,7 +22,7 @@ pub(crate) const TABLE_COMMANDS: [(&str, &str); 9] = [
     ("test", "are these addresses in it?"),
     ("zero", "clear counters and times"),
     ("expire", "take out what is older than so many seconds"),
-    ("kill", "as flush: tables come and go with the rules"),
+    ("kill", "no table, or no addresses where rules name it"),
 ];
 
 /// `-k X [-k Y]`
@@ -121,7 +121,7 @@ pub(crate) fn flush(
     }
 }
 
-/// Tables of the rules stay, empty: the rules name them.
+/// Tables that rules name stay, empty.
 fn flush_tables(api: &mut dyn Api) -> Result<String, String> {
     let mut flushed = 0;
     for table in api
@@ -129,7 +129,7 @@ fn flush_tables(api: &mut dyn Api) -> Result<String, String> {
         .iter()
         .filter(|t| !t.flags.starts_with('c'))
     {
-        api.edit_table(&table.name, &TableEdit::Flush)
+        api.edit_table(&table.name, &TableEdit::Kill)
             .map_err(|e| format!("pfctl: {e}"))?;
         flushed += 1;
     }
@@ -150,7 +150,8 @@ pub(crate) fn table(
         "delete" => TableEdit::Delete(list),
         "replace" => TableEdit::Replace(list),
         "test" => TableEdit::Test(list),
-        "flush" | "kill" => TableEdit::Flush,
+        "flush" => TableEdit::Flush,
+        "kill" => TableEdit::Kill,
         "zero" => TableEdit::Zero(list),
         "expire" => TableEdit::Expire(seconds(words)?),
         other => return Err(format!("pfctl: -T: '{other}' is no command for a table")),
@@ -187,6 +188,7 @@ fn said(edit: &TableEdit, edited: &TableEdited, words: &[String], verbose: u8) -
         TableEdit::Delete(_) => format!("{deleted}/{asked} addresses deleted.\n"),
         TableEdit::Expire(_) => format!("{deleted}/{asked} addresses expired.\n"),
         TableEdit::Flush => format!("{deleted} addresses deleted.\n"),
+        TableEdit::Kill => "1 table deleted.\n".into(),
         TableEdit::Zero(list) if list.is_empty() => "1 table/stats cleared.\n".into(),
         TableEdit::Zero(_) => format!("{asked}/{asked} addresses cleared.\n"),
         TableEdit::Replace(_) => {
@@ -346,6 +348,7 @@ mod tests {
             ),
             ("-t|bad|-T|expire|3600", "1/3 addresses expired.\n"),
             ("-t|bad|-T|flush", "1 addresses deleted.\n"),
+            ("-t|bad|-T|kill", "1 table deleted.\n"),
             ("-t|bad|-T|zero", "1 table/stats cleared.\n"),
             ("-t|bad|-T|zero|10.0.0.1", "3/3 addresses cleared.\n"),
         ] {

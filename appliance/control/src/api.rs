@@ -477,6 +477,8 @@ pub enum TableEdit {
     Replace(Vec<String>),
     /// No addresses.
     Flush,
+    /// No table, unless rules name it: then no addresses.
+    Kill,
     /// Takes out what came, or was cleared, longer than so many seconds ago.
     Expire(u64),
     /// What was counted is forgotten, and these addresses are as if they had come now; without any the table and all its

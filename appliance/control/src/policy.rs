@@ -99,8 +99,8 @@ pub(crate) fn compile(
     }
     // What somebody made by hand, or the rules before made to last, stays (pf.conf(5), TABLES, "persist").
     let stays = |t: &&Table| {
-        let lasting = TableFlags::PERSIST | TableFlags::KEEPS;
-        t.flags.contains(lasting) && !ruleset.tables.iter().any(|new| new.name == t.name)
+        t.flags.contains(TableFlags::PERSIST)
+            && !ruleset.tables.iter().any(|new| new.name == t.name)
     };
     let staying: Vec<Table> = before.tables.iter().filter(stays).cloned().collect();
     ruleset.tables.extend(staying);

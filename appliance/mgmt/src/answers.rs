@@ -84,7 +84,7 @@ fn killing(query: &str) -> Result<Killing, String> {
 }
 
 /// `table=NAME` and one of `add`, `delete`, `replace`, `test` with addresses between commas, `expire=SECONDS`,
-/// `flush=1`, `zero=1` or `zero` with addresses.
+/// `flush=1`, `kill=1`, `zero=1` or `zero` with addresses.
 fn edited(query: &str, api: &mut dyn Api) -> Response {
     let Some(table) = query_value(query, "table") else {
         return Response::error(400, "which table? table=NAME");
@@ -102,10 +102,11 @@ fn edited(query: &str, api: &mut dyn Api) -> Response {
         list("test").map(TableEdit::Test),
         seconds.map(TableEdit::Expire),
         query_value(query, "flush").map(|_| TableEdit::Flush),
+        query_value(query, "kill").map(|_| TableEdit::Kill),
         list("zero").map(|which| TableEdit::Zero(addresses(which))),
     ];
     let Some(edit) = edits.into_iter().flatten().next() else {
-        let text = "what to do? add=, delete=, replace=, test=, expire=, flush=1 or zero=1";
+        let text = "what to do? add=, delete=, replace=, test=, expire=, flush=1, kill=1 or zero=1";
         return Response::error(400, text);
     };
     match api.edit_table(table, &edit) {

@@ -3,6 +3,7 @@
 //! read only for states that have any.
 
 use alloc::boxed::Box;
+use alloc::vec;
 
 use ruleset::{Direction, RuleMatch, RuleSlot, Ruleset};
 use state::StateIdx;
@@ -15,16 +16,15 @@ pub const BESIDE_MAX: usize = 8;
 /// Slots of rules by state.
 #[derive(Debug)]
 pub struct Beside {
-    slots: Box<[[RuleSlot; BESIDE_MAX]]>,
+    /// As words, because the system gives zeros that cost no memory until used; 0 is the default rule, which ends a list.
+    slots: Box<[[u32; BESIDE_MAX]]>,
 }
 
 impl Beside {
     /// Room for as many states as the table has places.
     pub fn new(states: usize) -> Self {
         Beside {
-            slots: (0..states)
-                .map(|_| [RuleSlot::DEFAULT_RULE; BESIDE_MAX])
-                .collect(),
+            slots: vec![[RuleSlot::DEFAULT_RULE.0; BESIDE_MAX]; states].into_boxed_slice(),
         }
     }
 
@@ -36,15 +36,23 @@ impl Beside {
         let rules = found.matched.iter().chain(&found.anchor);
         let slots = rules.filter_map(|nr| Some(ruleset.rules.get(nr.0 as usize)?.slot));
         let mut slots = slots.filter(|slot| *slot != RuleSlot::DEFAULT_RULE);
+        let Some(first) = slots.next() else {
+            // Written only where an earlier state has left something: memory that nothing was written to costs nothing.
+            if place[0] != RuleSlot::DEFAULT_RULE.0 {
+                *place = Default::default();
+            }
+            return false;
+        };
+        let mut slots = [first].into_iter().chain(slots).map(|slot| slot.0);
         *place = core::array::from_fn(|_| slots.next().unwrap_or_default());
-        place[0] != RuleSlot::DEFAULT_RULE
+        true
     }
 
     /// The rules beside a state's own.
     pub fn of(&self, idx: StateIdx) -> impl Iterator<Item = RuleSlot> + '_ {
         let slots = self.slots.get(idx.0 as usize).into_iter().flatten();
         slots
-            .copied()
+            .map(|slot| RuleSlot(*slot))
             .take_while(|slot| *slot != RuleSlot::DEFAULT_RULE)
     }
 

@@ -200,7 +200,9 @@ impl StateTable {
     /// Bytes that a table for `capacity` states takes, all in use.
     pub const fn bytes(capacity: usize) -> usize {
         let per_state = size_of::<State>() + size_of::<[u32; HOLD_WORDS]>() + size_of::<StateIdx>();
-        capacity * per_state + Index::bytes(capacity)
+        let per_stamps = size_of::<[Stamps; 2]>() + size_of::<u32>();
+        let stamps = capacity.div_ceil(STATES_PER_STAMPS) * per_stamps;
+        capacity * per_state + stamps + Index::bytes(capacity)
     }
 
     /// Inserts `st`, to be looked at again after `timeout_s` seconds. Fills in the id.

@@ -13,6 +13,7 @@ pub mod tally;
 pub mod topology;
 
 /// Ends the program if a worker allocates or frees memory during a turn.
+#[cfg(debug_assertions)]
 #[global_allocator]
 static GUARD: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
 

@@ -155,13 +155,22 @@ impl Rig {
 
     /// As [`Rig::new`], spread over workers.
     pub fn with(policy: &str, topology: &Topology, spread: Spread) -> Rig {
-        let mut rig = Rig::unconfigured(topology, spread);
-        rig.publish(Ruleset::default());
-        rig.run();
-        rig.introduce_neighbors();
-        rig.reload(policy);
-        rig.before = rig.tally();
-        rig
+        Rig::unconfigured(topology, spread).introduced(policy)
+    }
+
+    /// Knows its neighbors and has a policy.
+    fn introduced(mut self, policy: &str) -> Rig {
+        self.publish(Ruleset::default());
+        self.run();
+        self.introduce_neighbors();
+        self.reload(policy);
+        self.before = self.tally();
+        self
+    }
+
+    /// As [`Rig::with`], with room for so many states on each worker.
+    pub fn sized(policy: &str, topology: &Topology, spread: Spread, states: usize) -> Rig {
+        Rig::made(topology, spread, states).introduced(policy)
     }
 
     /// As [`Rig::new`], with no neighbor known.
@@ -174,6 +183,10 @@ impl Rig {
 
     /// A box that has no configuration yet.
     pub fn unconfigured(topology: &Topology, spread: Spread) -> Rig {
+        Rig::made(topology, spread, STATES)
+    }
+
+    fn made(topology: &Topology, spread: Spread, states: usize) -> Rig {
         let pool = SimPool::new(topology.buffers);
         let workers = usize::from(spread.workers);
         let (ends, control) = worker::connect::<SimNic>(workers, RULE_SLOTS);
@@ -187,7 +200,7 @@ impl Rig {
                 (queues.rx.into_iter(), queues.tx.into_iter())
             })
             .collect();
-        let shared = Shared::new(RULE_SLOTS, STATES * workers, workers, 0x5eed);
+        let shared = Shared::new(RULE_SLOTS, states * workers, workers, 0x5eed);
         let shared = Arc::new(shared);
         let mut make = |(id, ends)| {
             let ports = queues.iter_mut().map(|(rx, tx)| WorkerPort {
@@ -200,7 +213,7 @@ impl Rig {
                 ends,
                 ports: ports.collect(),
                 pool: pool.clone(),
-                states_capacity: STATES,
+                states_capacity: states,
                 shared: shared.clone(),
                 fragments_capacity: FRAGMENTS,
                 hash_seed: 0x5eed ^ u64::from(id),
@@ -747,8 +760,11 @@ impl Rig {
         });
         let is_half_open =
             |st: &&State| st.wire.proto() == 6 && state::track::tcp::is_half_open(&st.peer[0]);
-        let states = self.states();
-        let half_open = states.iter().filter(is_half_open).count() as u64;
+        let of = |w: &Worker<SimNic>| {
+            let states = w.states().iter_from(0).map(|(_, st)| st);
+            states.filter(is_half_open).count() as u64
+        };
+        let half_open: u64 = self.workers.iter().map(of).sum();
         let total = self.shared.half_open.get();
         self.check(half_open == total, || {
             format!("{half_open} half-open states in tables, {total} on the shared count")

@@ -279,6 +279,9 @@ impl Control {
             matches: Vec::new(),
         };
         self.check_entries(edited.added)?;
+        if *edit == TableEdit::Kill && self.kill_table(name) {
+            return Ok(edited);
+        }
         if created || edited.added + edited.deleted + edited.changed > 0 {
             let gone = before.iter().filter(|(k, e)| after.get(k) != Some(e));
             let gone: Vec<TableEntry> = gone.map(|(_, e)| *e).collect();
@@ -292,6 +295,26 @@ impl Control {
             }
         }
         Ok(edited)
+    }
+
+    /// Takes a table away that no rule names. False if one does, or if rules name tables behind it, whose numbers would
+    /// change: it comes and goes with the rules.
+    fn kill_table(&mut self, name: &str) -> bool {
+        let ruleset = self.ruleset();
+        let Some(at) = ruleset.tables.iter().position(|t| t.name == name) else {
+            return false;
+        };
+        let ids = (at..ruleset.tables.len()).map(|n| TableId(n as u16));
+        let limiters = ruleset.source_limiters.iter();
+        let limited: Vec<TableId> = limiters.filter_map(|l| Some(l.table?.table)).collect();
+        if ids
+            .into_iter()
+            .any(|id| references(ruleset, id).0 > 0 || limited.contains(&id))
+        {
+            return false;
+        }
+        self.fold(|tables| drop(tables.remove(at)));
+        true
     }
 
     /// Changes the elements; how many were asked about.
@@ -325,7 +348,7 @@ impl Control {
                 }
                 Ok(entries.len())
             }
-            TableEdit::Flush => {
+            TableEdit::Flush | TableEdit::Kill => {
                 let asked = all.len();
                 all.clear();
                 Ok(asked)

@@ -125,6 +125,37 @@ fn a_load_gives_tables_with_a_list_their_list_and_what_was_made_by_hand_stays() 
     assert_eq!(b.table("mine"), ["192.0.2.9"]);
 }
 
+/// pf.conf(5): what is `persist` stays when the last rule that names it goes; pfctl(8): until it is killed.
+#[test]
+fn a_table_that_persists_stays_without_rules_until_it_is_killed() {
+    let mut b = Rig::new();
+    let rules = "table <stays> persist { 10.0.0.1 }\ntable <goes> { 10.0.0.2 }\nblock in from <stays>\nblock in from <goes>\npass\n";
+    b.push(&files(rules)).unwrap();
+    b.turn();
+    b.edit("stays", TableEdit::Add(list(&["10.0.0.3"])));
+    b.push(&PASS).unwrap();
+    b.turn();
+    let names = |b: &mut Rig| -> Vec<String> {
+        b.control
+            .table_summaries()
+            .into_iter()
+            .map(|t| t.name)
+            .collect()
+    };
+    assert_eq!(names(&mut b), ["stays"]);
+    assert_eq!(b.table("stays"), ["10.0.0.1", "10.0.0.3"]);
+    b.push(&files(rules)).unwrap();
+    b.turn();
+    assert_eq!(b.table("stays"), ["10.0.0.1"], "the rules give it its list");
+    b.edit("stays", TableEdit::Kill);
+    assert_eq!(names(&mut b), ["stays", "goes"], "rules name it");
+    assert!(b.table("stays").is_empty());
+    b.push(&PASS).unwrap();
+    b.turn();
+    b.edit("stays", TableEdit::Kill);
+    assert_eq!(names(&mut b), [""; 0]);
+}
+
 #[test]
 fn edits_that_may_not_be_are_refused_with_a_sentence() {
     let mut b = with_tables();
