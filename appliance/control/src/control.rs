@@ -35,6 +35,7 @@ use crate::tables::Accounts;
 use crate::token::{Memo, TokenHash, hex};
 use crate::trace::Trace;
 use crate::transaction::{Candidate, Context, check};
+use crate::trees::Trees;
 
 /// What the control core is made from.
 pub struct Setup {
@@ -157,6 +158,8 @@ pub struct Control {
     pub(crate) learned: Learned,
     pub(crate) wants: Wants,
     pub(crate) nameservers: Vec<IpAddr>,
+    /// Spanning trees of bridges.
+    pub(crate) trees: Trees,
     pub(crate) started_ms: u64,
     pub(crate) uploads_refused: u64,
     pub(crate) uploads_accepted: u64,
@@ -208,6 +211,7 @@ impl Control {
             learned: Learned::default(),
             wants: Wants::default(),
             nameservers: Vec::new(),
+            trees: Trees::default(),
             uploads_refused: 0,
             uploads_accepted: 0,
             epitaph: setup.epitaph,
@@ -279,6 +283,10 @@ impl Control {
                 self.fleet.bury();
                 self.drain_log();
                 self.learning_tick();
+                if !self.trees.is_empty() {
+                    let interfaces = &self.fleet.current().interfaces;
+                    self.trees.poll(interfaces, self.clock.now_ms());
+                }
             }
             Event::Link { port, state } => self.on_link(port, state),
         }
@@ -293,6 +301,11 @@ impl Control {
         };
         let was = std::mem::replace(old, state);
         let name = facts.name.clone();
+        if was != state {
+            let interfaces = &self.fleet.current().interfaces;
+            let now_ms = self.clock.now_ms();
+            self.trees.on_link(interfaces, port, state, now_ms);
+        }
         match state {
             _ if was.is_up() == state.is_up() => {}
             LinkState::Down => log::warn!("{}: link down", facts.name),
@@ -302,6 +315,13 @@ impl Control {
             }
         }
         self.learning_link(&name, state.is_up());
+    }
+
+    /// A frame of a link protocol came in by a port.
+    pub fn hear_frame(&mut self, port: u16, frame: &[u8]) {
+        let interfaces = &self.fleet.current().interfaces;
+        let now_ms = self.clock.now_ms();
+        self.trees.hear(interfaces, port, frame, now_ms);
     }
 
     /// Longest upload that can be accepted, in bytes.
@@ -435,6 +455,9 @@ impl Control {
         self.learning.follow(interfaces, &self.wants, at);
         let listening = self.learning.listening(interfaces, &self.wants);
         let config = listening_for(&candidate.config, listening);
+        let now_ms = self.clock.now_ms();
+        self.trees
+            .follow(&candidate.trees, interfaces, &self.links, now_ms);
         self.fleet.publish(config);
         self.shown = Shown {
             rules: candidate.rules,
@@ -468,6 +491,7 @@ impl Control {
             &self.facts,
             &self.learned,
             &mut kifs,
+            &mut self.tags.clone(),
             &mut diagnostics,
         );
         diagnostics.iter().for_each(|d| log::warn!("{d}"));
@@ -477,6 +501,9 @@ impl Control {
         self.learning.follow(&layout.interfaces, &layout.wants, at);
         let listening = self.learning.listening(&layout.interfaces, &layout.wants);
         let interfaces = layout.interfaces.listening_for(listening);
+        let now_ms = self.clock.now_ms();
+        self.trees
+            .follow(&layout.trees, &interfaces, &self.links, now_ms);
         let generation = self.generation() + 1;
         let ruleset = self.ruleset().clone();
         let config = worker::Config::new(generation, ruleset, interfaces, layout.routes);

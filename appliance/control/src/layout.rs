@@ -11,9 +11,10 @@ use netconf::environment::LOOPBACK;
 use netconf::{InterfaceConfig, NetConfig, NextHop, Origin};
 use pfconf::diag::{Diagnostic, Severity};
 
+use crate::bridges::{self, Bridges, TreeWords};
 use crate::learning::{Learned, Wants};
 use crate::machine::PortFacts;
-use crate::numbers::{Full, Kifs};
+use crate::numbers::{Full, Kifs, Tags};
 
 /// Group that every interface is in.
 pub(crate) const ALL: &str = "all";
@@ -31,6 +32,8 @@ pub(crate) struct Layout {
     pub(crate) wants: Wants,
     /// Ports whose MTU must be set: (port, bytes).
     pub(crate) mtus: Vec<(u16, u16)>,
+    /// Spanning trees of bridges.
+    pub(crate) trees: Vec<TreeWords>,
 }
 
 /// Lays a network configuration out on the ports there are. Names get their numbers from `kifs`.
@@ -39,6 +42,7 @@ pub(crate) fn lay_out(
     ports: &[PortFacts],
     learned: &Learned,
     kifs: &mut Kifs,
+    tags: &mut Tags,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Layout> {
     let mut built = Vec::new();
@@ -52,6 +56,15 @@ pub(crate) fn lay_out(
         built.push(interface(conf, n as u16, port, found, mtu));
     }
     built.push(loopback());
+    let bridged = Bridges {
+        conf,
+        built: &mut built,
+        kifs,
+        tags,
+        diagnostics,
+        used: &mut used,
+    }
+    .build();
     for missing in conf.interfaces.iter().filter(|c| !used.contains(&c.name)) {
         let text = format!(
             "this machine has no interface '{}'; the file has no effect",
@@ -63,7 +76,7 @@ pub(crate) fn lay_out(
     }
     let wants = wants(conf, ports, &built);
     learned.lay_on(&mut built, &wants);
-    if number_names(&mut built, kifs) == Err(Full) {
+    if bridged.and_then(|()| number_names(&mut built, kifs)) == Err(Full) {
         let text = Full.to_string();
         diagnostics.push(Diagnostic::whole_file("too-many-names", "hostname", text));
         return None;
@@ -78,6 +91,7 @@ pub(crate) fn lay_out(
     };
     let routes = routes(conf, &interfaces, learned, &wants, diagnostics);
     Some(Layout {
+        trees: bridges::trees(conf, &interfaces),
         interfaces,
         routes,
         wants,
@@ -85,7 +99,7 @@ pub(crate) fn lay_out(
     })
 }
 
-fn at(origin: &Origin, code: &'static str, text: String) -> Diagnostic {
+pub(crate) fn at(origin: &Origin, code: &'static str, text: String) -> Diagnostic {
     Diagnostic {
         severity: Severity::Warning,
         line: origin.line,
@@ -213,7 +227,7 @@ fn loopback() -> Interface {
 }
 
 /// Names come from a driver's table and a number, so they fit; a longer one is cut rather than refused.
-fn name_of(name: &str) -> net::Name {
+pub(crate) fn name_of(name: &str) -> net::Name {
     let mut out = net::Name::new();
     for c in name.chars() {
         if out.push(c).is_err() {
@@ -383,7 +397,7 @@ fn wanted_routes(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
@@ -398,7 +412,7 @@ mod tests {
         }
     }
 
-    fn lay(files: &[(&str, &str)]) -> (Option<Layout>, Vec<String>) {
+    pub(crate) fn lay(files: &[(&str, &str)]) -> (Option<Layout>, Vec<String>) {
         let files: BTreeMap<String, Vec<u8>> = files
             .iter()
             .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
@@ -412,6 +426,7 @@ mod tests {
             &ports,
             &Learned::default(),
             &mut Kifs::default(),
+            &mut Tags::default(),
             &mut diagnostics,
         );
         (
@@ -454,6 +469,7 @@ mod tests {
             &[port("em0", 1)],
             &Learned::default(),
             &mut kifs,
+            &mut Tags::default(),
             &mut Vec::new(),
         )
         .unwrap();

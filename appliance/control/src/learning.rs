@@ -508,6 +508,13 @@ impl Control {
 
     /// The next packet of the control core itself, and which way it is to go.
     pub fn next_to_send(&mut self) -> Option<ToSend> {
+        if let Some((end, bytes)) = self.trees.next_frame() {
+            return Some(ToSend {
+                bytes,
+                lane: Lane::Routed,
+                frame: Some(end),
+            });
+        }
         loop {
             let (name, out) = self.learning.outbox.pop_front()?;
             let interface = self.fleet.current().interfaces.by_name(&name);

@@ -7,6 +7,7 @@
 
 mod anchors;
 pub mod api;
+mod bridges;
 pub mod builtin;
 pub mod control;
 #[cfg(feature = "fake")]
@@ -31,6 +32,7 @@ mod tests;
 pub mod token;
 mod trace;
 mod transaction;
+mod trees;
 mod views;
 mod why;
 

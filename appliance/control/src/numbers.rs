@@ -131,7 +131,8 @@ pub(crate) struct Tags {
 }
 
 impl Tags {
-    fn number(&mut self, name: &str) -> Result<TagId, Full> {
+    /// The number of a tag.
+    pub(crate) fn number(&mut self, name: &str) -> Result<TagId, Full> {
         if let Some(known) = self.by_name.get(name) {
             return Ok(*known);
         }

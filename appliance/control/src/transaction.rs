@@ -18,6 +18,7 @@ use ruleset::{Rule, RuleSlot, Timeouts};
 use worker::Config;
 
 use crate::anchors::Texts;
+use crate::bridges::TreeWords;
 use crate::fleet::Fleet;
 use crate::layout::{Layout, lay_out};
 use crate::learning::{Learned, Wants};
@@ -85,6 +86,8 @@ pub(crate) struct Candidate {
     pub(crate) nameservers: Vec<IpAddr>,
     /// MTU of each port.
     pub(crate) mtus: Vec<(u16, u16)>,
+    /// Spanning trees of bridges.
+    pub(crate) trees: Vec<TreeWords>,
     /// Names as they will be.
     pub(crate) kifs: Kifs,
     /// Tags as they will be.
@@ -110,7 +113,14 @@ pub(crate) fn check(
 ) -> Result<Candidate, Vec<Diagnostic>> {
     let (conf, mut diagnostics) = netconf::parse(files);
     let (mut kifs, mut tags) = (cx.kifs.clone(), cx.tags.clone());
-    let layout = lay_out(&conf, cx.ports, cx.learned, &mut kifs, &mut diagnostics);
+    let layout = lay_out(
+        &conf,
+        cx.ports,
+        cx.learned,
+        &mut kifs,
+        &mut tags,
+        &mut diagnostics,
+    );
     let policy = if files.contains_key(PF_CONF) {
         policy::compile(
             files,
@@ -291,6 +301,7 @@ fn assemble(
         wants: layout.wants,
         nameservers: conf.nameservers,
         mtus: layout.mtus,
+        trees: layout.trees,
         kifs,
         tags,
         table_slots,

@@ -8,7 +8,7 @@ use dpdk::{Mbuf, Pool};
 use mgmt::{HostConfig, Server, ServerConfig};
 use nic::{BufferPool, PacketBuf};
 use sync::{Consumer, Producer};
-use worker::{Carried, Lane};
+use worker::{Carried, FrameEnd, Lane};
 
 use crate::supervise::guarded;
 
@@ -77,8 +77,10 @@ impl Host {
                     buf, more, frame, ..
                 } = carried;
                 any = true;
-                // Nobody speaks a link protocol yet.
-                if frame.is_some() {
+                if let Some(end_of_frame) = frame {
+                    if let FrameEnd::Port(port) = end_of_frame {
+                        control.hear_frame(port, buf.bytes());
+                    }
                     continue;
                 }
                 let from = carried

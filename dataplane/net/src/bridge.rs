@@ -36,6 +36,8 @@ pub struct Bridge {
     pub statics: Vec<(Addr, InterfaceId)>,
     /// Rules for frames, in order: the first that matches decides.
     pub rules: Vec<MacRule>,
+    /// Frames that are no IP and for many are not forwarded (`link0`).
+    pub block_many_non_ip: bool,
     /// What the spanning tree allows the members.
     pub ports: SharedPorts,
 }
@@ -49,6 +51,7 @@ impl Default for Bridge {
             timeout_s: fdb::TIMEOUT_S_DEFAULT,
             statics: Vec::new(),
             rules: Vec::new(),
+            block_many_non_ip: false,
             ports: SharedPorts::default(),
         }
     }
@@ -224,6 +227,7 @@ pub struct Switch {
     up: u64,
     discover: u64,
     ip_only: u64,
+    block_many_non_ip: bool,
     /// Some member takes part in the spanning tree.
     pub speaks_stp: bool,
     /// What the spanning tree allows.
@@ -264,7 +268,11 @@ impl Switch {
     #[inline]
     pub fn targets(&self, from: Option<usize>, many: bool, is_ip: bool) -> u64 {
         let reach = from.map_or(self.up, |place| self.reach[place]);
-        let wanted = if many { u64::MAX } else { self.discover };
+        let wanted = match many {
+            true if self.block_many_non_ip && !is_ip => 0,
+            true => u64::MAX,
+            false => self.discover,
+        };
         let passed = if is_ip { u64::MAX } else { !self.ip_only };
         reach & wanted & passed & self.ports.forwarding()
     }
@@ -455,6 +463,7 @@ fn flatten(by_id: &[Option<Interface>], interface: &Interface, bridge: &Bridge) 
         up,
         discover: mask(&|m| m.discover),
         ip_only: mask(&|m| m.block_non_ip),
+        block_many_non_ip: bridge.block_many_non_ip,
         speaks_stp: bridge.members.iter().any(|m| m.stp),
         members: bridge.members.clone(),
         ports: bridge.ports.0.clone(),
@@ -546,6 +555,14 @@ mod tests {
         };
         assert_eq!(bits(protect, Some(0), true, true), 0b100);
         assert_eq!(bits(protect, Some(2), true, true), 0b011);
+        assert_eq!(
+            bits(|b| b.block_many_non_ip = true, Some(0), true, false),
+            0
+        );
+        assert_eq!(
+            bits(|b| b.block_many_non_ip = true, Some(0), false, false),
+            0b110
+        );
         let discards = |b: &mut Bridge| b.ports.0.set(0b111, 0b101);
         assert_eq!(bits(discards, Some(0), true, true), 0b100);
     }

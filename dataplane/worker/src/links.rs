@@ -65,9 +65,11 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn send_control_frame(&mut self, buf: N::Buf, end: FrameEnd) {
         match end {
             FrameEnd::Port(port) => self.queue(buf, CONTROL_PRIORITY, port),
-            FrameEnd::Interface(interface) => {
+            // What is of a link leaves by that very link, also where it is part of a bridge.
+            FrameEnd::Interface(interface) if is_reserved(buf.bytes()) => {
                 self.queue_at_member(buf, CONTROL_PRIORITY, interface);
             }
+            FrameEnd::Interface(interface) => self.queue_on(buf, CONTROL_PRIORITY, interface),
         }
     }
 
