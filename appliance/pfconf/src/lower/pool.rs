@@ -17,7 +17,7 @@ impl Lowering<'_> {
         let mut table = None;
         for host in &pool.hosts {
             match &host.addr {
-                Addr::Table(name) => table = self.table_ids.get(name).copied(),
+                Addr::Table(name) => table = self.table_id(name),
                 _ => blocks.extend(self.blocks(host, af)),
             }
         }

@@ -145,3 +145,26 @@ fn a_sticky_source_keeps_its_address_as_long_as_it_has_states() {
         rig.ignore_rest();
     }
 }
+
+#[test]
+fn bits_of_a_network_that_are_the_host_s_count_for_nothing() {
+    for policy in [
+        "match out on sim1 inet nat-to 203.0.113.9/29 bitmask\npass",
+        "nat on sim1 inet from any to any -> 203.0.113.9/29 bitmask\npass",
+    ] {
+        everywhere(policy, &Topology::usual(), |rig| {
+            for (from, to) in [(A, "203.0.113.10"), ("192.0.2.7", "203.0.113.15")] {
+                assert_eq!(chosen(rig, from, 2), [to, to], "{policy}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_pool_of_an_anchor_s_own_table_is_that_table() {
+    let policy = "table <t> { 203.0.113.1 }\npass\nanchor a {\n table <t> { 203.0.113.9 }\n\
+                  match out on sim1 inet nat-to <t> round-robin\n}\npass";
+    everywhere(policy, &Topology::usual(), |rig| {
+        assert_eq!(chosen(rig, A, 2), ["203.0.113.9", "203.0.113.9"]);
+    });
+}
