@@ -25,6 +25,8 @@ pub struct Logged {
     pub to: u8,
     /// The packet as rules have translated it so far.
     pub seen: Seen,
+    /// The rule asks for the user (`log (user)`), and a socket of the box is at the near end.
+    pub own: bool,
 }
 
 /// Both ends of a packet.
@@ -172,6 +174,7 @@ fn log_all(core: &mut Core<'_>, idx: StateIdx, own: RuleSlot, pd: &PacketDesc) {
                 reason: Reason::Match,
                 to: rule.log_to,
                 seen: Seen::in_header(pd),
+                own: false,
             });
         }
     }

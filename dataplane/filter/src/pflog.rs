@@ -18,6 +18,8 @@ pub const NO_RULE: u32 = u32::MAX;
 const NAME: usize = 16;
 /// "Nobody" (`UID_MAX`, `NO_PID` of OpenBSD).
 const NO_ID: u32 = u32::MAX;
+/// User of all sockets of the box.
+const ROOT: u32 = 0;
 /// PF_PASS, PF_DROP, PF_MATCH.
 const ACTIONS: [u8; 3] = [0, 1, 12];
 /// AF_INET and AF_INET6 of OpenBSD.
@@ -64,8 +66,12 @@ pub fn header(ruleset: &Ruleset, place: &Place<'_>, logged: &Logged) -> [u8; PFL
     put(20, cut(name));
     put(36, &nr.to_be_bytes());
     put(40, &sub.to_be_bytes());
+    // User and process of the socket, user and process that loaded the rules.
     for at in [44, 48, 52, 56] {
         put(at, &NO_ID.to_ne_bytes());
+    }
+    if logged.own {
+        put(44, &ROOT.to_ne_bytes());
     }
     let rewritten = logged.seen != place.before;
     let direction = [1, 2][place.direction.index()];
@@ -136,6 +142,7 @@ mod tests {
             reason: Reason::Match,
             to: 0,
             seen: seen(0xc633_6401),
+            own: false,
         };
         let h = header(&ruleset, &place, &logged);
         assert_eq!(h[..4], [100, 2, 12, 0]);
@@ -145,6 +152,15 @@ mod tests {
         assert_eq!(h[60..64], [2, 1, 2, 0], "out, rewritten");
         assert_eq!(h[64..68], [0xc6, 0x33, 0x64, 0x01]);
         assert_eq!(h[96..100], [3, 232, 0, 53]);
+        assert_eq!(h[44..60], [255; 16]);
+        let own = Logged {
+            own: true,
+            ..logged
+        };
+        assert_eq!(
+            header(&ruleset, &place, &own)[44..52],
+            [0, 0, 0, 0, 255, 255, 255, 255]
+        );
         let gone = Logged {
             rule: None,
             reason: Reason::IpOption,

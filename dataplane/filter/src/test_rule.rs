@@ -1,5 +1,6 @@
 //! A packet without a state: ask the rules, and create a state if the deciding rule says so.
 
+use ruleset::linear::is_own;
 use ruleset::{
     Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Owner, Routes, Rule, RuleMatch,
     RuleNr, RuleSlot, TagId, Timeout, Walk,
@@ -8,7 +9,7 @@ use state::track::tcp as tracker;
 use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
 use state::{InsertError, Peer, State, StateFlags, StateIdx};
 
-use crate::describe::{Kind, PacketDesc};
+use crate::describe::{Kind, PROTO_TCP, PROTO_UDP, PacketDesc};
 use crate::limit::{self, Admission, NoState};
 use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
@@ -98,7 +99,7 @@ fn ask_rules(
             ends.show(&mut facts);
             core.notes.step(Step::Translated(Seen::of(&facts)));
         }
-        note_match(core.notes, nr, rule, logs_matches, &facts);
+        note_match(core.notes, nr, rule, logs_matches, &facts, routes);
     }
     core.notes.step(Step::Decided(found.rule));
     count_matched(core, &found, pd, passage);
@@ -121,7 +122,7 @@ fn ask_rules(
     counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
     let tested = match rule.action {
         Action::Block(reply) => {
-            note_decision(core.notes, rule, &found, &facts);
+            note_decision(core.notes, rule, &found, &facts, routes);
             RuleTest::Block(reply)
         }
         _ => match translate::by_rule(core, pd, passage, rule, &mut ends) {
@@ -130,7 +131,7 @@ fn ask_rules(
                     ends.show(&mut facts);
                     core.notes.step(Step::Translated(Seen::of(&facts)));
                 }
-                note_decision(core.notes, rule, &found, &facts);
+                note_decision(core.notes, rule, &found, &facts, routes);
                 pass(core, frame, pd, passage, rule, &found, &ends)?
             }
             Err(reason) => RuleTest::Drop(reason),
@@ -167,30 +168,46 @@ fn default_rule(
 }
 
 /// A rule matched. `match log` logs at once; after `log (matches)` every rule does.
-fn note_match(notes: &mut Notes, nr: RuleNr, rule: &Rule, logs_matches: bool, facts: &Facts) {
+fn note_match(
+    notes: &mut Notes,
+    nr: RuleNr,
+    rule: &Rule,
+    logs_matches: bool,
+    facts: &Facts,
+    routes: &impl Routes,
+) {
     let log = rule.actions.log;
     let own = rule.action == Action::Match && log.contains(Log::ON);
     let traced = logs_matches && !log.contains(Log::MATCHES);
     if own || traced {
-        notes.log(logged(nr, rule, facts));
+        notes.log(logged(nr, rule, facts, routes));
     }
 }
 
 /// The rule that decides logs in the end, when the packet is as it goes on.
-fn note_decision(notes: &mut Notes, rule: &Rule, found: &RuleMatch, facts: &Facts) {
+fn note_decision(
+    notes: &mut Notes,
+    rule: &Rule,
+    found: &RuleMatch,
+    facts: &Facts,
+    routes: &impl Routes,
+) {
     if let Some(nr) = found.rule
         && rule.actions.log.contains(Log::ON)
     {
-        notes.log(logged(nr, rule, facts));
+        notes.log(logged(nr, rule, facts, routes));
     }
 }
 
-fn logged(nr: RuleNr, rule: &Rule, facts: &Facts) -> Logged {
+fn logged(nr: RuleNr, rule: &Rule, facts: &Facts, routes: &impl Routes) -> Logged {
+    let has_socket = matches!(facts.proto, PROTO_TCP | PROTO_UDP);
+    let asks_user = rule.actions.log.contains(Log::USER) && has_socket;
     Logged {
         rule: Some(nr),
         reason: Reason::Match,
         to: rule.log_to,
         seen: Seen::of(facts),
+        own: asks_user && is_own(facts, routes),
     }
 }
 
@@ -202,6 +219,7 @@ fn note_forced(core: &mut Core<'_>, rule: Option<RuleNr>, pd: &PacketDesc, passa
         reason: Reason::IpOption,
         to: 0,
         seen,
+        own: false,
     });
 }
 
@@ -461,7 +479,10 @@ pub fn needs_routes(rules: &[Rule]) -> bool {
             AddrSpec::NoRoute | AddrSpec::UrpfFailed | AddrSpec::RouteLabel(_)
         )
     };
-    let asks_owner = |r: &Rule| r.owner != Owner::Anybody || r.actions.table().is_some();
+    let asks_owner = |r: &Rule| {
+        let tells_user = r.actions.log.contains(Log::USER);
+        r.owner != Owner::Anybody || r.actions.table().is_some() || tells_user
+    };
     rules
         .iter()
         .any(|r| asks(r.src.addr) || asks(r.dst.addr) || asks_owner(r))

@@ -150,7 +150,7 @@ pub fn matches(ruleset: &Ruleset, rule: &Rule, facts: &Facts, routes: &impl Rout
 }
 
 /// A socket of the box is at the near end: it sends what goes out and receives what comes in.
-fn is_own(facts: &Facts, routes: &impl Routes) -> bool {
+pub fn is_own(facts: &Facts, routes: &impl Routes) -> bool {
     match facts.direction {
         Direction::In => routes.is_ours(facts.rdomain, facts.af, facts.dst),
         Direction::Out => {

@@ -226,3 +226,24 @@ fn match_rules_and_anchors_count_the_packets_of_states_that_they_applied_to() {
         );
     });
 }
+
+#[test]
+fn log_user_names_root_where_a_socket_of_the_box_is_at_the_near_end() {
+    for (rules, expect) in [
+        ("pass log (user)", [true, false, false]),
+        ("pass log", [false, false, false]),
+    ] {
+        let mut rig = Rig::new(rules, &Topology::usual());
+        rig.logged();
+        rig.host_sends(&udp("198.51.100.1:9", &at(B, 53)));
+        rig.send("sim0", &udp(&at(A, 1000), &at(B, 53)));
+        rig.ignore_rest();
+        let users: Vec<bool> = rig
+            .logged()
+            .iter()
+            .map(|record| record.header[44..48] == [0; 4])
+            .collect();
+        assert_eq!(users, expect, "{rules}");
+        rig.finish();
+    }
+}
