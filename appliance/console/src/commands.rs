@@ -479,6 +479,19 @@ fn show(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
     Ok(Output::Text(text))
 }
 
+/// `192.0.2.7/24 from 192.0.2.1, bound, 3600 s left`
+fn lease_words(lease: &control::api::LeaseView) -> String {
+    let mut words = match (lease.addr, lease.server) {
+        (Some((addr, bits)), Some(server)) => format!("{addr}/{bits} from {server}, "),
+        _ => String::new(),
+    };
+    words.push_str(lease.state);
+    if let Some(seconds) = lease.expires_s {
+        words.push_str(&format!(", {seconds} s left"));
+    }
+    words
+}
+
 fn status(s: &Status) -> String {
     let mut out = format!(
         "Fugu {} on {}, up {}\n",
@@ -521,6 +534,13 @@ fn status(s: &Status) -> String {
             w.cpu, w.packets, w.generation
         );
         line(&format!("worker {}", w.id), text);
+    }
+    for lease in &s.leases {
+        line(&format!("dhcp {}", lease.interface), lease_words(lease));
+    }
+    if !s.nameservers.is_empty() {
+        let all: Vec<String> = s.nameservers.iter().map(ToString::to_string).collect();
+        line("resolver", all.join(" "));
     }
     line("uploads", format!("{} refused", s.uploads_refused));
     if let Some(epitaph) = &s.epitaph {

@@ -23,6 +23,7 @@ use crate::{Control, Setup, WorkerLink};
 
 const TOKEN: &str = "0123456789abcdef";
 
+mod learning;
 mod tables;
 
 /// The other ends of a worker's rings.

@@ -240,14 +240,18 @@ pub(crate) fn addr_of(af: Af, bits: u128) -> IpAddr {
     }
 }
 
-/// Sources that cannot be on a wire (RFC 1812 5.3.7; RFC 4291 2.5.2, 2.5.3, 2.7). The unspecified address is for
+/// Sources that cannot be on a wire (RFC 1812 5.3.7; RFC 4291 2.5.2, 2.5.3, 2.5.5, 2.7): loopback is among those that hold
+/// an IPv4 address. The unspecified address is for
 /// neighbor discovery and DHCP, which are not forwarded.
 fn is_martian(src: IpAddr) -> bool {
     match src {
         IpAddr::V4(a) => {
             a.is_loopback() || a.is_multicast() || a.octets()[0] == 0 || a.octets()[0] >= 240
         }
-        IpAddr::V6(a) => a.is_loopback() || a.is_multicast(),
+        IpAddr::V6(a) => {
+            let holds_inet = a.to_ipv4().is_some() && !a.is_unspecified();
+            a.is_multicast() || holds_inet
+        }
     }
 }
 

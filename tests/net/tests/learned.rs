@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use hosts::Running;
 use net_tests::http::Request;
-use net_tests::{
-    Context, Etc, INSIDE6, OUTSIDE, Plan, Port, ROUTER_INSIDE6, Result, Site, skip, until,
-};
+use net_tests::{Context, Etc, OUTSIDE, Plan, Port, ROUTER_INSIDE6, Result, Site, skip, until};
 use serde_json::Value;
 
 /// The outside is learned; what goes out there has its address.
@@ -252,9 +250,14 @@ fn a_host_configures_itself_from_our_advertisements() -> Result<()> {
     }
     let site = open()?;
     let host = site.host(Port::Inside);
-    // What the site gave it goes; what it has from now on is from us.
-    host.ip(&["-6", "route", "del", "default"])?;
-    host.ip(&["-6", "addr", "del", &format!("{INSIDE6}/64"), "dev", "eth0"])?;
+    // What the site gave it goes with the link; it asks for routers when that is up again.
+    for setting in ["accept_ra=1", "router_solicitations=3"] {
+        let name = format!("net.ipv6.conf.eth0.{setting}");
+        let set = host.run(&["sysctl", "-q", "-w", &name])?;
+        assert!(set.ok(), "{}", set.text);
+    }
+    host.ip(&["link", "set", "eth0", "down"])?;
+    host.ip(&["link", "set", "eth0", "up"])?;
     let made = until("an address of the prefix", || {
         let said = host.run(&[
             "ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global",

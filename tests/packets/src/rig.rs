@@ -619,6 +619,24 @@ impl Rig {
         self.give_host_packet(packet, 0, missing);
     }
 
+    /// How many neighbors the first worker remembers.
+    pub fn neighbors(&mut self) -> usize {
+        let asked = self.control[0].mail.push(Mail::ListNeighbors);
+        assert!(asked.is_ok());
+        let mut found = 0;
+        for _ in 0..ROUNDS_MAX {
+            guarded(|| self.workers[0].turn(self.now_ms));
+            while let Some(report) = self.control[0].reports.pop() {
+                match report {
+                    Report::Neighbor(_) => found += 1,
+                    Report::NeighborsEnd => return found,
+                    _ => {}
+                }
+            }
+        }
+        self.fail("the list of neighbors does not end")
+    }
+
     /// The control core sends bytes by a lane.
     pub fn control_sends_by(&mut self, lane: Lane, bytes: &[u8]) {
         self.give_bytes(bytes, 0, 0, lane);

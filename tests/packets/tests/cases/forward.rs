@@ -208,6 +208,8 @@ fn addresses_that_may_not_travel_are_dropped_in_silence() {
             ("loopback source", "::1", B6, "martian"),
             ("unspecified source", "::", B6, "martian"),
             ("multicast source", "ff02::1", B6, "martian"),
+            ("IPv4-mapped source", "::ffff:192.0.2.9", B6, "martian"),
+            ("IPv4-compatible source", "::192.0.2.9", B6, "martian"),
             ("our own address as source", "2001:db8:2::1", B6, "martian"),
             ("link-local source", "fe80::7", B6, "martian"),
             ("loopback destination", A6, "::1", "martian"),

@@ -30,6 +30,7 @@ mod nat_pool;
 mod nat_rdr;
 mod nat_to;
 mod neighbor;
+mod neighbor_floods;
 mod os;
 mod overload;
 mod pflog;

@@ -135,6 +135,26 @@ fn every_worker_gets_to_know_a_neighbor_that_the_rules_let_only_answer() {
 }
 
 #[test]
+fn a_neighbor_in_use_is_asked_now_and_then_whether_it_is_there_by_rules_that_let_only_answers_in() {
+    let policy = "block\npass in on sim0\npass out on sim1";
+    for spread in Spread::ALL {
+        for f in [INET, INET6] {
+            let mut rig = Rig::cold(policy, &usual(), spread);
+            let packet = udp(&at(f.a, 1000), &at(f.b, 53));
+            for _ in 0..60 {
+                rig.send("sim0", &packet);
+                rig.expect("sim1", &packet.hop());
+                rig.advance(2000);
+            }
+            // Every 35 seconds of two minutes, and once to begin with.
+            let asked = rig.changes().get("generated").copied().unwrap_or(0);
+            assert!((3..=12).contains(&asked), "{asked} questions, {spread:?}");
+            rig.ignore_rest();
+        }
+    }
+}
+
+#[test]
 fn a_neighbor_that_only_asked_is_known_to_every_worker() {
     // The rules do not let us ask on sim0; only the worker that heard the host's question knows it.
     let policy = "block\npass in on sim0\npass out on sim1";
