@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod bridge;
+pub mod failover;
 pub mod fdb;
 pub mod icmp_error;
 pub mod interface;
@@ -17,6 +18,7 @@ pub mod link;
 pub mod listen;
 pub mod neighbor;
 pub mod prefix;
+pub mod probe;
 pub mod reset;
 pub mod route;
 pub mod segment;
