@@ -289,6 +289,53 @@ pub struct InterfaceView {
     pub hw_missed: u64,
     /// Frames with errors.
     pub hw_errors: u64,
+    /// What it stands on.
+    pub made: MadeOf,
+}
+
+/// What an interface stands on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MadeOf {
+    /// A card.
+    #[default]
+    Card,
+    /// Nothing: `lo0`.
+    Loopback,
+    /// Frames of another interface with a tag.
+    Vlan {
+        /// That interface.
+        parent: String,
+        /// VLAN identifier.
+        vid: u16,
+        /// The tag is one of 802.1ad.
+        service: bool,
+    },
+    /// Several cards as one.
+    Lagg {
+        /// `failover`, `loadbalance`, `roundrobin`, `broadcast`, `lacp`, `none`.
+        protocol: String,
+        /// In order, the master first.
+        ports: Vec<LaggPortView>,
+    },
+    /// Interfaces as ports of a switch.
+    Bridge {
+        /// Their names.
+        members: Vec<String>,
+    },
+}
+
+/// A port of a lagg.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LaggPortView {
+    /// Name.
+    pub name: String,
+    /// Its link is up, it has proved itself, and somebody answers behind it if anybody was asked.
+    pub ready: bool,
+    /// Frames leave by it (`ACTIVE`).
+    pub sends: bool,
+    /// Its frames are taken.
+    pub heard: bool,
 }
 
 /// A route.

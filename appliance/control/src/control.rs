@@ -21,6 +21,7 @@ use crate::anchors::Texts;
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
 use crate::fleet::{Fleet, WorkerLink};
+use crate::lagg::Laggs;
 use crate::layout::lay_out;
 use crate::learning::{Learned, Learning, Wants};
 use crate::log_ring::LogRing;
@@ -124,6 +125,9 @@ pub struct Control {
     pub(crate) ports: Box<dyn Ports>,
     pub(crate) facts: Vec<PortFacts>,
     pub(crate) links: Vec<LinkState>,
+    pub(crate) laggs: Laggs,
+    /// Station addresses that the ports have been given.
+    pub(crate) macs: Vec<wire::ether::Addr>,
     store: Box<dyn Store>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) pinger: Box<dyn Pinger>,
@@ -179,6 +183,8 @@ impl Control {
             version: setup.version,
             fleet: Fleet::new(setup.workers),
             links: vec![LinkState::Down; facts.len()],
+            laggs: Laggs::default(),
+            macs: Vec::new(),
             facts,
             ports: setup.ports,
             store,
@@ -293,13 +299,16 @@ impl Control {
     }
 
     fn on_link(&mut self, port: u16, state: LinkState) {
-        let (Some(old), Some(facts)) = (
-            self.links.get_mut(usize::from(port)),
-            self.facts.get(usize::from(port)),
-        ) else {
+        let Some(old) = self.links.get_mut(usize::from(port)) else {
             return;
         };
         let was = std::mem::replace(old, state);
+        if was.is_up() != state.is_up() {
+            self.lagg_link(port, state.is_up());
+        }
+        let Some(facts) = self.facts.get(usize::from(port)) else {
+            return;
+        };
         let name = facts.name.clone();
         if was != state {
             let interfaces = &self.fleet.current().interfaces;
@@ -322,6 +331,15 @@ impl Control {
         let interfaces = &self.fleet.current().interfaces;
         let now_ms = self.clock.now_ms();
         self.trees.hear(interfaces, port, frame, now_ms);
+        self.hear_answer(port, frame);
+    }
+
+    /// The link of a port, as it was told last.
+    pub fn link(&self, port: u16) -> LinkState {
+        self.links
+            .get(usize::from(port))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Longest upload that can be accepted, in bytes.
@@ -458,6 +476,7 @@ impl Control {
         let now_ms = self.clock.now_ms();
         self.trees
             .follow(&candidate.trees, interfaces, &self.links, now_ms);
+        self.follow_laggs(&config.interfaces);
         self.fleet.publish(config);
         self.shown = Shown {
             rules: candidate.rules,
@@ -507,6 +526,7 @@ impl Control {
         let generation = self.generation() + 1;
         let ruleset = self.ruleset().clone();
         let config = worker::Config::new(generation, ruleset, interfaces, layout.routes);
+        self.follow_laggs(&config.interfaces);
         self.fleet.publish(Arc::new(config));
     }
 

@@ -184,6 +184,12 @@ impl Fleet {
         })
     }
 
+    /// Frames in and out of an interface that is no port.
+    pub fn link(&self, number: u16) -> [Count; 2] {
+        let n = usize::from(number).min(filter::INTERFACES_MAX - 1);
+        [0, 1].map(|way| self.count(|c| &c.links[n][way]))
+    }
+
     /// Share of each worker's turns that found work since the last call, 0 to 1.
     pub fn load(&mut self) -> Vec<f64> {
         let now = |w: &WorkerLink| (w.counters.turns.get(), w.counters.busy_turns.get());

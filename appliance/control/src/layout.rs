@@ -12,6 +12,7 @@ use netconf::{InterfaceConfig, NetConfig, NextHop, Origin};
 use pfconf::diag::{Diagnostic, Severity};
 
 use crate::bridges::{self, Bridges, TreeWords};
+use crate::layers::{Layers, station_of};
 use crate::learning::{Learned, Wants};
 use crate::machine::PortFacts;
 use crate::numbers::{Full, Kifs, Tags};
@@ -24,7 +25,7 @@ const LOOPBACK_MTU: u16 = 32_768;
 /// Interfaces and routes of one configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layout {
-    /// Interfaces: one per port, in their order, then `lo0`.
+    /// Interfaces: one per port, `lo0`, and what stands on these.
     pub(crate) interfaces: InterfaceTable,
     /// Routes.
     pub(crate) routes: RouteTables,
@@ -56,6 +57,15 @@ pub(crate) fn lay_out(
         built.push(interface(conf, n as u16, port, found, mtu));
     }
     built.push(loopback());
+    let stacked = Layers {
+        conf,
+        built: &mut built,
+        mtus: &mut mtus,
+        kifs,
+        diagnostics,
+        used: &mut used,
+    }
+    .build();
     let bridged = Bridges {
         conf,
         built: &mut built,
@@ -76,7 +86,8 @@ pub(crate) fn lay_out(
     }
     let wants = wants(conf, ports, &built);
     learned.lay_on(&mut built, &wants);
-    if bridged.and_then(|()| number_names(&mut built, kifs)) == Err(Full) {
+    let stacked = stacked.and(bridged);
+    if stacked.and_then(|()| number_names(&mut built, kifs)) == Err(Full) {
         let text = Full.to_string();
         diagnostics.push(Diagnostic::whole_file("too-many-names", "hostname", text));
         return None;
@@ -168,6 +179,21 @@ fn interface(
     found: Option<&InterfaceConfig>,
     mtu: u16,
 ) -> Interface {
+    let kind = Kind::Ethernet { port: port_number };
+    let mac = wire::ether::Addr(port.mac);
+    let mac = found.map_or(mac, |file| station_of(file, mac));
+    described(conf, &port.name, kind, mac, mtu, found)
+}
+
+/// An interface, as its file describes it.
+pub(crate) fn described(
+    conf: &NetConfig,
+    name: &str,
+    kind: Kind,
+    mac: wire::ether::Addr,
+    mtu: u16,
+    found: Option<&InterfaceConfig>,
+) -> Interface {
     let addresses = found.map(|c| c.addresses.as_slice()).unwrap_or_default();
     let addrs = addresses.iter().map(|a| IfAddr {
         addr: a.addr,
@@ -175,35 +201,26 @@ fn interface(
     });
     let mut built = Interface {
         id: InterfaceId::default(),
-        name: name_of(&port.name),
-        kind: Kind::Ethernet { port: port_number },
-        mac: wire::ether::Addr(port.mac),
+        name: name_of(name),
+        kind,
+        mac,
         mtu,
         up: found.is_some_and(|c| c.up),
         rdomain: found.map_or(0, |c| rtable(c.rdomain)),
         kifs: KifSet::EMPTY,
         addrs: addrs.collect(),
-        groups: found
-            .map(|c| conf.groups_of(&port.name, c))
-            .unwrap_or_default(),
+        groups: found.map(|c| conf.groups_of(name, c)).unwrap_or_default(),
         description: found
             .and_then(|c| c.description.clone())
             .unwrap_or_default(),
     };
     if found.is_some_and(|c| c.link_local) && !built.inet6() {
         built.addrs.push(IfAddr {
-            addr: eui64(port.mac).into(),
+            addr: mac.link_local().into(),
             prefix_len: 64,
         });
     }
     built
-}
-
-/// Link-local address of a station address (RFC 4291 appendix A).
-fn eui64(mac: [u8; 6]) -> std::net::Ipv6Addr {
-    let [a, b, c, d, e, f] = mac;
-    let half = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-    std::net::Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(half))
 }
 
 fn loopback() -> Interface {
@@ -413,6 +430,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn lay(files: &[(&str, &str)]) -> (Option<Layout>, Vec<String>) {
+        lay_on(files, &mut Kifs::default())
+    }
+
+    pub(crate) fn lay_on(files: &[(&str, &str)], kifs: &mut Kifs) -> (Option<Layout>, Vec<String>) {
         let files: BTreeMap<String, Vec<u8>> = files
             .iter()
             .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
@@ -425,7 +446,7 @@ pub(crate) mod tests {
             &conf,
             &ports,
             &Learned::default(),
-            &mut Kifs::default(),
+            kifs,
             &mut Tags::default(),
             &mut diagnostics,
         );

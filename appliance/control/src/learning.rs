@@ -508,7 +508,8 @@ impl Control {
 
     /// The next packet of the control core itself, and which way it is to go.
     pub fn next_to_send(&mut self) -> Option<ToSend> {
-        if let Some((end, bytes)) = self.trees.next_frame() {
+        let frame = self.trees.next_frame();
+        if let Some((end, bytes)) = frame.or_else(|| self.next_frame()) {
             return Some(ToSend {
                 bytes,
                 lane: Lane::Routed,

@@ -14,6 +14,8 @@ pub mod control;
 pub mod fake;
 pub mod fleet;
 mod kills;
+mod lagg;
+mod layers;
 mod layout;
 mod learning;
 pub mod log_ring;

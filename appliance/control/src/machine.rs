@@ -47,6 +47,8 @@ pub trait Ports: Send {
     fn stats(&self, port: u16) -> HwStats;
     /// Sets the largest IP packet of a port.
     fn set_mtu(&self, port: u16, mtu: u16) -> Result<(), String>;
+    /// Changes the station address of a port.
+    fn set_mac(&self, port: u16, mac: [u8; 6]) -> Result<(), String>;
     /// Packet buffers in all, and in use.
     fn buffers(&self) -> (u64, u64);
 }

@@ -1,6 +1,7 @@
 //! Samples for `/metrics` beyond those that follow from what the API shows anyway: what each worker's books say, and
 //! the control core itself.
 
+use net::failover::State;
 use sync::Counter;
 use worker::Counters;
 
@@ -114,6 +115,7 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
             value,
         ));
     }
+    out.extend(of_laggs(control));
     let logged = control.fleet.sum(|c| &c.logged);
     let help = "Packets logged by rules, once for each rule.";
     out.push(sample(
@@ -179,6 +181,30 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
         Vec::new(),
         control.fleet.unburied() as u64,
     ));
+    out
+}
+
+/// What a person watches of laggs: a standby that is dead, before it is needed.
+fn of_laggs(control: &Control) -> Vec<Sample> {
+    let mut out = Vec::new();
+    for run in &control.laggs.runs {
+        let lagg = || ("lagg", run.name.clone());
+        for (port, state, sends) in run.ports() {
+            let facts = control.facts.get(usize::from(port));
+            let name = facts.map(|f| f.name.clone()).unwrap_or_default();
+            let labels = vec![lagg(), ("port", name)];
+            let help = "1 if the port of a lagg can be used.";
+            let ready = u64::from(state == State::Up);
+            let name = "fugu_lagg_port_ready";
+            out.push(sample(name, "gauge", help, labels.clone(), ready));
+            let help = "1 if frames leave by the port of a lagg.";
+            let name = "fugu_lagg_port_sends";
+            out.push(sample(name, "gauge", help, labels, sends.into()));
+        }
+        let help = "How often frames began to leave by another port.";
+        let name = "fugu_lagg_switches_total";
+        out.push(sample(name, "counter", help, vec![lagg()], run.switches));
+    }
     out
 }
 

@@ -26,8 +26,9 @@ const STATES: u64 = 100_000_000;
 /// `fuguctl check` says why.
 pub fn control(files: &BTreeMap<String, Vec<u8>>) -> Option<Control> {
     let (conf, _said_by_check) = netconf::parse(files);
-    let names = conf.interfaces.iter().map(|i| i.name.clone());
-    let ports = MadeUp(names.filter(|name| !name.starts_with("lo")).collect());
+    let cards = conf.interfaces.iter();
+    let cards = cards.filter(|i| i.kind == netconf::Kind::Ethernet);
+    let ports = MadeUp(cards.map(|i| i.name.clone()).collect());
     let mut control = Control::new(Setup {
         version: String::new(),
         workers: Vec::new(),
@@ -73,6 +74,9 @@ impl Ports for MadeUp {
         HwStats::default()
     }
     fn set_mtu(&self, _port: u16, _mtu: u16) -> Result<(), String> {
+        Ok(())
+    }
+    fn set_mac(&self, _: u16, _: [u8; 6]) -> Result<(), String> {
         Ok(())
     }
     fn buffers(&self) -> (u64, u64) {

@@ -23,6 +23,7 @@ use crate::{Control, Setup, WorkerLink};
 
 const TOKEN: &str = "0123456789abcdef";
 
+mod laggs;
 mod learning;
 mod tables;
 
@@ -113,6 +114,9 @@ impl Ports for FakePorts {
         HwStats::default()
     }
     fn set_mtu(&self, _: u16, _: u16) -> Result<(), String> {
+        Ok(())
+    }
+    fn set_mac(&self, _: u16, _: [u8; 6]) -> Result<(), String> {
         Ok(())
     }
     fn buffers(&self) -> (u64, u64) {

@@ -47,15 +47,18 @@ impl Control {
         let facts = port.and_then(|n| self.facts.get(n));
         let link = match port {
             Some(n) => self.links.get(n).copied().unwrap_or_default(),
-            None => LinkState::Up {
+            None if self.carries(interface) => LinkState::Up {
                 speed_mbps: 0,
                 full_duplex: true,
             },
+            None => LinkState::Down,
         };
         let hw = interface
             .port()
             .map(|n| self.ports.stats(n))
             .unwrap_or_default();
+        // Cards count their own; workers count those of everything else.
+        let [frames_in, frames_out] = self.fleet.link(interface.id.0);
         InterfaceView {
             name: interface.name.to_string(),
             description: interface.description.clone(),
@@ -78,15 +81,16 @@ impl Control {
             device: facts.map(|f| f.device.clone()).unwrap_or_default(),
             pf: self.fleet.interface(interface.id.0),
             hw_in: Count {
-                packets: hw.rx_packets,
-                bytes: hw.rx_bytes,
+                packets: hw.rx_packets + frames_in.packets,
+                bytes: hw.rx_bytes + frames_in.bytes,
             },
             hw_out: Count {
-                packets: hw.tx_packets,
-                bytes: hw.tx_bytes,
+                packets: hw.tx_packets + frames_out.packets,
+                bytes: hw.tx_bytes + frames_out.bytes,
             },
             hw_missed: hw.missed,
             hw_errors: hw.errors,
+            made: self.made_of(interface),
         }
     }
 

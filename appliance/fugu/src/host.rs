@@ -103,7 +103,7 @@ impl Host {
     }
 
     /// All go to the first worker, which hands over what is not its own. Order within a connection is kept.
-    fn give_out(&mut self, control: &mut Control) -> bool {
+    pub(crate) fn give_out(&mut self, control: &mut Control) -> bool {
         let Some(end) = self.ends.first_mut() else {
             return false;
         };

@@ -16,6 +16,8 @@ use crate::lines::Lines;
 use crate::nics::Nics;
 use crate::work::Orders;
 
+/// Between two looks at the links of ports that stand by for each other: a switchover is to take less than 10 ms.
+const LINK_TICK: Duration = Duration::from_millis(2);
 /// Between two looks at links and old configurations.
 const TICK: Duration = Duration::from_millis(100);
 /// Between two proofs to the watchdog that packets are being looked after.
@@ -64,6 +66,7 @@ pub(crate) struct Core {
 #[derive(Default)]
 pub(crate) struct Progress {
     next_tick: Duration,
+    next_link: Duration,
     next_kick: Duration,
     turns: Vec<u64>,
     /// Generation whose idle settings the workers have.
@@ -102,6 +105,7 @@ impl Core {
             self.progress.next_tick = now + TICK;
             self.tick();
         }
+        moved |= self.tend_laggs(now);
         self.give_orders();
         self.announce();
         self.print_log();
@@ -115,6 +119,23 @@ impl Core {
             let state = self.nics.link(port);
             self.control.on_event(Event::Link { port, state });
         }
+    }
+
+    /// Looks at the links of laggs, and lets them ask their neighbors. True if frames went out.
+    fn tend_laggs(&mut self, now: Duration) -> bool {
+        if now < self.progress.next_link {
+            return false;
+        }
+        let ports = self.control.urgent_ports();
+        self.progress.next_link = now + if ports.is_empty() { TICK } else { LINK_TICK };
+        for port in ports {
+            let state = self.nics.link(port);
+            if state != self.control.link(port) {
+                self.control.on_event(Event::Link { port, state });
+            }
+        }
+        self.control.tend_laggs();
+        self.host.give_out(&mut self.control)
     }
 
     fn give_orders(&mut self) {
@@ -207,6 +228,7 @@ impl Core {
             self.host.poll_at(now),
             self.lines.poll_at(now),
             Some(self.progress.next_tick),
+            Some(self.progress.next_link),
         ];
         let until = due.into_iter().flatten().min().unwrap_or(now);
         if until > now {

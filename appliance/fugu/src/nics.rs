@@ -155,6 +155,11 @@ impl Ports for Nics {
         port.set_mtu(mtu).map_err(|error| error.to_string())
     }
 
+    fn set_mac(&self, port: u16, mac: [u8; 6]) -> Result<(), String> {
+        let (port, _) = self.ports.get(usize::from(port)).ok_or("no such port")?;
+        port.set_mac(mac).map_err(|error| error.to_string())
+    }
+
     fn buffers(&self) -> (u64, u64) {
         (self.pool.size().into(), self.pool.in_use().into())
     }

@@ -72,19 +72,11 @@ pub enum Feature {
 
 /// What is refused, with the words for it.
 const LACKING: &[(Feature, &str)] = &[
-    (Feature::Vlan, "VLANs"),
-    (Feature::QinQ, "service VLANs and VLANs on VLANs"),
-    (Feature::VlanPrio, "a priority of a VLAN"),
-    (Feature::LaggFailover, "failover between ports"),
-    (Feature::LaggBalance, "sharing load between ports"),
     (Feature::Lacp, "LACP"),
-    (Feature::LaggProbe, "probing of ports"),
-    (Feature::LaggPolicy, "this setting of a lagg"),
     (Feature::BridgeSticky, "sticky or limited ports of a bridge"),
     (Feature::Gif, "tunnels"),
     (Feature::Loopback, "addresses on loopback interfaces"),
     (Feature::SlaacTemporary, "temporary addresses"),
-    (Feature::StationAddress, "another station address"),
     (Feature::PointToPoint, "an address of the other end"),
     (Feature::InterfacePriority, "a priority of an interface"),
     (Feature::RouteMtu, "an MTU of a route"),

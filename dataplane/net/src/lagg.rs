@@ -4,7 +4,8 @@
 
 use wire::ether::EtherType;
 
-use crate::link::{HashFields, LaggProtocol, Ports};
+use crate::link::{HashFields, LaggProtocol, Ports, TAG_LEN};
+use crate::neighbor::PROBE_PREFIX;
 
 /// Bytes of an Ethernet header.
 const HEADER: usize = 14;
@@ -86,6 +87,26 @@ pub fn flow_hash(frame: &[u8], vid: u16, fields: HashFields) -> u32 {
     // Spread what is mostly in the low bits.
     sum.0 = sum.0.wrapping_mul(0x9e37_79b1);
     sum.0 ^ sum.0 >> 15
+}
+
+/// Where the body of a frame begins that answers a question by a port of a lagg ([`crate::probe`]): an ARP reply to nobody's
+/// address, or an advertisement to the address that such questions have.
+pub fn probe_answer(frame: &[u8]) -> Option<usize> {
+    let mut at = HEADER;
+    while let Some([0x81, 0x00] | [0x88, 0xa8]) = frame.get(at - 2..at) {
+        at += TAG_LEN;
+    }
+    let body = frame.get(at..)?;
+    let is_answer = match frame.get(at - 2..at)? {
+        [0x08, 0x06] => body.get(7) == Some(&2) && body.get(24..28) == Some(&[0; 4]),
+        [0x86, 0xdd] => {
+            let words = PROBE_PREFIX.map(u16::to_be_bytes);
+            let is_ours = body.get(24..36) == Some(words.as_flattened());
+            is_ours && body.get(6) == Some(&58) && body.get(40) == Some(&136)
+        }
+        _ => false,
+    };
+    is_answer.then_some(at)
 }
 
 struct Sum(u32);

@@ -13,6 +13,8 @@ use wire::ether::{self, EtherType};
 use crate::bridge::Bridge;
 use crate::interface::{Interface, InterfaceError, PORTS_MAX};
 use crate::kif::InterfaceId;
+use crate::probe::Target;
+use crate::{failover, lacp};
 
 /// Most tags of a frame: a customer's within a provider's (IEEE 802.1ad).
 pub const TAGS_MAX: usize = 2;
@@ -88,15 +90,55 @@ impl Tpid {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lagg {
     /// How ports are chosen.
-    pub protocol: LaggProtocol,
+    pub rules: failover::Rules,
+    /// For LACP.
+    pub lacp: LacpRules,
+    /// Neighbors that are asked whether a port whose link is up is alive. Their answers go to the control core too.
+    pub targets: Vec<Target>,
     /// Its ports in order; the first is the primary. All are Ethernet.
     pub members: Vec<InterfaceId>,
     /// What is hashed to keep a flow on its port.
     pub hash: HashFields,
     /// Which members may send and which are heard: bit n is `members[n]`.
     pub masks: SharedMasks,
-    /// Answers of neighbors go to the control core too, which asks them whether a link that is up is alive.
-    pub is_probed: bool,
+}
+
+impl Lagg {
+    /// A lagg of these ports as it is if nothing else is said.
+    pub fn new(protocol: LaggProtocol, members: Vec<InterfaceId>) -> Self {
+        Lagg {
+            rules: failover::Rules {
+                protocol,
+                ..failover::Rules::default()
+            },
+            lacp: LacpRules::default(),
+            targets: Vec::new(),
+            members,
+            hash: HashFields::default(),
+            masks: SharedMasks::default(),
+        }
+    }
+}
+
+/// How a lagg speaks LACP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LacpRules {
+    /// Who begins.
+    pub mode: lacp::Mode,
+    /// How often the partner is to speak.
+    pub rate: lacp::Rate,
+    /// Priority of this system, lower is better.
+    pub system_priority: u16,
+}
+
+impl Default for LacpRules {
+    fn default() -> Self {
+        LacpRules {
+            mode: lacp::Mode::Active,
+            rate: lacp::Rate::Slow,
+            system_priority: lacp::PRIORITY_DEFAULT,
+        }
+    }
 }
 
 /// How a lagg chooses the port of a frame (trunk(4)).
@@ -115,6 +157,20 @@ pub enum LaggProtocol {
     Lacp,
     /// None: nothing is sent and nothing is heard.
     None,
+}
+
+impl LaggProtocol {
+    /// As ifconfig(8) names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LaggProtocol::Failover => "failover",
+            LaggProtocol::LoadBalance => "loadbalance",
+            LaggProtocol::RoundRobin => "roundrobin",
+            LaggProtocol::Broadcast => "broadcast",
+            LaggProtocol::Lacp => "lacp",
+            LaggProtocol::None => "none",
+        }
+    }
 }
 
 /// Fields of a frame that a lagg hashes (lagg(4), `lagghash`).
@@ -420,7 +476,7 @@ impl Links {
                 interface: interface.id,
                 rdomain: interface.rdomain,
                 lagg: Some((number, n as u8)),
-                wants_control: lagg.protocol == LaggProtocol::Lacp
+                wants_control: lagg.rules.protocol == LaggProtocol::Lacp
                     || layers.is_bridged(interface.id),
             };
             self.receive_by(
@@ -432,11 +488,11 @@ impl Links {
         }
         self.laggs.push(Ports {
             interface: interface.id,
-            protocol: lagg.protocol,
+            protocol: lagg.rules.protocol,
             hash: lagg.hash,
             ports,
             masks: lagg.masks.0.clone(),
-            is_probed: lagg.is_probed,
+            is_probed: !lagg.targets.is_empty(),
         });
         Ok(Out::Lagg(number))
     }
@@ -657,13 +713,8 @@ mod tests {
     }
 
     fn lagg(id: u16, members: &[u16]) -> Interface {
-        let lagg = Lagg {
-            protocol: LaggProtocol::Failover,
-            members: members.iter().copied().map(InterfaceId).collect(),
-            hash: HashFields::default(),
-            masks: SharedMasks::default(),
-            is_probed: false,
-        };
+        let members = members.iter().copied().map(InterfaceId).collect();
+        let lagg = Lagg::new(LaggProtocol::Failover, members);
         of(id, &format!("lagg{id}"), Kind::Lagg(lagg))
     }
 

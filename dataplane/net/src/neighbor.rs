@@ -30,7 +30,8 @@ pub use cache::{
     Resolution, Update,
 };
 pub use frame::{
-    FRAME_LEN_MAX, build_arp, build_arp_probe, build_arp_request, build_gratuitous_arp, build_na,
-    build_ns, build_ns_probe, build_question, build_unsolicited_na,
+    FRAME_LEN_MAX, PROBE_PREFIX, build_arp, build_arp_probe, build_arp_request,
+    build_gratuitous_arp, build_na, build_ns, build_ns_from, build_ns_probe, build_question,
+    build_unsolicited_na,
 };
 pub use machine::{ASK_INTERVAL_MS, ASK_MAX, DELAY_MS, REACHABLE_MS, STALE_MS, State};

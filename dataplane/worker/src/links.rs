@@ -3,7 +3,7 @@
 
 use filter::Reason;
 use net::InterfaceId;
-use net::lagg::Choice;
+use net::lagg::{Choice, probe_answer};
 use net::link::{Out, Receiver, TAG_LEN, Way, write_tags};
 use nic::{Nic, PacketBuf};
 use ruleset::Direction;
@@ -19,12 +19,16 @@ const CONTROL_PRIORITY: u8 = 7;
 impl<N: Nic> Worker<N> {
     /// A burst came by a port of a lagg: frames of a port that is not heard end here, but for those that decide about it.
     pub(crate) fn receive_by_lagg(&mut self, receiver: &Receiver, lagg: u16, place: u8) {
-        let masks = self.config.interfaces.links().lagg(lagg).map(|l| &l.masks);
-        let is_heard = masks.is_some_and(|m| m.receive() >> place & 1 == 1);
+        let Some(lagg) = self.config.interfaces.links().lagg(lagg) else {
+            return;
+        };
+        let is_heard = lagg.masks.receive() >> place & 1 == 1;
         for (buf, item) in self.batch.bufs.iter().zip(self.batch.items.iter_mut()) {
             self.counters
                 .link(receiver.interface, Direction::In, buf.len());
-            if !is_heard && !is_link_protocol(buf.bytes()) {
+            if lagg.is_probed && probe_answer(buf.bytes()).is_some() {
+                item.verdict = Some(Verdict::Control);
+            } else if !is_heard && !is_link_protocol(buf.bytes()) {
                 item.drop_for(Reason::Standby);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use net::bridge::{Bridge, Member, SharedPorts};
 use net::interface::IfAddr;
-use net::link::{HashFields, SharedMasks};
+use net::link::SharedMasks;
 use net::{
     Domain, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Kind, Lagg, LaggProtocol,
     Listening, Prefix, RouteTable, RouteTables, StaticRoute, Target, Tpid, Vlan,
@@ -507,11 +507,8 @@ fn kind_of(n: usize, made: &Made) -> Kind {
         Made::Card => Kind::Ethernet { port: n as u16 },
         Made::Vlan(vlan) => Kind::Vlan(*vlan),
         Made::Lagg(protocol, members, masks) => Kind::Lagg(Lagg {
-            protocol: *protocol,
-            members: ids(members),
-            hash: HashFields::default(),
             masks: masks.clone(),
-            is_probed: false,
+            ..Lagg::new(*protocol, ids(members))
         }),
         Made::Bridge(bridge) => Kind::Bridge((**bridge).clone()),
     }

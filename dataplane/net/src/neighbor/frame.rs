@@ -159,6 +159,24 @@ pub fn build_ns_probe(buf: &mut [u8], mac: ether::Addr, target: Ipv6Addr) -> Opt
     discovery_frame(buf, link, (Ipv6Addr::UNSPECIFIED, group), &message)
 }
 
+/// The first half of the addresses that questions by a port of a lagg come from: link-local, and ours to know by.
+pub const PROBE_PREFIX: [u16; 6] = [0xfe80, 0, 0, 0, 0x4675, 0x6775];
+
+/// The question who has `target`, from a station and an address of its own.
+pub fn build_ns_from(
+    buf: &mut [u8],
+    (mac, src): (ether::Addr, Ipv6Addr),
+    target: Ipv6Addr,
+) -> Option<usize> {
+    let group = ipv6::solicited_node(target);
+    let message = icmp6::Repr::NeighborSolicit(icmp6::NeighborSolicit {
+        target,
+        source_link: Some(mac),
+    });
+    let link = (mac, ether::Addr::multicast6(group));
+    discovery_frame(buf, link, (src, group), &message)
+}
+
 /// An answer to a solicitation.
 pub fn build_na(buf: &mut [u8], mac: ether::Addr, advert: &Advert) -> Option<usize> {
     let message = icmp6::Repr::NeighborAdvert(advert.message);
