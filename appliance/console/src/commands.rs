@@ -93,8 +93,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "route",
-        usage: "route show [-inet | -inet6] [--json]",
-        summary: "show the routing table",
+        usage: "route [-T N] show [-inet | -inet6] [-label NAME] [--json]",
+        summary: "show a routing table",
         details: "Routes are changed with a bundle (mygate, hostname.IF).",
         run: |words, api| net::route(words, api).map(Output::Text),
         complete: |before, _| match before.len() {

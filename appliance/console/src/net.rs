@@ -1,4 +1,4 @@
-//! `ifconfig`, `route show`, `netstat`, `arp -a`, `ndp -a`: interfaces, routes and neighbors in OpenBSD's columns.
+//! `ifconfig`, `route [-T N] show`, `netstat`, `arp -a`, `ndp -a`: interfaces, routes and neighbors in OpenBSD's columns.
 //!
 //! Read first: ifconfig(8), netstat(1), arp(8), ndp(8).
 
@@ -121,18 +121,44 @@ fn address(addr: IpAddr, len: u8, i: &InterfaceView) -> String {
     }
 }
 
-/// `route show [-inet | -inet6]`
+/// Which routes are shown.
+#[derive(Default)]
+struct Which {
+    /// True: IPv4. None: both.
+    family: Option<bool>,
+    /// The routing table.
+    rtable: u8,
+    /// Only routes with this label.
+    label: Option<String>,
+}
+
+/// Takes `-T N` out of the words, wherever it stands.
+fn without_table<'a>(what: &str, words: &[&'a str]) -> Result<(Vec<&'a str>, u8), String> {
+    let Some(at) = words.iter().position(|word| *word == "-T") else {
+        return Ok((words.to_vec(), 0));
+    };
+    let number = words
+        .get(at + 1)
+        .ok_or(format!("{what}: -T needs a number after it"))?;
+    let rtable = number.parse().map_err(|_| {
+        format!("{what}: -T: '{number}' is not the number of a routing table, 0 to 255")
+    })?;
+    let rest = [&words[..at], &words[at + 2..]].concat();
+    Ok((rest, rtable))
+}
+
+/// `route [-T N] show [-inet | -inet6] [-label NAME]`
 pub(crate) fn route(words: &[String], api: &mut dyn Api) -> Result<String, String> {
     let (words, json) = without_json(words);
-    let family = match words[..] {
+    let (mut words, rtable) = without_table("route", &words)?;
+    words.retain(|word| *word != "-n");
+    let mut which = Which {
+        rtable,
+        ..Which::default()
+    };
+    let mut rest = match words[..] {
         [] => return Err("route: a word is missing; route show [-inet | -inet6]".into()),
-        ["show"] | ["-n", "show"] | ["show", "-n"] => None,
-        ["show", "-inet"] => Some(true),
-        ["show", "-inet6"] => Some(false),
-        ["show", word, ..] => {
-            let hint = did_you_mean(word, ["-inet", "-inet6"]);
-            return Err(format!("route: show: '{word}' is not understood{hint}"));
-        }
+        ["show", ref rest @ ..] => rest,
         ["add" | "delete" | "change" | "flush", ..] => {
             return Err(format!(
                 "route: '{}': routes are changed with a bundle (mygate, hostname.IF), not here",
@@ -146,13 +172,34 @@ pub(crate) fn route(words: &[String], api: &mut dyn Api) -> Result<String, Strin
             ));
         }
     };
-    Ok(routes(family, json, api))
+    while let [word, more @ ..] = rest {
+        rest = more;
+        match *word {
+            "-inet" => which.family = Some(true),
+            "-inet6" => which.family = Some(false),
+            "-label" => {
+                let (label, more) = rest
+                    .split_first()
+                    .ok_or("route: show: -label needs a name after it")?;
+                (which.label, rest) = (Some(label.to_string()), more);
+            }
+            word => {
+                let hint = did_you_mean(word, ["-inet", "-inet6", "-label"]);
+                return Err(format!("route: show: '{word}' is not understood{hint}"));
+            }
+        }
+    }
+    Ok(routes(&which, json, api))
 }
 
-/// Routes of one family (true: IPv4) or both.
-fn routes(family: Option<bool>, json: bool, api: &mut dyn Api) -> String {
+fn routes(which: &Which, json: bool, api: &mut dyn Api) -> String {
+    let family = which.family;
     let mut list = api.routes();
-    list.retain(|r| family.is_none_or(|v4| r.dest.is_ipv4() == v4));
+    list.retain(|r| {
+        r.rtable == which.rtable
+            && family.is_none_or(|v4| r.dest.is_ipv4() == v4)
+            && (which.label.is_none() || which.label == r.label)
+    });
     if json {
         return json::text(&list);
     }
@@ -229,6 +276,7 @@ fn priority(r: &RouteView) -> u8 {
 /// `netstat -i | -r`
 pub(crate) fn netstat(words: &[String], api: &mut dyn Api) -> Result<String, String> {
     let (words, json) = without_json(words);
+    let (words, rtable) = without_table("netstat", &words)?;
     let mut what = None;
     for word in &words {
         match *word {
@@ -245,7 +293,13 @@ pub(crate) fn netstat(words: &[String], api: &mut dyn Api) -> Result<String, Str
     match what {
         Some('i') if json => Ok(json::text(&api.interfaces())),
         Some('i') => Ok(counters(&api.interfaces())),
-        Some(_) => Ok(routes(None, json, api)),
+        Some(_) => {
+            let which = Which {
+                rtable,
+                ..Which::default()
+            };
+            Ok(routes(&which, json, api))
+        }
         None => Err("netstat: an option is missing; -i for interfaces, -r for routes".into()),
     }
 }
@@ -508,6 +562,32 @@ Destination                        Gateway                        Flags   Refs  
                 .contains("default")
         );
         assert_eq!(netstat(&words("-rn"), &mut api).unwrap(), expected);
+        assert_eq!(route(&words("-T 0 -n show"), &mut api).unwrap(), expected);
+        assert_eq!(netstat(&words("-rn -T 0"), &mut api).unwrap(), expected);
+        api.routes[0].rtable = 4;
+        api.routes[1].label = Some("lab".into());
+        for (asked, default, network) in [
+            ("show", false, true),
+            ("-T 4 show", true, false),
+            ("show -T 4 -inet", true, false),
+            ("show -label lab", false, true),
+            ("show -label other", false, false),
+            ("-T 9 show", false, false),
+        ] {
+            let out = route(&words(asked), &mut api).unwrap();
+            let shown = (out.contains("default"), out.contains("192.0.2/24"));
+            assert_eq!(shown, (default, network), "{asked}\n{out}");
+        }
+        for (asked, says) in [
+            ("-T", "route: -T needs a number after it"),
+            (
+                "-T 256 show",
+                "route: -T: '256' is not the number of a routing table, 0 to 255",
+            ),
+            ("show -label", "route: show: -label needs a name after it"),
+        ] {
+            assert_eq!(route(&words(asked), &mut api).unwrap_err(), says);
+        }
     }
 
     #[test]

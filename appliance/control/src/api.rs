@@ -175,6 +175,13 @@ pub struct StateEnd {
     pub addr: IpAddr,
     /// Port, or ICMP id.
     pub port: u16,
+    /// Routing domain.
+    #[serde(skip_serializing_if = "is_main")]
+    pub rdomain: u8,
+}
+
+fn is_main(rdomain: &u8) -> bool {
+    *rdomain == 0
 }
 
 /// A state, as `pfctl -ss` and `-vss` show it.

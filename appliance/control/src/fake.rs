@@ -116,10 +116,12 @@ fn state(
         src: StateEnd {
             addr: ip(src.0),
             port: src.1,
+            rdomain: 0,
         },
         dst: StateEnd {
             addr: ip(dst.0),
             port: dst.1,
+            rdomain: 0,
         },
         translated_src: None,
         translated_dst: None,

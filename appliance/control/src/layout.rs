@@ -299,7 +299,27 @@ fn routes(
         let table = route_table(interfaces, domain, of_table.collect(), diagnostics);
         (domain, table)
     });
+    let tables: Vec<(Domain, RouteTable)> = tables.collect();
+    let of_interfaces = interface_labels(conf, interfaces, &mut labels);
+    let label = |id: InterfaceId| of_interfaces.get(usize::from(id.0)).copied().unwrap_or(0);
+    let tables = tables.into_iter();
+    let tables = tables.map(|(domain, table)| (domain, table.label_networks(label)));
     RouteTables::new(tables.collect(), labels)
+}
+
+/// By interface the number of the label that its networks have.
+fn interface_labels(
+    conf: &NetConfig,
+    interfaces: &InterfaceTable,
+    labels: &mut Vec<String>,
+) -> Vec<u16> {
+    let of = |interface: &Interface| {
+        let mac = Some(interface.mac.0);
+        let mut files = conf.interfaces.iter();
+        let file = files.find(|c| c.name == interface.name.as_str() || c.lladdr == mac);
+        label_number(file.and_then(|c| c.route_label.as_deref()), labels)
+    };
+    interfaces.iter().map(of).collect()
 }
 
 fn route_table(
@@ -540,6 +560,37 @@ pub(crate) mod tests {
             said[1].starts_with("hostname.em7:2: warning: not in force:"),
             "{said:?}"
         );
+    }
+
+    #[test]
+    fn tables_domains_and_labels_come_from_the_files() {
+        let (layout, said) = lay(&[
+            (
+                "hostname.em0",
+                "rdomain 4 rtlabel inside\ninet 192.0.2.1/24\n!route -T 4 add default 192.0.2.4 -label away\n",
+            ),
+            (
+                "hostname.em1",
+                "inet 192.0.2.1/24\n!route -T 7 add default 192.0.2.7\n!route add -T 0 10.0.0.0/8 192.0.2.9\n",
+            ),
+        ]);
+        assert_eq!(said, Vec::<String>::new());
+        let routes = layout.unwrap().routes;
+        let domains: Vec<(u8, u8)> = routes.iter().map(|(d, _)| (d.rtable, d.rdomain)).collect();
+        assert_eq!(domains, [(0, 0), (4, 4), (7, 0)]);
+        for (rtable, dst, gateway, label) in [
+            (0, "10.1.1.1", Some("192.0.2.9"), None),
+            (0, "192.0.2.3", None, None),
+            (4, "10.1.1.1", Some("192.0.2.4"), Some("away")),
+            (4, "192.0.2.3", None, Some("inside")),
+            (7, "10.1.1.1", Some("192.0.2.7"), None),
+        ] {
+            let route = routes.lookup(rtable, dst.parse().unwrap()).unwrap();
+            let gateway = gateway.map(|g| g.parse().unwrap());
+            let found = (route.gateway, routes.label(route.label));
+            assert_eq!(found, (gateway, label), "{dst} in {rtable}");
+        }
+        assert_eq!(routes.lookup(0, "172.16.0.1".parse().unwrap()), None);
     }
 
     #[test]

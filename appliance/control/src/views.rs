@@ -198,6 +198,7 @@ fn end(key: &Key, n: usize) -> StateEnd {
     StateEnd {
         addr: ip(key.af(), addr),
         port,
+        rdomain: key.rdomain(),
     }
 }
 

@@ -231,6 +231,16 @@ impl RouteTable {
         Ok(RouteTable::index(routes))
     }
 
+    /// Gives the routes to an interface's own networks and addresses the label that `of` says (`rtlabel` of
+    /// ifconfig(8)); 0 is none.
+    pub fn label_networks(mut self, of: impl Fn(InterfaceId) -> u16) -> RouteTable {
+        let is_own = |r: &&mut Route| matches!(r.kind, RouteKind::Connected | RouteKind::Local);
+        for route in self.routes.iter_mut().filter(is_own) {
+            route.label = of(route.interface);
+        }
+        self
+    }
+
     /// Sorts by prefix and, for equal prefixes, by priority; the active ones of the best priority are looked up.
     fn index(mut routes: Vec<Route>) -> RouteTable {
         routes.sort_by_key(|r| {

@@ -102,10 +102,14 @@ fn ends(e: &StateEnd, other: Option<&StateEnd>) -> String {
 }
 
 fn end(e: &StateEnd) -> String {
-    match (e.addr, e.port) {
+    let end = match (e.addr, e.port) {
         (addr, 0) => addr.to_string(),
         (IpAddr::V4(a), port) => format!("{a}:{port}"),
         (IpAddr::V6(a), port) => format!("{a}[{port}]"),
+    };
+    match e.rdomain {
+        0 => end,
+        rdomain => format!("({rdomain}) {end}"),
     }
 }
 

@@ -80,6 +80,7 @@ fn translations_stand_in_parentheses() {
     let end = |addr: &str, port| StateEnd {
         addr: addr.parse().unwrap(),
         port,
+        rdomain: 0,
     };
     api.states[0].translated_dst = Some(end("10.0.0.5", 8080));
     api.states[1].translated_src = Some(end("2001:db8:5::1", 5353));
@@ -87,6 +88,16 @@ fn translations_stand_in_parentheses() {
         pfctl_on(&mut api, "-ss").unwrap(),
         "all tcp 10.0.0.5:8080 (192.0.2.1:80) <- 198.51.100.7:51000       ESTABLISHED:ESTABLISHED\n\
          all udp 2001:db8::1[5353] (2001:db8:5::1[5353]) -> 2001:db8::2[53]       SINGLE:MULTIPLE\n"
+    );
+    let inside = |end: StateEnd| StateEnd { rdomain: 4, ..end };
+    api.states[1].translated_src = Some(inside(end("2001:db8:5::1", 5353)));
+    api.states[1].translated_dst = Some(inside(end("2001:db8::2", 53)));
+    let out = pfctl_on(&mut api, "-ss").unwrap();
+    assert!(
+        out.ends_with(
+            "all udp 2001:db8::1[5353] ((4) 2001:db8:5::1[5353]) -> 2001:db8::2[53] ((4) 2001:db8::2[53])       SINGLE:MULTIPLE\n"
+        ),
+        "{out}"
     );
     api.states.truncate(1);
     api.states[0].translated_src = Some(end("2001:db8::9", 51000));
