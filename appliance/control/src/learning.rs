@@ -30,6 +30,9 @@ const OUTBOX_MAX: usize = 256;
 /// Addresses that are claimed at most: every interface announces its own.
 const CLAIMS_MAX: usize = 4096;
 
+/// Least time between two generations because of what was learned: whoever is on a link must not keep the box compiling.
+const PUBLISH_MS: u64 = 1000;
+
 /// All machines.
 #[derive(Default)]
 pub(crate) struct Learning {
@@ -40,6 +43,8 @@ pub(crate) struct Learning {
     /// Interfaces whose link is down.
     down: Vec<String>,
     outbox: VecDeque<(String, Outgoing)>,
+    /// When something learned was published last.
+    published_ms: Option<u64>,
     /// Addresses that somebody else was heard to use.
     pub(crate) conflicts: u64,
 }
@@ -552,7 +557,13 @@ impl Control {
     /// Publishes what was learned, if it is not what is in force: addresses, routes, and what workers listen for.
     fn relearn(&mut self) {
         let learned = self.learning.learned();
+        let now_ms = self.clock.now_ms();
         if learned != self.learned {
+            let last = self.learning.published_ms;
+            if last.is_some_and(|last| now_ms < last + PUBLISH_MS) {
+                return; // the next tick will do
+            }
+            self.learning.published_ms = Some(now_ms);
             log_change(&self.learned, &learned);
             self.learned = learned;
             self.publish_learned();

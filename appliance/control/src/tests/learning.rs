@@ -152,3 +152,29 @@ fn no_server_gives_the_box_an_address_that_it_has_elsewhere() {
     let em1 = config.interfaces.by_name("em1").unwrap();
     assert!(em1.owns("192.0.2.1".parse().unwrap()));
 }
+
+#[test]
+fn nobody_on_a_link_makes_more_than_a_generation_a_second() {
+    let files = [
+        ("hostname.em0", "inet6 autoconf\n"),
+        LEARNING[1],
+        ("pf.conf", "pass out on em0 from (em0)\n"),
+    ];
+    let mut b = Rig::new();
+    b.push(&files).unwrap();
+    let before = b.control.generation();
+    // A router that is there and not there, two hundred times in two seconds.
+    for n in 0..200u16 {
+        let said = autoconf::router::Advertisement {
+            lifetime_s: 1800 * (n % 2),
+            ..Default::default()
+        };
+        let src = "fe80::9".parse().unwrap();
+        let all = "ff02::1".parse().unwrap();
+        let packet = autoconf::router::build_advertisement(src, all, &said);
+        assert!(b.control.hear(InterfaceId(0), &packet.bytes));
+        b.advance(10);
+    }
+    let made = b.control.generation() - before;
+    assert!((1..=4).contains(&made), "{made} generations");
+}
