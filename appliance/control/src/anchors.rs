@@ -120,25 +120,21 @@ impl Control {
     ) -> Result<(Candidate, Texts), Vec<Diagnostic>> {
         let mut anchors = self.anchors.clone();
         loop {
-            let diagnostics = match self.check(files, &anchors, true) {
-                Ok(candidate) => {
-                    // Nothing of their texts is in it.
-                    anchors.retain(|path, _| !candidate.passed_over.contains(path));
-                    return Ok((candidate, anchors));
-                }
-                Err(diagnostics) => diagnostics,
-            };
             let before = anchors.len();
-            anchors.retain(|path, _| {
-                let file = name_of(path);
-                let is_wrong = diagnostics.iter().any(|d| d.file == file);
-                if is_wrong {
-                    log::warn!("{file}: does not go with the new bundle, and is dropped");
-                }
-                !is_wrong
-            });
+            let checked = self.check(files, &anchors, true);
+            match &checked {
+                Ok(candidate) => anchors.retain(|path, _| !candidate.passed_over.contains(path)),
+                Err(diagnostics) => anchors.retain(|path, _| {
+                    let file = name_of(path);
+                    let is_wrong = diagnostics.iter().any(|d| d.file == file);
+                    if is_wrong {
+                        log::warn!("{file}: does not go with the new bundle, and is dropped");
+                    }
+                    !is_wrong
+                }),
+            }
             if anchors.len() == before {
-                return Err(diagnostics);
+                return checked.map(|candidate| (candidate, anchors));
             }
         }
     }
