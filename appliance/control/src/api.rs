@@ -325,6 +325,13 @@ pub enum MadeOf {
         /// In order, the master first.
         ports: Vec<LaggPortView>,
     },
+    /// Packets within packets.
+    Gif {
+        /// Our end.
+        local: IpAddr,
+        /// The other end.
+        remote: IpAddr,
+    },
     /// Interfaces as ports of a switch.
     Bridge {
         /// Their names.

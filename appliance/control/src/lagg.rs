@@ -358,6 +358,10 @@ impl Control {
         match &interface.kind {
             Kind::Ethernet { .. } => MadeOf::Card,
             Kind::Loopback => MadeOf::Loopback,
+            Kind::Gif(gif) => MadeOf::Gif {
+                local: gif.tunnel.local,
+                remote: gif.tunnel.remote,
+            },
             Kind::Vlan(vlan) => MadeOf::Vlan {
                 parent: name(&vlan.parent),
                 vid: vlan.vid,

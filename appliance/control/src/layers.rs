@@ -1,13 +1,16 @@
-//! Interfaces that stand on others: VLANs and laggs of the configuration, on those that the machine has. What is missing is a
+//! Interfaces that stand on others: VLANs, laggs and tunnels of the configuration, on those that the machine has. What is missing is a
 //! warning: the other ports of a lagg are the point of it.
 
+use net::gif::Tunnel;
 use net::link::{HashFields, LacpRules, SharedMasks};
-use net::{Interface, InterfaceId, Kind, Lagg, LaggProtocol, Tpid, Vlan, failover, lacp, probe};
+use net::{
+    Gif, Interface, InterfaceId, Kind, Lagg, LaggProtocol, Tpid, Vlan, failover, lacp, probe,
+};
 use netconf::{InterfaceConfig, NetConfig, Station};
 use pfconf::diag::{Diagnostic, Severity};
 use wire::ether;
 
-use crate::layout::{at, described};
+use crate::layout::{at, described, rtable};
 use crate::numbers::{Full, Kifs};
 
 /// What is built, and what its ports must be told.
@@ -23,7 +26,7 @@ pub(crate) struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// Builds all: laggs first, then VLANs from below upwards. What stands on something that is not there is left out.
+    /// Builds all: laggs first, then VLANs from below upwards, and tunnels, which stand on no interface but on routes. What stands on something that is not there is left out.
     pub(crate) fn build(&mut self) -> Result<(), Full> {
         let files = self.conf.interfaces.iter();
         for file in files.clone() {
@@ -51,6 +54,11 @@ impl Layers<'_> {
             waiting = rest;
             if waiting.is_empty() || waiting.len() == before {
                 break;
+            }
+        }
+        for file in &self.conf.interfaces {
+            if let netconf::Kind::Gif(gif) = &file.kind {
+                self.gif(file, gif);
             }
         }
         for (file, vlan) in waiting {
@@ -157,6 +165,25 @@ impl Layers<'_> {
         Ok(())
     }
 
+    fn gif(&mut self, file: &InterfaceConfig, gif: &netconf::Gif) {
+        let Some(tunnel) = &gif.tunnel else {
+            return;
+        };
+        let kind = Kind::Gif(Gif {
+            tunnel: Tunnel {
+                local: tunnel.src,
+                remote: tunnel.dst,
+                ttl: gif.ttl,
+                dont_fragment: gif.dont_fragment,
+            },
+            rtable: rtable(gif.domain),
+        });
+        // No frame has it; the link-local address is made of it, and must not be that of the other end.
+        let mac = self.built.first().map_or(ether::Addr::ZERO, |i| i.mac);
+        let mtu = file.mtu.unwrap_or(net::gif::MTU_DEFAULT);
+        self.add(file, kind, mac, mtu);
+    }
+
     /// All ports of a lagg have its address and its MTU.
     fn make_alike(&mut self, place: usize, mac: ether::Addr, mtu: u16) {
         let port = &mut self.built[place];
@@ -216,6 +243,32 @@ fn target(probe: &netconf::Probe) -> probe::Target {
 mod tests {
     use super::*;
     use crate::layout::tests::{lay, lay_on};
+
+    #[test]
+    fn the_tunnel_of_the_seed_becomes_an_interface_with_its_mtu() {
+        let (layout, said) = lay(&[
+            ("hostname.em0", "inet 192.0.2.1/24\n"),
+            ("mygate", "2001:db8::1\n"),
+            (
+                "hostname.gif0",
+                "tunnel 192.0.2.1 198.51.100.9\ninet6 2001:db8::2 prefixlen 128\ndest 2001:db8::1\n",
+            ),
+        ]);
+        assert_eq!(said, Vec::<String>::new());
+        let layout = layout.unwrap();
+        let gif0 = layout.interfaces.by_name("gif0").unwrap();
+        let Kind::Gif(gif) = &gif0.kind else {
+            panic!("{:?}", gif0.kind);
+        };
+        assert_eq!(gif.tunnel.remote.to_string(), "198.51.100.9");
+        assert_eq!((gif.tunnel.ttl, gif0.mtu, gif0.up), (Some(64), 1280, true));
+        assert!(layout.interfaces.links().is_tunnel(gif0.id));
+        // The other end is reached through it, and so is what is behind it.
+        let to = |addr: &str| layout.routes.lookup(0, addr.parse().unwrap());
+        for addr in ["2001:db8::1", "2001:db8:99::1"] {
+            assert_eq!(to(addr).map(|r| r.interface), Some(gif0.id), "{addr}");
+        }
+    }
 
     const LAGG: (&str, &str) = (
         "rc.conf",

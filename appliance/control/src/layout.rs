@@ -2,6 +2,7 @@
 //! machine lacks is a warning: a bundle must still load when a card has died.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use net::{
     Domain, IfAddr, Interface, InterfaceId, InterfaceTable, KifSet, Kind, Prefix, RouteTable,
@@ -363,7 +364,7 @@ struct Wanted {
 }
 
 /// The parser has refused larger numbers.
-fn rtable(number: u16) -> u8 {
+pub(crate) fn rtable(number: u16) -> u8 {
     u8::try_from(number).unwrap_or(net::RTABLE_MAX)
 }
 
@@ -394,13 +395,27 @@ fn wanted_routes(
                 .map_or(InterfaceId(u16::MAX), |i| i.id),
         )
     };
+    let far_ends: Vec<(IpAddr, &Interface, &Origin)> = far_ends(conf, interfaces).collect();
+    // The other end of a link is a neighbor, whatever network it is in.
+    let to_gateway = |addr: IpAddr, on: Option<InterfaceId>| {
+        let far = far_ends.iter().find(|(end, ..)| *end == addr);
+        match far.filter(|_| on.is_none()) {
+            Some((_, interface, _)) => Target::Neighbor(addr, interface.id),
+            None => Target::Gateway(addr, on),
+        }
+    };
+    let far = far_ends.iter().map(|(addr, interface, origin)| Wanted {
+        rtable: interface.rdomain,
+        route: StaticRoute::new(Prefix::host(*addr), Target::Link(interface.id)),
+        origin: (*origin).clone(),
+    });
     let gateways = conf.gateways.iter().map(|g| {
         let prefix = if g.addr.is_ipv4() {
             Prefix::DEFAULT4
         } else {
             Prefix::DEFAULT6
         };
-        let target = Target::Gateway(g.addr, number(&g.interface));
+        let target = to_gateway(g.addr, number(&g.interface));
         Wanted {
             rtable: 0,
             route: StaticRoute::new(prefix, target),
@@ -409,7 +424,7 @@ fn wanted_routes(
     });
     let routes = conf.routes.iter().map(|r| {
         let target = match &r.hop {
-            NextHop::Gateway { addr, interface } => Target::Gateway(*addr, number(interface)),
+            NextHop::Gateway { addr, interface } => to_gateway(*addr, number(interface)),
             NextHop::Blackhole => Target::Blackhole,
             NextHop::Reject => Target::Reject,
             NextHop::Interface(name) => {
@@ -430,7 +445,20 @@ fn wanted_routes(
             origin: r.origin.clone(),
         }
     });
-    gateways.chain(routes).collect()
+    far.chain(gateways).chain(routes).collect()
+}
+
+/// The other ends of point-to-point links (`dest`), each with its interface.
+fn far_ends<'a>(
+    conf: &'a NetConfig,
+    interfaces: &'a InterfaceTable,
+) -> impl Iterator<Item = (IpAddr, &'a Interface, &'a Origin)> {
+    let of = |file: &'a InterfaceConfig| {
+        let interface = interfaces.by_name(&file.name)?;
+        let ends = file.addresses.iter();
+        Some(ends.filter_map(move |a| Some((a.dest?, interface, &a.origin))))
+    };
+    conf.interfaces.iter().filter_map(of).flatten()
 }
 
 #[cfg(test)]

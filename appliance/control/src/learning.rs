@@ -15,7 +15,7 @@ use autoconf::claim::{self, Claim};
 use autoconf::router::RouterMessage;
 use autoconf::{Outgoing, Way, dhcp4, router, slaac};
 use net::neighbor::{DiscoveryMessage, receive_discovery};
-use net::{Interface, InterfaceId, InterfaceTable, Listening};
+use net::{Interface, InterfaceId, InterfaceTable, Kind, Listening};
 use wire::{arp, ether, proto};
 use worker::{Egress, FrameEnd, Lane};
 
@@ -159,7 +159,9 @@ impl Learning {
         };
         self.claims
             .retain(|(name, addr), claim| claim.is_tentative() || owned(name, *addr));
-        for interface in interfaces.iter().filter(|i| i.up && !i.is_loopback()) {
+        // Nobody else is on a tunnel.
+        let is_link = |i: &&Interface| !i.is_loopback() && !matches!(i.kind, Kind::Gif(_));
+        for interface in interfaces.iter().filter(|i| i.up).filter(is_link) {
             for a in &interface.addrs {
                 let key = (interface.name.to_string(), a.addr);
                 if self.claims.len() < CLAIMS_MAX && !self.claims.contains_key(&key) {

@@ -255,6 +255,10 @@ impl Teller<'_> {
             }
             Verdict::Host => self.is("local", "it is for the box itself"),
             Verdict::Bridge => self.is("pass", "its bridge sends it on"),
+            Verdict::Tunnel(interface) => {
+                let name = self.name(interface);
+                self.is("local", &format!("what is inside comes in by {name}"));
+            }
             Verdict::Control => self.is("local", "it is a frame of a link protocol"),
             Verdict::Handoff { worker } => {
                 self.is(

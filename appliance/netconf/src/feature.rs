@@ -74,10 +74,8 @@ pub enum Feature {
 const LACKING: &[(Feature, &str)] = &[
     (Feature::Lacp, "LACP"),
     (Feature::BridgeSticky, "sticky or limited ports of a bridge"),
-    (Feature::Gif, "tunnels"),
     (Feature::Loopback, "addresses on loopback interfaces"),
     (Feature::SlaacTemporary, "temporary addresses"),
-    (Feature::PointToPoint, "an address of the other end"),
     (Feature::InterfacePriority, "a priority of an interface"),
     (Feature::RouteMtu, "an MTU of a route"),
     (Feature::Rename, "other names for cards"),

@@ -355,7 +355,7 @@ pub struct ArpMatch {
 }
 
 /// IP in IP.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gif {
     /// `tunnel SRC DST`, of one family; `None` only in a configuration with errors.
     pub tunnel: Option<Tunnel>,
@@ -365,6 +365,19 @@ pub struct Gif {
     pub dont_fragment: bool,
     /// `tunneldomain`: table of routes for outer packets.
     pub domain: u16,
+}
+
+impl Default for Gif {
+    /// As `ifconfig gif0 create` makes it.
+    fn default() -> Self {
+        const TTL: u8 = 64;
+        Gif {
+            tunnel: None,
+            ttl: Some(TTL),
+            dont_fragment: false,
+            domain: 0,
+        }
+    }
 }
 
 /// The ends of a tunnel.

@@ -9,6 +9,7 @@ extern crate alloc;
 pub mod bridge;
 pub mod failover;
 pub mod fdb;
+pub mod gif;
 pub mod icmp_error;
 pub mod interface;
 pub mod kif;
@@ -29,7 +30,7 @@ pub mod ttl;
 
 pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTable, Name};
 pub use kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
-pub use link::{Kind, Lagg, LaggProtocol, Links, Tpid, Vlan};
+pub use link::{Gif, Kind, Lagg, LaggProtocol, Links, Tpid, Vlan};
 pub use listen::{Listening, Published};
 pub use prefix::Prefix;
 pub use route::{Route, RouteError, RouteKind, RouteTable, StaticRoute, Target};

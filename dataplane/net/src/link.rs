@@ -10,7 +10,10 @@ use alloc::vec::Vec;
 use sync::Masks;
 use wire::ether::{self, EtherType};
 
+use core::net::IpAddr;
+
 use crate::bridge::Bridge;
+use crate::gif::Tunnel;
 use crate::interface::{Interface, InterfaceError, PORTS_MAX};
 use crate::kif::InterfaceId;
 use crate::probe::Target;
@@ -41,6 +44,17 @@ pub enum Kind {
     Lagg(Lagg),
     /// Interfaces as ports of a switch.
     Bridge(Bridge),
+    /// Packets within packets.
+    Gif(Gif),
+}
+
+/// A tunnel and the routing table of its outer packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gif {
+    /// Ends and outer headers.
+    pub tunnel: Tunnel,
+    /// Routing table of outer packets, which come in in its domain.
+    pub rtable: u8,
 }
 
 /// Frames with a tag.
@@ -256,6 +270,8 @@ pub enum Out {
     Port(u16),
     /// To the lagg with this number; see [`Links::lagg`].
     Lagg(u16),
+    /// Into the tunnel with this number; see [`Links::tunnel`].
+    Tunnel(u16),
 }
 
 /// How frames leave by an interface.
@@ -324,6 +340,20 @@ pub struct Links {
     bases: Vec<InterfaceId>,
     children: Children,
     laggs: Vec<Ports>,
+    tunnels: Vec<Underlay>,
+    /// Ends of tunnels, ours first, and their numbers; sorted.
+    by_ends: Vec<(IpAddr, IpAddr, u16)>,
+}
+
+/// A tunnel as workers use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Underlay {
+    /// Number of the interface.
+    pub interface: InterfaceId,
+    /// Ends and outer headers.
+    pub tunnel: Tunnel,
+    /// Routing table of outer packets.
+    pub rtable: u8,
 }
 
 impl Links {
@@ -357,11 +387,31 @@ impl Links {
         self.laggs.get(usize::from(n))
     }
 
+    /// A tunnel by its number.
+    #[inline]
+    pub fn tunnel(&self, n: u16) -> Option<&Underlay> {
+        self.tunnels.get(usize::from(n))
+    }
+
+    /// The tunnel that is up between an address of ours and another's.
+    pub fn tunnel_between(&self, local: IpAddr, remote: IpAddr) -> Option<&Underlay> {
+        let ends = |entry: &(IpAddr, IpAddr, u16)| (entry.0, entry.1);
+        let found = self.by_ends.binary_search_by_key(&(local, remote), ends);
+        self.tunnel(self.by_ends.get(found.ok()?)?.2)
+    }
+
+    /// Whether an interface is a tunnel.
+    #[inline]
+    pub fn is_tunnel(&self, id: InterfaceId) -> bool {
+        self.way(id)
+            .is_some_and(|way| matches!(way.out, Out::Tunnel(_)))
+    }
+
     /// A port by which frames of an interface come in, and the tags that they have.
     pub fn arrival(&self, id: InterfaceId) -> Option<(u16, &[Tag])> {
         let way = self.way(id)?;
         let port = match way.out {
-            Out::Nowhere => return None,
+            Out::Nowhere | Out::Tunnel(_) => return None,
             Out::Port(port) => port,
             Out::Lagg(n) => {
                 let lagg = self.lagg(n)?;
@@ -394,6 +444,15 @@ impl Links {
                 links.add_vlan(interface, vlan, &layers)?;
             }
         }
+        links.by_ends.sort_unstable();
+        let same =
+            |pair: &[(IpAddr, IpAddr, u16)]| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1);
+        if let Some(pair) = links.by_ends.windows(2).find(|pair| same(pair)) {
+            let second = links.tunnels[usize::from(pair[1].2)].interface;
+            let name = layers.get(second).map(|i| i.name.clone());
+            let text = "has the same ends as another tunnel";
+            return Err(InterfaceError::Link(name.unwrap_or_default(), text));
+        }
         for id in &layers.bridged {
             if let Some(way) = links.ways.get_mut(usize::from(id.0)) {
                 way.is_bridged = true;
@@ -423,6 +482,7 @@ impl Links {
                 Out::Port(*port)
             }
             Kind::Lagg(lagg) => self.add_lagg(interface, lagg, layers)?,
+            Kind::Gif(gif) => self.add_tunnel(interface, gif)?,
             Kind::Loopback | Kind::Vlan(_) | Kind::Bridge(_) => Out::Nowhere,
         };
         self.ways[at] = Way {
@@ -431,6 +491,24 @@ impl Links {
             ..Way::default()
         };
         Ok(())
+    }
+
+    fn add_tunnel(&mut self, interface: &Interface, gif: &Gif) -> Result<Out, InterfaceError> {
+        let bad = |text| InterfaceError::Link(interface.name.clone(), text);
+        let Tunnel { local, remote, .. } = gif.tunnel;
+        if local.is_ipv4() != remote.is_ipv4() {
+            return Err(bad("has tunnel ends of two address families"));
+        }
+        let number = self.tunnels.len() as u16;
+        self.tunnels.push(Underlay {
+            interface: interface.id,
+            tunnel: gif.tunnel,
+            rtable: gif.rtable,
+        });
+        if interface.up {
+            self.by_ends.push((local, remote, number));
+        }
+        Ok(Out::Tunnel(number))
     }
 
     fn receive_by(

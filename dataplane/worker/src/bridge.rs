@@ -345,6 +345,7 @@ impl<N: Nic> Worker<N> {
         let hop = Hop::Known(through.egress(member));
         let rtable = self.batch.items[n].pd.rtable;
         self.queue_generated(Generated {
+            nesting: self.tunnels.nesting(),
             buf: copy,
             origin: Origin::Bridged(received_on),
             egress: Some(hop),

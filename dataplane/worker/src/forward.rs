@@ -70,13 +70,15 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Neighbor discovery is the dataplane's own, unless the control core wants to know; everything else for us is the
-    /// local host's.
+    /// Neighbor discovery is the dataplane's own, unless the control core wants to know, and so are tunnels; everything
+    /// else for us is the local host's.
     fn deliver(&mut self, n: usize, interface: InterfaceId, now_ms: u64) {
         let mut otherwise = Verdict::Host;
         if self.batch.items[n].pd.is_neighbor_discovery {
             self.hear_neighbor_discovery(n, interface, now_ms);
             otherwise = Verdict::Consumed(Consumer::Neighbor);
+        } else if let Some(tunnel) = self.tunnel_of(n) {
+            otherwise = Verdict::Tunnel(tunnel);
         }
         self.batch.items[n].verdict.get_or_insert(otherwise);
     }
@@ -150,6 +152,10 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
         if let Some(lladdr) = group_station(next_hop) {
             return Hop::Known(Egress::routed(interface, lladdr));
+        }
+        if self.config.interfaces.links().is_tunnel(interface) {
+            // Only one station is at the other end.
+            return Hop::Known(Egress::routed(interface, ether::Addr::ZERO));
         }
         match self.neighbors.resolve(now_ms, interface, next_hop) {
             Resolution::Known(lladdr) => Hop::Known(Egress::routed(interface, lladdr)),

@@ -22,6 +22,8 @@ pub(crate) struct Generated<B> {
     /// The way out, where it is given (neighbor discovery, fragments).
     pub(crate) egress: Option<Hop>,
     pub(crate) tag: TagId,
+    /// How often it has gone through tunnels of this box.
+    pub(crate) nesting: u8,
     /// Table in which its way is looked up.
     pub(crate) rtable: u8,
 }
@@ -31,6 +33,7 @@ impl<N: Nic> Worker<N> {
     pub(crate) fn generate(&mut self, buf: N::Buf, origin: Origin, hop: Hop) {
         let rtable = self.rdomain_of(hop.interface());
         self.queue_generated(Generated {
+            nesting: self.tunnels.nesting(),
             buf,
             origin,
             egress: Some(hop),
@@ -178,6 +181,7 @@ impl<N: Nic> Worker<N> {
         });
         if let Some(buf) = made {
             self.queue_generated(Generated {
+                nesting: self.tunnels.nesting(),
                 buf,
                 origin,
                 egress: None,
@@ -211,6 +215,7 @@ impl<N: Nic> Worker<N> {
         });
         if let Some(buf) = made {
             self.queue_generated(Generated {
+                nesting: self.tunnels.nesting(),
                 buf,
                 origin,
                 egress,

@@ -21,6 +21,7 @@ mod ether;
 mod family;
 mod forward;
 mod generate;
+mod gif;
 mod kills;
 mod links;
 mod list;

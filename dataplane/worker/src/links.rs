@@ -104,6 +104,9 @@ impl<N: Nic> Worker<N> {
     }
 
     fn queue_at_layers(&mut self, mut buf: N::Buf, priority: u8, interface: InterfaceId, way: Way) {
+        if let Out::Tunnel(number) = way.out {
+            return self.enter_tunnel(buf, number);
+        }
         let choice = self.choose_port(&way, buf.bytes());
         if !way.tags().is_empty() {
             if buf.prepend(way.tags().len() * TAG_LEN).is_err() {
@@ -127,7 +130,7 @@ impl<N: Nic> Worker<N> {
 
     fn choose_port(&mut self, way: &Way, frame: &[u8]) -> Choice {
         match way.out {
-            Out::Nowhere => Choice::Nowhere,
+            Out::Nowhere | Out::Tunnel(_) => Choice::Nowhere,
             Out::Port(port) => Choice::Port(port),
             Out::Lagg(n) => {
                 self.round_robin = self.round_robin.wrapping_add(1);

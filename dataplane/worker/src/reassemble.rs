@@ -204,7 +204,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Moves up to `wanted` bytes (in steps of 8) from the next piece of a train to the end of its head; says how many.
-    fn pull_up(&mut self, head: &mut N::Buf, wanted: usize, id: TrainId) -> usize {
+    pub(crate) fn pull_up(&mut self, head: &mut N::Buf, wanted: usize, id: TrainId) -> usize {
         let room = head.tailroom();
         let Some(next) = self.fragments.first_mut(id) else {
             return 0;

@@ -35,16 +35,18 @@ pub(crate) enum L2 {
 
 impl<N: Nic> Worker<N> {
     /// Fills the batch from one source: receive queues by port number, then packets the worker made itself, packets
-    /// of the local host, packets from other workers, datagrams whose last piece has come.
+    /// of the local host, packets from other workers, datagrams whose last piece has come, packets of tunnels.
     pub(crate) fn receive(&mut self, source: usize, now_ms: u64) -> usize {
         debug_assert_eq!(self.batch.len(), 0);
+        self.tunnels.begin_burst(0);
         match source.checked_sub(self.ports.len()) {
             None => self.receive_port(source),
             Some(0) => self.receive_generated(),
             Some(1) => self.receive_host(),
             Some(2) => self.receive_workers(now_ms),
-            // Last, for what all the others complete.
-            Some(_) => self.receive_whole(),
+            // For what the others before have completed.
+            Some(3) => self.receive_whole(),
+            Some(_) => self.receive_tunneled(),
         }
     }
 
@@ -77,7 +79,12 @@ impl<N: Nic> Worker<N> {
     }
 
     fn receive_generated(&mut self) -> usize {
+        let nesting = self.generated.front().map_or(0, |packet| packet.nesting);
+        self.tunnels.begin_burst(nesting);
         while !self.batch.is_full() {
+            if self.generated.front().is_none_or(|p| p.nesting != nesting) {
+                break;
+            }
             let Some(packet) = self.generated.pop_front() else {
                 break;
             };

@@ -60,6 +60,7 @@ impl<N: Nic> Worker<N> {
                 head.advance(usize::from(pd.ip_at));
                 self.give_train_to_host(head, train, received_on, rtable);
             }
+            Verdict::Tunnel(interface) => self.train_leaves_tunnel(head, n, train, interface),
             Verdict::Handoff { worker } => {
                 self.hand_off_train(head, train, received_on, rtable, worker);
             }

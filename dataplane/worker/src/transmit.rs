@@ -86,6 +86,7 @@ impl<N: Nic> Worker<N> {
                 next_hop,
             } => self.park(buf, n, interface, next_hop),
             Verdict::Host => self.give_to_host(buf, n),
+            Verdict::Tunnel(interface) => self.leave_tunnel(buf, n, interface),
             Verdict::Control => self.give_to_control(buf, n),
             Verdict::Bridge => self.carry_out_frame(buf, n),
             Verdict::Handoff { worker } => self.hand_off(buf, n, worker),

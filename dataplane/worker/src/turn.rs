@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::delay::DelayLine;
 use crate::detour::Ways;
 use crate::generate::Generated;
+use crate::gif::{TUNNEL_ROUNDS, Tunnels};
 use crate::kills::KillJobs;
 use crate::list::Listing;
 use crate::log::Before;
@@ -29,9 +30,9 @@ use crate::mail::Ends;
 use crate::neighbors::Parked;
 use crate::watch::Watched;
 
-/// Sources of packets beside the receive queues: packets the worker made, the local host, other workers, and datagrams
-/// that came in pieces.
-const OTHER_SOURCES: usize = 4;
+/// Sources of packets beside the receive queues: packets the worker made, the local host, other workers, datagrams
+/// that came in pieces, and then what all of these sent through tunnels.
+const OTHER_SOURCES: usize = 4 + TUNNEL_ROUNDS;
 /// Messages of router discovery and about claimed addresses that the control core is told of, per second and at once.
 const REPORTS_PER_S: u32 = 50;
 /// States looked at per turn by the sweep.
@@ -107,6 +108,7 @@ pub struct Worker<N: Nic> {
     pub(crate) report_rate: TokenBucket,
     pub(crate) batch: Batch<N::Buf>,
     pub(crate) generated: heapless::Deque<Generated<N::Buf>, 64>,
+    pub(crate) tunnels: Tunnels<N::Buf>,
     pub(crate) listing: Option<Listing>,
     pub(crate) beside: Beside,
     pub(crate) notes: Notes,
@@ -197,6 +199,7 @@ impl<N: Nic> Worker<N> {
             report_rate: TokenBucket::new(REPORTS_PER_S, REPORTS_PER_S, setup.now_ms),
             batch: Batch::new(),
             generated: heapless::Deque::new(),
+            tunnels: Tunnels::new(setup.dice_seed as u16),
             listing: None,
             beside: Beside::new(setup.states_capacity),
             notes: Notes::default(),
@@ -253,6 +256,7 @@ impl<N: Nic> Worker<N> {
         work |= self.release_delayed(now_ms);
         work |= self.transmit();
         // What was made at the end of this turn goes out in the next, which must not be slept away.
+        work |= !self.tunnels.is_empty();
         work |= !self.generated.is_empty() || self.fragments.whole() > 0;
         // An idle worker turns some thousand times in a millisecond, and nothing has grown older.
         if later || self.states.has_due(now_ms) {
@@ -339,7 +343,10 @@ impl<N: Nic> Worker<N> {
         counters.turns.add(1);
         counters.busy_turns.add(u64::from(work));
         counters.states.set(self.states.len() as u64);
-        let held = self.neighbors.held() + self.fragments.waiting() + self.delayed.len();
+        let held = self.neighbors.held()
+            + self.fragments.waiting()
+            + self.delayed.len()
+            + self.tunnels.len();
         let waiting = held + self.generated.len();
         counters.waiting.set(waiting as u64);
         debug_assert_eq!(

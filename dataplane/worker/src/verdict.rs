@@ -54,6 +54,8 @@ pub enum Verdict {
     Bridge,
     /// Give it to the local host.
     Host,
+    /// Outer packet of a tunnel: what is inside comes in by the tunnel's interface.
+    Tunnel(InterfaceId),
     /// A frame of a link protocol: give it to the control core as it is.
     Control,
     /// Give it to the worker that owns its connection.

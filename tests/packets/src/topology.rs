@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use net::bridge::{Bridge, Member, SharedPorts};
+use net::gif::Tunnel;
 use net::interface::IfAddr;
 use net::link::SharedMasks;
 use net::{
-    Domain, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Kind, Lagg, LaggProtocol,
+    Domain, Gif, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Kind, Lagg, LaggProtocol,
     Listening, Prefix, RouteTable, RouteTables, StaticRoute, Target, Tpid, Vlan,
 };
 use sync::Masks;
@@ -25,6 +26,8 @@ pub enum Made {
     Lagg(LaggProtocol, Vec<usize>, SharedMasks),
     /// Interfaces as ports of a switch.
     Bridge(Box<Bridge>),
+    /// Packets within packets.
+    Gif(Gif),
 }
 
 /// An interface to be.
@@ -202,6 +205,19 @@ impl Topology {
         self.made(Made::Bridge(Box::new(bridge)), name, addrs)
     }
 
+    /// One more interface: a tunnel between an address of the box and another's.
+    pub fn gif(self, name: &str, local: &str, remote: &str, addrs: &[&str]) -> Self {
+        let tunnel = Tunnel {
+            local: local.parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+            ttl: Some(net::gif::TTL_DEFAULT),
+            dont_fragment: false,
+        };
+        let mut with = self.made(Made::Gif(Gif { tunnel, rtable: 0 }), name, addrs);
+        with.last().mtu = net::gif::MTU_DEFAULT;
+        with
+    }
+
     /// Changes the bridge made last.
     pub fn bridged(mut self, change: impl FnOnce(&mut Bridge)) -> Self {
         let bridges = self.ports.iter_mut().rev();
@@ -350,7 +366,7 @@ impl Topology {
     /// first port.
     pub(crate) fn bottom(&self, n: usize) -> (usize, Vec<(Tpid, u16)>) {
         match &self.ports[n].made {
-            Made::Card | Made::Bridge(_) => (n, Vec::new()),
+            Made::Card | Made::Bridge(_) | Made::Gif(_) => (n, Vec::new()),
             Made::Lagg(_, members, _) => (members[0], Vec::new()),
             Made::Vlan(vlan) => {
                 let (card, mut tags) = self.bottom(usize::from(vlan.parent.0));
@@ -511,5 +527,6 @@ fn kind_of(n: usize, made: &Made) -> Kind {
             ..Lagg::new(*protocol, ids(members))
         }),
         Made::Bridge(bridge) => Kind::Bridge((**bridge).clone()),
+        Made::Gif(gif) => Kind::Gif(*gif),
     }
 }

@@ -13,6 +13,7 @@ mod forward;
 mod fragment;
 mod fragment_behaviors;
 mod fragment_join;
+mod gif;
 mod ip_options;
 mod learning;
 mod limits_limiters;
