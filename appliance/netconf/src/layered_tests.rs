@@ -728,7 +728,7 @@ fn four_thousand_vlans_are_checked_in_no_time() {
         );
         files.insert(format!("hostname.vlan{vid}"), text.into_bytes());
     }
-    let (config, said) = parse_with(&files, Reporter::lenient());
+    let (config, said) = parse_with(&files, &[], Reporter::lenient());
     assert_eq!(config.interfaces.len(), 4095);
     assert!(said.is_empty(), "{said:?}");
 }

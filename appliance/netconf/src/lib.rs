@@ -9,6 +9,7 @@
 
 mod address;
 mod bridge;
+mod changes;
 mod check;
 pub mod environment;
 pub mod feature;
@@ -33,6 +34,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use changes::TYPED;
 pub use feature::Feature;
 pub use fuguconf::{DEFAULT_API_PORT, FuguConf};
 pub use kind::{
@@ -398,11 +400,21 @@ const KNOWN_ELSEWHERE: [&str; 2] = ["pf.conf", "pf.os"];
 /// Reads an etc tree: contents by path in it. Files it does not know are left to others. If one of the diagnostics is an
 /// error, the configuration is not to be used; it then holds what could be understood.
 pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> (NetConfig, Vec<Diagnostic>) {
-    parse_with(files, Reporter::default())
+    parse_changed(files, &[])
+}
+
+/// The same, and then carries out commands that were typed, `ifconfig …` and `route …`: messages about them name the file
+/// [`TYPED`] and the number of the command as line.
+pub fn parse_changed(
+    files: &BTreeMap<String, Vec<u8>>,
+    commands: &[String],
+) -> (NetConfig, Vec<Diagnostic>) {
+    parse_with(files, commands, Reporter::default())
 }
 
 fn parse_with(
     files: &BTreeMap<String, Vec<u8>>,
+    commands: &[String],
     mut reporter: Reporter,
 ) -> (NetConfig, Vec<Diagnostic>) {
     let mut config = NetConfig {
@@ -424,6 +436,7 @@ fn parse_with(
         }
     }
     rcconf::read(files, &mut config, &mut reporter);
+    changes::apply(commands, &mut config, &mut reporter);
     config.fugu.apply(&mut config.interfaces, &mut reporter);
     check::whole(files, &config, &mut reporter);
     (config, reporter.into_diagnostics())

@@ -105,10 +105,24 @@ pub(crate) fn arguments(
     wanted.read(line, words, reporter)
 }
 
+/// What `route delete` names: a destination, and a gateway perhaps. Where it leads means nothing without one.
+pub(crate) fn destination(
+    line: &Line<'_>,
+    words: &[Word<'_>],
+    reporter: &mut Reporter,
+) -> Option<StaticRoute> {
+    let wanted = Wanted {
+        only_dest: true,
+        ..Wanted::default()
+    };
+    wanted.read(line, words, reporter)
+}
+
 /// What the line asks for, in words.
 #[derive(Default)]
 struct Wanted<'a> {
     own: &'a str,
+    only_dest: bool,
     family6: Option<bool>,
     net: bool,
     host: bool,
@@ -247,7 +261,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn route(&self, line: &Line<'_>, reporter: &mut Reporter) -> Option<StaticRoute> {
-        let drops = self.blackhole || self.reject;
+        let drops = self.blackhole || self.reject || self.only_dest;
         let missing = match (self.dest, self.gateway) {
             (None, _) => Some("destination"),
             (_, None) if !drops => Some("gateway"),
@@ -289,7 +303,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn hop(&self, line: &Line<'_>, reporter: &mut Reporter) -> Option<NextHop> {
-        if self.blackhole {
+        if self.blackhole || self.only_dest && self.gateway.is_none() {
             return Some(NextHop::Blackhole);
         }
         if self.reject {

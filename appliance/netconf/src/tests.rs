@@ -18,14 +18,14 @@ pub(crate) fn good(files: &[(&str, &str)]) -> NetConfig {
 
 /// With what Fugu cannot do yet.
 pub(crate) fn understood(files: &[(&str, &str)]) -> (NetConfig, Vec<Diagnostic>) {
-    parse_with(&tree(files), Reporter::lenient())
+    parse_with(&tree(files), &[], Reporter::lenient())
 }
 
 /// What is said about one file, as `line:col: severity: text`, beside a sound interface.
 pub(crate) fn said(name: &str, text: &str) -> Vec<String> {
     let mut files = tree(&[("hostname.em9", "inet 203.0.113.1/24\n"), (name, text)]);
     files.retain(|_, bytes| !bytes.is_empty());
-    let (_, diagnostics) = parse_with(&files, Reporter::lenient());
+    let (_, diagnostics) = parse_with(&files, &[], Reporter::lenient());
     diagnostics
         .iter()
         .map(|d| {
