@@ -12,6 +12,7 @@ use crate::explain;
 use crate::follow::Follow;
 use crate::json;
 use crate::net::{self, without_json};
+use crate::netchange;
 use crate::pfctl;
 use crate::tcpdump;
 use crate::words::did_you_mean;
@@ -85,34 +86,48 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "ifconfig",
-        usage: "ifconfig [IF | GROUP] [--json]",
-        summary: "show interfaces",
-        details: "Interfaces are changed with a bundle (hostname.IF).",
+        usage: "ifconfig [IF | GROUP] [--json]  |  ifconfig IF WORDS  |  ifconfig -g GROUP [[-]carpdemote [N]]",
+        summary: "show interfaces, or change one until the next apply",
+        details: "WORDS are those of hostname.IF: up, down, mtu N, group G, -group G, inet ADDR/BITS [alias], inet ADDR delete.\n\
+                  show status lists what was changed; netstart takes it back.",
         run: |words, api| net::ifconfig(words, api).map(Output::Text),
         complete: |_, api| interface_names(api),
     },
     Command {
         name: "route",
-        usage: "route [-T N] show [-inet | -inet6] [-label NAME] [--json]",
-        summary: "show a routing table",
-        details: "Routes are changed with a bundle (mygate, hostname.IF).",
+        usage: "route [-T N] show [-inet | -inet6] [-label NAME] [--json]  |  route get ADDRESS  |  route add | delete | change DEST GATEWAY",
+        summary: "show a routing table, or change it until the next apply",
+        details: "show status lists what was changed; netstart takes it back.",
         run: |words, api| net::route(words, api).map(Output::Text),
         complete: |before, _| match before.len() {
-            0 => list(&[("show", "the routing table")]),
+            0 => list(&[
+                ("show", "the routing table"),
+                ("get", "the way to an address"),
+                ("add", "a route, until the next apply"),
+                ("delete", "a route, until the next apply"),
+                ("change", "a route, until the next apply"),
+            ]),
             _ => list(&[("-inet", "IPv4 only"), ("-inet6", "IPv6 only"), JSON]),
         },
     },
     Command {
         name: "netstat",
-        usage: "netstat -i | -r [--json]",
-        summary: "show interface counters or routes",
+        usage: "netstat -i | -r | -s [--json]",
+        summary: "show interface counters, routes, or statistics",
         details: "",
         run: |words, api| net::netstat(words, api).map(Output::Text),
-        complete: |_, _| list(&[("-i", "interface counters"), ("-r", "routes"), JSON]),
+        complete: |_, _| {
+            list(&[
+                ("-i", "interface counters"),
+                ("-r", "routes"),
+                ("-s", "statistics"),
+                JSON,
+            ])
+        },
     },
     Command {
         name: "arp",
-        usage: "arp -a | ADDRESS [--json]",
+        usage: "arp -a | ADDRESS [--json]  |  arp -d ADDRESS",
         summary: "show IPv4 neighbors",
         details: "",
         run: |words, api| net::neighbors("arp", true, words, api).map(Output::Text),
@@ -120,11 +135,19 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "ndp",
-        usage: "ndp -a | ADDRESS [--json]",
+        usage: "ndp -a | ADDRESS [--json]  |  ndp -d ADDRESS",
         summary: "show IPv6 neighbors",
         details: "",
         run: |words, api| net::neighbors("ndp", false, words, api).map(Output::Text),
         complete: |_, _| list(&[("-a", "all of them"), JSON]),
+    },
+    Command {
+        name: "netstart",
+        usage: "netstart",
+        summary: "the network as the files have it: takes back what was typed",
+        details: "After ifconfig and route have changed it. An apply does the same.",
+        run: |words, api| netchange::netstart(words, api).map(Output::Text),
+        complete: |_, _| Vec::new(),
     },
     Command {
         name: "ping",
@@ -517,6 +540,9 @@ fn status(s: &Status) -> String {
     if !s.anchors_edited.is_empty() {
         let text = format!("edited at run time: {}", s.anchors_edited.join(" "));
         line("anchors", text);
+    }
+    for change in &s.network_changes {
+        line("typed", change.clone());
     }
     line("states", format!("{} of {}", s.states, s.states_limit));
     line(

@@ -4,10 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use control::api::{Api, InterfaceView, NeighborView, RouteView};
+use control::api::{Api, InterfaceView, MadeOf, NeighborView, RouteView};
 
-use crate::json;
 use crate::words::did_you_mean;
+use crate::{json, layers, netchange};
 
 /// Words without `--json`, and whether it was there.
 pub(crate) fn without_json(words: &[String]) -> (Vec<&str>, bool) {
@@ -23,10 +23,15 @@ pub(crate) fn without_json(words: &[String]) -> (Vec<&str>, bool) {
 /// `ifconfig [-a | IF | GROUP]`
 pub(crate) fn ifconfig(words: &[String], api: &mut dyn Api) -> Result<String, String> {
     let (words, json) = without_json(words);
-    let mut interfaces = api.interfaces();
     match words[..] {
-        [] | ["-a" | "-A"] => {}
-        [name] => {
+        ["-g", ref rest @ ..] => return netchange::group(rest, api),
+        [_, _, ..] => return netchange::change("ifconfig", &words, api),
+        _ => {}
+    }
+    let all = api.interfaces();
+    let mut interfaces = all.clone();
+    match words[..] {
+        [name] if !matches!(name, "-a" | "-A") => {
             let is_it = |i: &InterfaceView| i.name == name || i.groups.iter().any(|g| g == name);
             if !interfaces.iter().any(is_it) {
                 let hint = did_you_mean(name, interfaces.iter().map(|i| i.name.as_str()));
@@ -34,27 +39,29 @@ pub(crate) fn ifconfig(words: &[String], api: &mut dyn Api) -> Result<String, St
             }
             interfaces.retain(is_it);
         }
-        [_, extra, ..] => {
-            return Err(format!(
-                "ifconfig: '{extra}': interfaces are changed with a bundle (hostname.IF), not here"
-            ));
-        }
+        _ => {}
     }
     if json {
         return Ok(json::text(&interfaces));
     }
-    Ok(interfaces.iter().map(interface).collect())
+    Ok(interfaces.iter().map(|i| interface(i, &all)).collect())
 }
 
-fn interface(i: &InterfaceView) -> String {
+fn interface(i: &InterfaceView, all: &[InterfaceView]) -> String {
     let running = i.up && i.link;
-    // net/if.h of OpenBSD: UP, BROADCAST, RUNNING, SIMPLEX, MULTICAST.
+    let loops = i.made == MadeOf::Loopback;
+    let bridge = matches!(i.made, MadeOf::Bridge { .. });
+    let tunnel = matches!(i.made, MadeOf::Gif { .. });
+    let link = !loops && !bridge && !tunnel;
+    // net/if.h of OpenBSD: UP, BROADCAST, LOOPBACK, POINTOPOINT, RUNNING, SIMPLEX, MULTICAST.
     let flags = [
         (i.up, 0x1, "UP"),
-        (true, 0x2, "BROADCAST"),
+        (link, 0x2, "BROADCAST"),
+        (loops, 0x8, "LOOPBACK"),
+        (tunnel, 0x10, "POINTOPOINT"),
         (running, 0x40, "RUNNING"),
-        (true, 0x800, "SIMPLEX"),
-        (true, 0x8000, "MULTICAST"),
+        (link, 0x800, "SIMPLEX"),
+        (!bridge, 0x8000, "MULTICAST"),
     ];
     let set = || flags.iter().filter(|(on, ..)| *on);
     let bits: u32 = set().map(|(_, bit, _)| bit).sum();
@@ -66,7 +73,9 @@ fn interface(i: &InterfaceView) -> String {
         i.mtu
     );
     let mut line = |text: String| out += &format!("\t{text}\n");
-    line(format!("lladdr {}", i.lladdr));
+    if link {
+        line(format!("lladdr {}", i.lladdr));
+    }
     if !i.description.is_empty() {
         line(format!("description: {}", i.description));
     }
@@ -74,14 +83,15 @@ fn interface(i: &InterfaceView) -> String {
     if !i.device.is_empty() {
         line(format!("device: {} {}", i.device, i.driver));
     }
+    layers::lines(i, all).into_iter().for_each(&mut line);
     if !i.groups.is_empty() {
         line(format!("groups: {}", i.groups.join(" ")));
     }
-    line(format!("media: Ethernet autoselect{}", media(i)));
-    line(format!(
-        "status: {}",
-        if i.link { "active" } else { "no carrier" }
-    ));
+    if link {
+        line(format!("media: Ethernet autoselect{}", media(i)));
+        let status = if i.link { "active" } else { "no carrier" };
+        line(format!("status: {status}"));
+    }
     for (addr, len) in &i.addresses {
         line(address(*addr, *len, i));
     }
@@ -159,16 +169,25 @@ pub(crate) fn route(words: &[String], api: &mut dyn Api) -> Result<String, Strin
     let mut rest = match words[..] {
         [] => return Err("route: a word is missing; route show [-inet | -inet6]".into()),
         ["show", ref rest @ ..] => rest,
-        ["add" | "delete" | "change" | "flush", ..] => {
-            return Err(format!(
-                "route: '{}': routes are changed with a bundle (mygate, hostname.IF), not here",
-                words[0]
-            ));
+        ["get", word] | ["get", "-inet" | "-inet6", word] => {
+            return netchange::route_get(word, rtable, api);
+        }
+        [
+            verb @ ("add" | "delete" | "del" | "change" | "flush"),
+            ref rest @ ..,
+        ] => {
+            let table = rtable.to_string();
+            let mut words = vec![verb];
+            if rtable != 0 {
+                words.extend(["-T", &table]);
+            }
+            words.extend(rest);
+            return netchange::change("route", &words, api);
         }
         [word, ..] => {
             return Err(format!(
                 "route: '{word}' is not understood{}",
-                did_you_mean(word, ["show"])
+                did_you_mean(word, ["show", "get", "add", "delete", "change", "flush"])
             ));
         }
     };
@@ -282,10 +301,11 @@ pub(crate) fn netstat(words: &[String], api: &mut dyn Api) -> Result<String, Str
         match *word {
             "-i" | "-in" | "-ni" => what = Some('i'),
             "-r" | "-rn" | "-nr" => what = Some('r'),
+            "-s" => what = Some('s'),
             "-n" => {}
             word => {
                 return Err(format!(
-                    "netstat: '{word}' is not understood; netstat -i or netstat -r"
+                    "netstat: '{word}' is not understood; netstat -i, -r or -s"
                 ));
             }
         }
@@ -293,6 +313,7 @@ pub(crate) fn netstat(words: &[String], api: &mut dyn Api) -> Result<String, Str
     match what {
         Some('i') if json => Ok(json::text(&api.interfaces())),
         Some('i') => Ok(counters(&api.interfaces())),
+        Some('s') => Ok(statistics(json, api)),
         Some(_) => {
             let which = Which {
                 rtable,
@@ -300,8 +321,39 @@ pub(crate) fn netstat(words: &[String], api: &mut dyn Api) -> Result<String, Str
             };
             Ok(routes(&which, json, api))
         }
-        None => Err("netstat: an option is missing; -i for interfaces, -r for routes".into()),
+        None => Err(
+            "netstat: an option is missing; -i for interfaces, -r for routes, -s for statistics"
+                .into(),
+        ),
     }
+}
+
+/// `netstat -s`: what was counted since the start, as far as it is not nothing.
+fn statistics(json: bool, api: &mut dyn Api) -> String {
+    let samples = api.metrics();
+    if json {
+        return json::text(&samples);
+    }
+    let mut out = String::new();
+    let mut title = "";
+    for sample in samples.iter().filter(|s| s.value != 0.0) {
+        let Some(family) = sample.name.strip_prefix("fugu_") else {
+            continue;
+        };
+        let head = family.split('_').next().unwrap_or(family);
+        if head != title {
+            title = head;
+            out += &format!("{title}:\n");
+        }
+        let labels = sample.labels.iter().map(|(_, value)| value.as_str());
+        let labels: Vec<&str> = labels.collect();
+        let what = family[head.len()..]
+            .trim_start_matches('_')
+            .replace('_', " ");
+        let text = format!("{what} {}", labels.join(" "));
+        out += &format!("\t{} {}\n", sample.value, text.trim());
+    }
+    out
 }
 
 fn counters(interfaces: &[InterfaceView]) -> String {
@@ -367,6 +419,9 @@ pub(crate) fn neighbors(
     api: &mut dyn Api,
 ) -> Result<String, String> {
     let (words, json) = without_json(words);
+    if let ["-d", word] = words[..] {
+        return netchange::forget(command, word, api);
+    }
     let only: Option<IpAddr> = match words[..] {
         ["-a" | "-an" | "-na"] | ["-n", "-a"] | ["-a", "-n"] => None,
         [] => return Err(format!("{command}: an option is missing; {command} -a")),
@@ -479,245 +534,4 @@ pub(crate) fn span(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use control::fake::Fake;
-
-    fn words(line: &str) -> Vec<String> {
-        crate::words::split(line)
-    }
-
-    #[test]
-    fn ifconfig_as_openbsd_prints_it() {
-        let mut api = Fake::default();
-        api.interfaces[0].description = "uplink".into();
-        api.interfaces[0]
-            .addresses
-            .push(("fe80::1".parse().unwrap(), 64));
-        api.interfaces[1].link = false;
-        let out = ifconfig(&[], &mut api).unwrap();
-        let expected = "\
-vio0: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
-\tlladdr 52:54:00:00:00:01
-\tdescription: uplink
-\tindex 1 priority 0 llprio 3
-\tdevice: 0000:00:03.0 net_virtio
-\tgroups: egress
-\tmedia: Ethernet autoselect (1000baseT full-duplex)
-\tstatus: active
-\tinet 192.0.2.1 netmask 0xffffff00 broadcast 192.0.2.255
-\tinet6 2001:db8::1 prefixlen 64
-\tinet6 fe80::1%vio0 prefixlen 64 scopeid 0x1
-vio1: flags=8803<UP,BROADCAST,SIMPLEX,MULTICAST> mtu 1500
-\tlladdr 52:54:00:00:00:02
-\tindex 2 priority 0 llprio 3
-\tdevice: 0000:00:04.0 net_virtio
-\tmedia: Ethernet autoselect
-\tstatus: no carrier
-";
-        assert_eq!(out, expected, "\n{out}");
-        assert!(
-            ifconfig(&words("vio1"), &mut api)
-                .unwrap()
-                .starts_with("vio1: ")
-        );
-        assert!(
-            ifconfig(&words("egress"), &mut api)
-                .unwrap()
-                .starts_with("vio0: ")
-        );
-        api.interfaces[0].up = false;
-        assert!(
-            ifconfig(&words("vio0"), &mut api)
-                .unwrap()
-                .starts_with("vio0: flags=8802<BROADCAST,SIMPLEX,MULTICAST> mtu")
-        );
-    }
-
-    #[test]
-    fn routes_of_both_families_and_of_one() {
-        let mut api = Fake::default();
-        let out = route(&words("show"), &mut api).unwrap();
-        let expected = "\
-Routing tables
-
-Internet:
-Destination        Gateway            Flags   Refs      Use   Mtu  Prio Iface
-default            192.0.2.254        UGS        -        -     -     8 vio0
-192.0.2/24         link#1             UCn        -        -     -     4 vio0
-
-Internet6:
-Destination                        Gateway                        Flags   Refs      Use   Mtu  Prio Iface
-2001:db8::/64                      link#1                         UCn        -        -     -     4 vio0
-";
-        assert_eq!(out, expected, "\n{out}");
-        assert!(
-            !route(&words("show -inet"), &mut api)
-                .unwrap()
-                .contains("Internet6")
-        );
-        assert!(
-            !route(&words("show -inet6"), &mut api)
-                .unwrap()
-                .contains("default")
-        );
-        assert_eq!(netstat(&words("-rn"), &mut api).unwrap(), expected);
-        assert_eq!(route(&words("-T 0 -n show"), &mut api).unwrap(), expected);
-        assert_eq!(netstat(&words("-rn -T 0"), &mut api).unwrap(), expected);
-        api.routes[0].rtable = 4;
-        api.routes[1].label = Some("lab".into());
-        for (asked, default, network) in [
-            ("show", false, true),
-            ("-T 4 show", true, false),
-            ("show -T 4 -inet", true, false),
-            ("show -label lab", false, true),
-            ("show -label other", false, false),
-            ("-T 9 show", false, false),
-        ] {
-            let out = route(&words(asked), &mut api).unwrap();
-            let shown = (out.contains("default"), out.contains("192.0.2/24"));
-            assert_eq!(shown, (default, network), "{asked}\n{out}");
-        }
-        for (asked, says) in [
-            ("-T", "route: -T needs a number after it"),
-            (
-                "-T 256 show",
-                "route: -T: '256' is not the number of a routing table, 0 to 255",
-            ),
-            ("show -label", "route: show: -label needs a name after it"),
-        ] {
-            assert_eq!(route(&words(asked), &mut api).unwrap_err(), says);
-        }
-    }
-
-    #[test]
-    fn networks_are_abbreviated_as_netstat_does() {
-        for (addr, len, shown) in [
-            ("0.0.0.0", 0, "default"),
-            ("10.0.0.0", 8, "10/8"),
-            ("172.16.0.0", 12, "172.16/12"),
-            ("192.0.2.128", 25, "192.0.2.128/25"),
-            ("192.0.2.1", 32, "192.0.2.1"),
-            ("::", 0, "default"),
-            ("2001:db8::", 32, "2001:db8::/32"),
-        ] {
-            assert_eq!(network(addr.parse().unwrap(), len), shown);
-        }
-    }
-
-    #[test]
-    fn interface_counters() {
-        let mut api = Fake::default();
-        api.interfaces[1].up = false;
-        api.interfaces[1].hw_missed = 3;
-        api.interfaces[1].hw_errors = 2;
-        let out = netstat(&words("-i"), &mut api).unwrap();
-        let expected = "\
-Name    Mtu   Network     Address              Ipkts Ifail    Opkts Ofail Colls
-vio0    1500  <Link>      52:54:00:00:00:01      100     0       50     0     0
-vio0    1500  192.0.2/24  192.0.2.1              100     0       50     0     0
-vio0    1500  2001:db8::/64 2001:db8::1            100     0       50     0     0
-vio1*   1500  <Link>      52:54:00:00:00:02      100     5       50     0     0
-";
-        assert_eq!(out, expected, "\n{out}");
-    }
-
-    #[test]
-    fn neighbors_of_each_family() {
-        let mut api = Fake::default();
-        let out = neighbors("arp", true, &words("-a"), &mut api).unwrap();
-        let expected = "\
-Host                                 Ethernet Address   Netif Expire    Flags
-192.0.2.254                          52:54:00:00:00:fe   vio0 19m30s         
-192.0.2.9                            (incomplete)        vio0 2s             
-";
-        assert_eq!(out, expected, "\n{out}");
-        let out = neighbors("ndp", false, &words("-an"), &mut api).unwrap();
-        let expected = "\
-Neighbor                             Linklayer Address  Netif Expire    S Flags
-2001:db8::1                          52:54:00:00:00:01   vio0 permanent R     l
-";
-        assert_eq!(out, expected, "\n{out}");
-        let out = neighbors("arp", true, &words("192.0.2.9"), &mut api).unwrap();
-        assert_eq!(out.lines().count(), 2);
-    }
-
-    #[test]
-    fn everything_has_json() {
-        let api = &mut Fake::default();
-        for out in [
-            ifconfig(&words("vio0 --json"), api),
-            route(&words("show -inet --json"), api),
-            netstat(&words("-i --json"), api),
-            neighbors("arp", true, &words("-a --json"), api),
-        ] {
-            let out = out.unwrap();
-            assert!(
-                serde_json::from_str::<serde_json::Value>(&out).is_ok(),
-                "{out}"
-            );
-        }
-    }
-
-    #[test]
-    fn errors_name_the_word_that_is_wrong() {
-        let api = &mut Fake::default();
-        for (got, says) in [
-            (
-                ifconfig(&words("vio"), api),
-                "ifconfig: 'vio': no such interface; did you mean 'vio0'?",
-            ),
-            (
-                ifconfig(&words("vio0 up"), api),
-                "ifconfig: 'up': interfaces are changed with a bundle (hostname.IF), not here",
-            ),
-            (
-                route(&words(""), api),
-                "route: a word is missing; route show [-inet | -inet6]",
-            ),
-            (
-                route(&words("shwo"), api),
-                "route: 'shwo' is not understood; did you mean 'show'?",
-            ),
-            (
-                route(&words("show -inet4"), api),
-                "route: show: '-inet4' is not understood; did you mean '-inet'?",
-            ),
-            (
-                route(&words("add default x"), api),
-                "route: 'add': routes are changed with a bundle (mygate, hostname.IF), not here",
-            ),
-            (
-                netstat(&words("-x"), api),
-                "netstat: '-x' is not understood; netstat -i or netstat -r",
-            ),
-            (
-                netstat(&words(""), api),
-                "netstat: an option is missing; -i for interfaces, -r for routes",
-            ),
-            (
-                neighbors("arp", true, &words("-x"), api),
-                "arp: '-x' is neither -a nor an address",
-            ),
-            (
-                neighbors("arp", true, &words("192.0.2.77"), api),
-                "arp: 192.0.2.77 -- no entry",
-            ),
-        ] {
-            assert_eq!(got, Err(says.to_string()));
-        }
-    }
-
-    #[test]
-    fn spans_of_time() {
-        for (seconds, shown) in [
-            (0, "0s"),
-            (59, "59s"),
-            (1170, "19m30s"),
-            (3600, "1h"),
-            (93_784, "1d2h3m"),
-        ] {
-            assert_eq!(span(seconds), shown);
-        }
-    }
-}
+mod tests;

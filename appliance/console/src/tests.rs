@@ -400,11 +400,12 @@ fn a_second_tab_and_a_question_mark_list_what_there_is() {
     s.types("\x15netstat ?");
     let text = s.terminal.text();
     assert_eq!(
-        &text[text.len() - 5..],
+        &text[text.len() - 6..],
         [
             "fw1> netstat",
             "  -i           interface counters",
             "  -r           routes",
+            "  -s           statistics",
             "  --json       as JSON",
             "fw1> netstat"
         ]

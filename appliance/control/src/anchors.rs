@@ -99,7 +99,7 @@ impl Control {
         Ok(self.applied(digest, true, warnings))
     }
 
-    fn may_edit(&mut self, proof: &Proof) -> bool {
+    pub(crate) fn may_edit(&mut self, proof: &Proof) -> bool {
         match proof {
             Proof::Console => true,
             Proof::Bearer(token) => self.token_is_valid(token),

@@ -76,6 +76,8 @@ pub struct Status {
     pub digest: Option<String>,
     /// Paths of anchors that were edited at run time.
     pub anchors_edited: Vec<String>,
+    /// Commands that changed the network at run time, in their order: what the box is beyond its bundle.
+    pub network_changes: Vec<String>,
     /// How the running bundle came: `console`, `token`, `signify:KEYID`, `boot`, `seed`.
     pub origin: String,
     /// Seconds since start.
@@ -598,7 +600,7 @@ pub trait Pinger: Send {
 }
 
 /// A sample for `/metrics`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Sample {
     /// Metric name, e.g. `fugu_pf_drops_total`.
     pub name: &'static str,
@@ -644,6 +646,10 @@ pub trait Api {
     fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused>;
     /// Gives an anchor the rules of the bundle back.
     fn reset_anchor(&mut self, path: &str, proof: &Proof) -> Result<Applied, Refused>;
+    /// `ifconfig IF …`, `route add …`: one more change of the network, until the next apply. Empty: takes all back.
+    fn change_network(&mut self, command: &str, proof: &Proof) -> Result<Applied, Refused>;
+    /// `ifconfig -g GROUP carpdemote N`: adds to the demotion of a group, or takes from it; the count is what it is then.
+    fn demote_group(&mut self, group: &str, by: i16) -> Result<u16, String>;
     /// Logged packets from this serial on, as far as they are still kept, and the serial of the next one to come.
     fn pflog(&mut self, since: u64) -> (Vec<LoggedPacket>, u64);
     /// `pfctl -ss`: at most `limit` states. Asks the workers; may take milliseconds.
@@ -684,6 +690,8 @@ pub trait Api {
     fn routes(&mut self) -> Vec<RouteView>;
     /// `arp -a`, `ndp -a`.
     fn neighbors(&mut self) -> Vec<NeighborView>;
+    /// `arp -d`, `ndp -d`: has all workers forget a neighbor; how many entries it had.
+    fn forget_neighbor(&mut self, addr: IpAddr) -> u64;
     /// Everything for `/metrics`.
     fn metrics(&mut self) -> Vec<Sample>;
     /// Begins a ping from the box; answers are fetched with [`Api::ping_poll`].

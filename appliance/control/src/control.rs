@@ -20,6 +20,7 @@ use sync::OverlayEntry;
 use crate::anchors::Texts;
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
+use crate::changes::Demotions;
 use crate::fleet::{Fleet, WorkerLink};
 use crate::lagg::Laggs;
 use crate::layout::lay_out;
@@ -156,6 +157,10 @@ pub struct Control {
     pub(crate) trace: Option<Trace>,
     /// Anchors edited at run time, by path.
     pub(crate) anchors: Texts,
+    /// Commands that changed the network at run time, in their order.
+    pub(crate) changes: Vec<String>,
+    /// What groups were demoted by.
+    pub(crate) demotions: Demotions,
     pub(crate) pflog: PfLog,
     pub(crate) learning: Learning,
     /// What was learned and is in force.
@@ -212,6 +217,8 @@ impl Control {
             shown: Shown::default(),
             trace: None,
             anchors: Texts::new(),
+            changes: Vec::new(),
+            demotions: Demotions::new(),
             pflog: PfLog::default(),
             learning: Learning::default(),
             learned: Learned::default(),
@@ -422,6 +429,7 @@ impl Control {
     ) -> Result<Candidate, Vec<Diagnostic>> {
         let cx = Context {
             anchors,
+            changes: &self.changes,
             ports: &self.facts,
             kifs: &self.kifs,
             tags: &self.tags,
@@ -502,7 +510,7 @@ impl Control {
             }
         }
         let files = self.running_files();
-        let (conf, _said_before) = netconf::parse(&files);
+        let (conf, _said_before) = netconf::parse_changed(&files, &self.changes);
         let mut kifs = self.kifs.clone();
         let mut diagnostics = Vec::new();
         let layout = lay_out(
@@ -585,7 +593,8 @@ impl Control {
         }
         let verified = self.authenticate(bytes, proof)?;
         let digest = bundle::digest_of(bytes);
-        if self.running.as_ref().is_some_and(|r| r.digest == digest) {
+        let same = self.running.as_ref().is_some_and(|r| r.digest == digest);
+        if same && self.changes.is_empty() {
             return Ok(self.applied(digest, false, Vec::new()));
         }
         if let Some(verified) = verified.as_ref().filter(|_| *proof == Proof::Signature) {
@@ -593,12 +602,18 @@ impl Control {
         }
         let opened = open(bytes, &self.bundle_limits)?;
         self.fold_tables();
-        let (candidate, anchors) = self
-            .check_with_anchors(&opened.files)
-            .map_err(Refused::Invalid)?;
-        self.store
-            .store_bundle(bytes)
-            .map_err(|text| Refused::Failed(format!("the bundle cannot be stored: {text}")))?;
+        // What was typed since goes, but only if the bundle is good.
+        let typed = std::mem::take(&mut self.changes);
+        let checked = self.check_with_anchors(&opened.files);
+        if checked.is_err() {
+            self.changes.clone_from(&typed);
+        }
+        let (candidate, anchors) = checked.map_err(Refused::Invalid)?;
+        if let Err(text) = self.store.store_bundle(bytes) {
+            self.changes = typed;
+            let text = format!("the bundle cannot be stored: {text}");
+            return Err(Refused::Failed(text));
+        }
         let warnings = candidate.warnings.clone();
         self.publish(candidate);
         self.anchors = anchors;

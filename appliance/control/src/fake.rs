@@ -67,6 +67,8 @@ pub struct Fake {
     pub keys: Vec<(String, String)>,
     /// Answer to `log_lines`.
     pub log: Vec<String>,
+    /// Demotion of every group.
+    pub demotion: u16,
     /// What was asked to be changed, in order, in words.
     pub done: Vec<String>,
     /// Lengths of the bundles that came.
@@ -182,6 +184,7 @@ impl Default for Fake {
     fn default() -> Self {
         Fake {
             anchors_set: Vec::new(),
+            demotion: 0,
             logged: Vec::new(),
             traces: 0,
             status: Status {
@@ -191,6 +194,7 @@ impl Default for Fake {
                 generation: 3,
                 digest: Some("sha256:00ff".into()),
                 anchors_edited: Vec::new(),
+                network_changes: Vec::new(),
                 origin: "token".into(),
                 uptime_s: 93_784,
                 states: 2,
@@ -453,6 +457,27 @@ impl Api for Fake {
         self.apply.clone()
     }
 
+    fn change_network(&mut self, command: &str, proof: &Proof) -> Result<Applied, Refused> {
+        if !self.may_read(proof) {
+            return Err(Refused::Unauthorized("the token is not valid".into()));
+        }
+        let outcome = self.apply.clone()?;
+        match command {
+            "" => self.status.network_changes.clear(),
+            command => self.status.network_changes.push(command.into()),
+        }
+        Ok(outcome)
+    }
+
+    fn demote_group(&mut self, group: &str, by: i16) -> Result<u16, String> {
+        let known = |i: &InterfaceView| i.groups.iter().any(|g| g == group);
+        if !self.interfaces.iter().any(known) {
+            return Err(format!("no interface is in the group '{group}'"));
+        }
+        self.demotion = self.demotion.saturating_add_signed(by).min(255);
+        Ok(self.demotion)
+    }
+
     fn reset_anchor(&mut self, path: &str, proof: &Proof) -> Result<Applied, Refused> {
         if !self.may_read(proof) {
             return Err(Refused::Unauthorized("the token is not valid".into()));
@@ -552,6 +577,12 @@ impl Api for Fake {
 
     fn routes(&mut self) -> Vec<RouteView> {
         self.routes.clone()
+    }
+
+    fn forget_neighbor(&mut self, addr: IpAddr) -> u64 {
+        let before = self.neighbors.len();
+        self.neighbors.retain(|n| n.addr != addr);
+        (before - self.neighbors.len()) as u64
     }
 
     fn neighbors(&mut self) -> Vec<NeighborView> {

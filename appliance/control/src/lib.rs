@@ -9,6 +9,7 @@ mod anchors;
 pub mod api;
 mod bridges;
 pub mod builtin;
+mod changes;
 pub mod control;
 #[cfg(feature = "fake")]
 pub mod fake;

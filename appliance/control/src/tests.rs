@@ -23,6 +23,7 @@ use crate::{Control, Setup, WorkerLink};
 
 const TOKEN: &str = "0123456789abcdef";
 
+mod changes;
 mod laggs;
 mod learning;
 mod tables;

@@ -58,6 +58,8 @@ pub(crate) struct Context<'a> {
     pub(crate) random_key: [u32; 4],
     /// Anchors edited at run time.
     pub(crate) anchors: &'a Texts,
+    /// Commands that changed the network at run time.
+    pub(crate) changes: &'a [String],
     /// What interfaces have learned.
     pub(crate) learned: &'a Learned,
     /// False for the built-in policy, which is not told about lockouts.
@@ -111,7 +113,7 @@ pub(crate) fn check(
     files: &BTreeMap<String, Vec<u8>>,
     cx: &Context<'_>,
 ) -> Result<Candidate, Vec<Diagnostic>> {
-    let (conf, mut diagnostics) = netconf::parse(files);
+    let (conf, mut diagnostics) = netconf::parse_changed(files, cx.changes);
     let (mut kifs, mut tags) = (cx.kifs.clone(), cx.tags.clone());
     let layout = lay_out(
         &conf,

@@ -279,6 +279,7 @@ impl Api for Control {
                 .map_or(crate::builtin::ORIGIN, |r| &r.origin)
                 .into(),
             anchors_edited: self.anchors.keys().cloned().collect(),
+            network_changes: self.changes.clone(),
             uptime_s: self.since_start_s(),
             states: self.shared.states.get(),
             states_limit: self.ruleset().limits.states.into(),
@@ -357,6 +358,14 @@ impl Api for Control {
 
     fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused> {
         self.change_anchor(path, Some(rules), proof)
+    }
+
+    fn change_network(&mut self, command: &str, proof: &Proof) -> Result<Applied, Refused> {
+        self.change(command, proof)
+    }
+
+    fn demote_group(&mut self, group: &str, by: i16) -> Result<u16, String> {
+        Control::demote_group(self, group, by)
     }
 
     fn reset_anchor(&mut self, path: &str, proof: &Proof) -> Result<Applied, Refused> {
@@ -480,6 +489,10 @@ impl Api for Control {
                 ..route_view(route, self.interface_name(route.interface))
             })
             .collect()
+    }
+
+    fn forget_neighbor(&mut self, addr: IpAddr) -> u64 {
+        self.forget(addr)
     }
 
     fn neighbors(&mut self) -> Vec<NeighborView> {

@@ -33,6 +33,10 @@ impl<N: Nic> Worker<N> {
                     self.begin_kill(kill, true, now_ms);
                     None
                 }
+                Mail::Forget(interface, ip) => {
+                    self.neighbors.forget_one(now_ms, interface, ip);
+                    None
+                }
             });
         }
         let Some(listing) = self.listing.take() else {

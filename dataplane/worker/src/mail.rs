@@ -125,6 +125,8 @@ pub enum Mail {
     Watch(Watched),
     /// Kill states.
     Kill(Kill),
+    /// Forget a neighbor.
+    Forget(InterfaceId, IpAddr),
 }
 
 /// From a worker to the control core. A state is large beside the rest, and is what the ring is there for: workers do

@@ -1,0 +1,156 @@
+//! What ifconfig(8) prints of interfaces that are made of others: VLANs as OpenBSD, laggs as the system whose name they bear,
+//! bridges with their members.
+
+use control::api::{InterfaceView, LaggPortView, MadeOf};
+
+/// Lines below the first ones of an interface, without their tabs. `all` are all interfaces.
+pub(crate) fn lines(i: &InterfaceView, all: &[InterfaceView]) -> Vec<String> {
+    let mut lines = match &i.made {
+        MadeOf::Card | MadeOf::Loopback => Vec::new(),
+        MadeOf::Vlan { parent, vid, .. } => vec![
+            format!("encap: vnetid {vid} parent {parent}"),
+            format!("vlan: {vid} parent interface: {parent}"),
+        ],
+        MadeOf::Lagg { protocol, ports } => lagg(i, protocol, ports),
+        MadeOf::Bridge { members, .. } => {
+            let member = |name: &String| format!("member: {name}");
+            members.iter().map(member).collect()
+        }
+        MadeOf::Gif { local, remote, .. } => {
+            let family = if local.is_ipv4() { "inet" } else { "inet6" };
+            vec![format!("tunnel: {family} {local} -> {remote}")]
+        }
+    };
+    if i.made == MadeOf::Card
+        && let Some(lagg) = all.iter().find(|other| has_port(other, &i.name))
+    {
+        lines.push(match is_trunk(&lagg.name) {
+            true => format!("trunk: trunkdev {}", lagg.name),
+            false => format!("lagg: laggdev {}", lagg.name),
+        });
+    }
+    lines
+}
+
+fn has_port(i: &InterfaceView, name: &str) -> bool {
+    matches!(&i.made, MadeOf::Lagg { ports, .. } if ports.iter().any(|p| p.name == name))
+}
+
+/// OpenBSD's names; `lagg0` is FreeBSD's.
+fn is_trunk(name: &str) -> bool {
+    !name.starts_with("lagg")
+}
+
+fn lagg(i: &InterfaceView, protocol: &str, ports: &[LaggPortView]) -> Vec<String> {
+    let ports = ports.iter().enumerate();
+    if is_trunk(&i.name) {
+        let port = |(n, p): (usize, &LaggPortView)| {
+            let set = flags(n, p, protocol);
+            let words: Vec<String> = set.iter().map(|(_, word)| word.to_lowercase()).collect();
+            format!("\t{} port {}", p.name, words.join(","))
+        };
+        let first = std::iter::once(format!("trunk: trunkproto {protocol}"));
+        return first.chain(ports.map(port)).collect();
+    }
+    let port = |(n, p): (usize, &LaggPortView)| {
+        let set = flags(n, p, protocol);
+        let bits: u32 = set.iter().map(|(bit, _)| bit).sum();
+        let words: Vec<&str> = set.iter().map(|(_, word)| *word).collect();
+        format!("laggport: {} flags={bits:x}<{}>", p.name, words.join(","))
+    };
+    let first = std::iter::once(format!("laggproto {protocol}"));
+    first.chain(ports.map(port)).collect()
+}
+
+/// net/if_lagg.h: MASTER 1, ACTIVE 4, COLLECTING 8, DISTRIBUTING 0x10. Only failover knows a master, the first port.
+fn flags(n: usize, port: &LaggPortView, protocol: &str) -> Vec<(u32, &'static str)> {
+    let lacp = protocol == "lacp";
+    let all = [
+        (n == 0 && protocol == "failover", 0x1, "MASTER"),
+        (port.sends, 0x4, "ACTIVE"),
+        (lacp && port.heard, 0x8, "COLLECTING"),
+        (lacp && port.sends, 0x10, "DISTRIBUTING"),
+    ];
+    let set = all.iter().filter(|(on, ..)| *on);
+    set.map(|(_, bit, word)| (*bit, *word)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(name: &str, made: MadeOf) -> InterfaceView {
+        InterfaceView {
+            name: name.into(),
+            made,
+            ..InterfaceView::default()
+        }
+    }
+
+    fn port(name: &str, sends: bool) -> LaggPortView {
+        LaggPortView {
+            name: name.into(),
+            ready: true,
+            sends,
+            heard: sends,
+        }
+    }
+
+    #[test]
+    fn laggs_as_both_systems_print_them() {
+        for (name, protocol, want) in [
+            (
+                "lagg0",
+                "failover",
+                [
+                    "laggproto failover",
+                    "laggport: em0 flags=5<MASTER,ACTIVE>",
+                    "laggport: em4 flags=0<>",
+                ],
+            ),
+            (
+                "lagg0",
+                "lacp",
+                [
+                    "laggproto lacp",
+                    "laggport: em0 flags=1c<ACTIVE,COLLECTING,DISTRIBUTING>",
+                    "laggport: em4 flags=0<>",
+                ],
+            ),
+            (
+                "trunk0",
+                "failover",
+                [
+                    "trunk: trunkproto failover",
+                    "\tem0 port master,active",
+                    "\tem4 port ",
+                ],
+            ),
+        ] {
+            let made = MadeOf::Lagg {
+                protocol: protocol.into(),
+                ports: vec![port("em0", true), port("em4", false)],
+            };
+            let all = [view("em0", MadeOf::Card), view(name, made)];
+            assert_eq!(lines(&all[1], &all), want, "{name} {protocol}");
+            let member = lines(&all[0], &all);
+            assert!(member[0].ends_with(&format!("dev {name}")), "{member:?}");
+        }
+    }
+
+    #[test]
+    fn a_vlan_names_its_number_and_its_parent() {
+        let made = MadeOf::Vlan {
+            parent: "lagg0".into(),
+            vid: 22,
+            service: false,
+        };
+        assert_eq!(
+            lines(&view("vlan0", made), &[]),
+            [
+                "encap: vnetid 22 parent lagg0",
+                "vlan: 22 parent interface: lagg0"
+            ]
+        );
+    }
+}
