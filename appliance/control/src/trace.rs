@@ -84,6 +84,7 @@ impl Control {
         let on = explain::Box {
             config: self.fleet.current().clone(),
             states: &[],
+            shared: &self.shared,
             rule: &rule,
             now_ms: 0,
         };

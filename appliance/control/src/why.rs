@@ -22,6 +22,7 @@ impl Control {
         let on = explain::Box {
             config: self.fleet.current().clone(),
             states: &states,
+            shared: &self.shared,
             rule: &rule,
             now_ms,
         };

@@ -14,6 +14,7 @@ pub mod words;
 
 use std::sync::Arc;
 
+use filter::Shared;
 use ruleset::RuleNr;
 use state::State;
 use worker::Config;
@@ -37,6 +38,8 @@ pub struct Box<'a> {
     pub config: Arc<Config>,
     /// States that packets may belong to.
     pub states: &'a [State],
+    /// What its workers count together: limits are reached when they are.
+    pub shared: &'a Shared,
     /// Names of rules.
     pub rule: &'a dyn Fn(RuleNr) -> RuleName,
     /// Milliseconds since start, as the states count them.
@@ -51,7 +54,7 @@ pub fn describe(text: &str, on: &Box<'_>) -> Result<Explanation, String> {
         None => ruleset::TagId::default(),
         Some(name) => tag(name, on)?,
     };
-    let observed = observe(on.config.clone(), on.states, &arrival, tag, on.now_ms)?;
+    let observed = observe(on, &arrival, tag)?;
     Ok(tell(&observed, on))
 }
 
@@ -59,7 +62,7 @@ pub fn describe(text: &str, on: &Box<'_>) -> Result<Explanation, String> {
 pub fn capture(interface: &str, frame: &[u8], on: &Box<'_>) -> Result<Explanation, String> {
     let arrival = packet::captured(interface, frame, &on.config)?;
     let tag = ruleset::TagId::default();
-    let observed = observe(on.config.clone(), on.states, &arrival, tag, on.now_ms)?;
+    let observed = observe(on, &arrival, tag)?;
     Ok(tell(&observed, on))
 }
 

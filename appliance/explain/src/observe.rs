@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use filter::{Reason, Shared};
+use filter::Reason;
 use nic::PacketBuf;
 use ruleset::TagId;
 use simnic::{SimNic, SimPool, SimPort, SimPortConfig};
-use state::State;
-use worker::{Carried, Config, Lane, Mail, StepRecord, Watched, Worker, WorkerPort, WorkerSetup};
+use worker::{Carried, Lane, Mail, StepRecord, Watched, Worker, WorkerPort, WorkerSetup};
+
+use crate::Box;
 
 /// Turns after which nothing more is expected.
 const TURNS: usize = 8;
@@ -46,14 +47,10 @@ pub struct Observed {
     pub drops: Vec<Reason>,
 }
 
-/// Sends a packet through a worker that has this configuration and these states. `tag` is what it carries.
-pub fn observe(
-    config: Arc<Config>,
-    states: &[State],
-    arrival: &Arrival,
-    tag: TagId,
-    now_ms: u64,
-) -> Result<Observed, String> {
+/// Sends a packet through a worker that is configured as `on` is, and has copies of its states and counts. `tag` is what
+/// it carries.
+pub fn observe(on: &Box<'_>, arrival: &Arrival, tag: TagId) -> Result<Observed, String> {
+    let (config, states, now_ms) = (on.config.clone(), on.states, on.now_ms);
     let ports = config
         .interfaces
         .iter()
@@ -82,7 +79,7 @@ pub fn observe(
         ports: queues.collect(),
         pool: pool.clone(),
         states_capacity: states.len() * 2 + STATES_MORE,
-        shared: Arc::new(Shared::default()),
+        shared: Arc::new(on.shared.copied()),
         fragments_capacity: FRAGMENTS,
         hash_seed: 1,
         dice_seed: 1,

@@ -82,6 +82,7 @@ fn ask_rules(
         }
         core.notes.step(Step::Matched(nr));
         let logs_matches = found.log_matches;
+        note_redirection(core.notes, nr, rule, &facts, routes);
         found.add(nr, rule, &walk);
         facts.tag = found.tag;
         enter_table(&found.actions, routes, &mut facts, &mut ends);
@@ -184,6 +185,23 @@ fn note_match(
     }
 }
 
+/// A translation rule of the old syntax logs what it was asked about: filter rules log after it what became of that.
+fn note_redirection(
+    notes: &mut Notes,
+    nr: RuleNr,
+    rule: &Rule,
+    facts: &Facts,
+    routes: &impl Routes,
+) {
+    if is_redirection(rule) && rule.actions.log.contains(Log::ON) {
+        notes.log(logged(nr, rule, facts, routes));
+    }
+}
+
+fn is_redirection(rule: &Rule) -> bool {
+    matches!(rule.action, Action::Translate { .. })
+}
+
 /// The rule that decides logs in the end, when the packet is as it goes on.
 fn note_decision(
     notes: &mut Notes,
@@ -194,6 +212,7 @@ fn note_decision(
 ) {
     if let Some(nr) = found.rule
         && rule.actions.log.contains(Log::ON)
+        && !is_redirection(rule)
     {
         notes.log(logged(nr, rule, facts, routes));
     }

@@ -33,6 +33,12 @@ impl Gauge {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Another one that begins with the count of this one.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Gauge(AtomicU64::new(self.get()))
+    }
+
     /// In use now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -56,6 +56,12 @@ impl Default for Rate {
 }
 
 impl Rate {
+    /// Another one that begins with what this one has counted.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Rate(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+
     /// Counts an event; true if there are now more than `limit` per `period_s` seconds.
     pub fn add(&self, now_s: u32, limit: u32, period_s: u32) -> bool {
         let mut seen = self.0.load(Ordering::Relaxed);
@@ -94,6 +100,12 @@ impl Default for Once {
 }
 
 impl Once {
+    /// Another one, claimed if this one is.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Once(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+
     /// True for the first caller of this round (rounds count from 1).
     pub fn claim(&self, round: u32) -> bool {
         self.0.swap(u64::from(round), Ordering::Relaxed) != u64::from(round)

@@ -165,17 +165,18 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Takes over a state of another worker, for a packet that is only tried out. False if there is no room for it, or
-    /// one with its ends is there.
+    /// Takes over a state of another worker, for a packet that is only tried out: what it counts on is on the shared
+    /// counts already. False if there is no room for it, or one with its ends is there.
     pub fn take_over(&mut self, mut st: State) -> bool {
         st.pair = state::StateIdx::NONE;
-        let timeout_s = filter::timeout_s(&self.config.ruleset, &self.shared, &st);
-        let taken = self.states.insert(st, timeout_s).is_ok();
-        if taken {
-            // It will be given back when the state goes.
-            self.shared.states.try_take(1, u64::MAX);
+        let ruleset = &self.config.ruleset;
+        let timeout_s = filter::timeout_s(ruleset, &self.shared, &st);
+        let hold = filter::limit::hold_of(&self.shared, ruleset, &st);
+        let taken = self.states.insert(st, timeout_s);
+        if let Ok(idx) = taken {
+            self.states.set_hold(idx, &hold);
         }
-        taken
+        taken.is_ok()
     }
 
     /// Tells a step of packet `n`, if that is watched.

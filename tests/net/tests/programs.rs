@@ -158,7 +158,7 @@ fn answers_of_name_servers_arrive_in_pieces() -> Result<()> {
 }
 
 /// Records whose answers come whole from DPDK, see [`net_tests::clients::WHOLE4`].
-fn in_whole<'r>(records: &'r [(&'static str, Vec<String>)]) -> &'r [(&'static str, Vec<String>)] {
+fn in_whole(records: &[Record]) -> &[Record] {
     &records[..2]
 }
 

@@ -141,7 +141,8 @@ impl Parser<'_> {
             let text = "\"pass\" not valid with \"no\"";
             return Err(self.fail(self.last, "translation", text));
         }
-        let log = match pass && self.at("log") {
+        // `log` without `pass` is FreeBSD's.
+        let log = match !no && self.at("log") {
             true => Some(self.log()?),
             false => None,
         };

@@ -74,6 +74,23 @@ impl Limiters {
         }
     }
 
+    /// Others that begin with what these have counted.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Limiters {
+            state: self
+                .state
+                .iter()
+                .map(|l| Locked::new(l.with(|l| *l)))
+                .collect(),
+            source: self
+                .source
+                .iter()
+                .map(|c| Locked::new(c.with(|c| *c)))
+                .collect(),
+        }
+    }
+
     /// What a state limiter has counted.
     pub fn of_state(&self, id: u8) -> LimiterCounts {
         self.state[usize::from(id)].with(|l| l.counts)

@@ -102,6 +102,28 @@ impl Shared {
         }
     }
 
+    /// The same counts once more, for a packet that is only tried out: whatever it takes, nobody misses.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let rule = |share: &CacheLine<RuleShare>| {
+            CacheLine(RuleShare {
+                states: share.0.states.copied(),
+                packets: share.0.packets.copied(),
+                once: share.0.once.copied(),
+            })
+        };
+        Shared {
+            states: self.states.copied(),
+            half_open: self.half_open.copied(),
+            fragments: self.fragments.copied(),
+            delayed: self.delayed.copied(),
+            rules: self.rules.iter().map(rule).collect(),
+            sources: self.sources.copied(),
+            limiters: self.limiters.copied(),
+            ..Shared::new(self.rules.len(), 1, 1, 1)
+        }
+    }
+
     /// What is shared of the rule in a slot.
     #[inline]
     pub fn rule(&self, slot: RuleSlot) -> &RuleShare {
@@ -378,6 +400,34 @@ pub fn release(shared: &Shared, ruleset: &Ruleset, now_ms: u64, gone: &Removed) 
             limiters::fewer_states(shared, ruleset, &key, left, now_ms);
         }
     }
+}
+
+/// What a state counts on, for one that was copied without it: as far as its rule and its source say.
+pub fn hold_of(shared: &Shared, ruleset: &Ruleset, st: &State) -> Hold {
+    let mut hold = Hold::default();
+    let rule = ruleset.rule_in(st.rule);
+    let rule = rule.and_then(|nr| ruleset.rules.get(nr.0 as usize));
+    let Some(rule) = rule.filter(|_| st.flags.contains(StateFlags::HOLDS)) else {
+        return hold;
+    };
+    if rule.state.max > 0 || scales_by_itself(rule) {
+        hold.flags |= HoldFlags::MAX;
+    }
+    // The packet that made it, before translation.
+    let (key, src) = match st.direction {
+        Direction::In => (&st.wire, st.wire.end(0)),
+        Direction::Out => (&st.stack, st.stack.end(1)),
+    };
+    if rule.state.source.is_some() {
+        let node = shared.sources.find(&NodeKey {
+            slot: rule.slot,
+            kind: NodeKind::Track,
+            af: key.af(),
+            addr: src.0,
+        });
+        hold.nodes[NodeKind::Track as usize] = node.map_or(0, NodeRef::word);
+    }
+    hold
 }
 
 /// How long a node without states is kept: `src.track` of its rule; what a limiter must remember for its rate.

@@ -153,6 +153,51 @@ fn what_is_logged() {
     }
 }
 
+/// Destination that a record's header tells, and whether it says that this is not what stands in the packet.
+fn destination(record: &LogRecord) -> (String, bool) {
+    let h = &record.header;
+    let addr = std::net::Ipv4Addr::new(h[80], h[81], h[82], h[83]);
+    let port = u16::from_be_bytes([h[98], h[99]]);
+    (format!("{addr}:{port}"), h[61] == 1)
+}
+
+#[test]
+fn a_redirection_logs_what_was_asked_for_and_the_filter_rule_what_became_of_it() {
+    let asked = "198.51.100.1:80";
+    let server = "192.0.2.2:8080";
+    let rdr = "on sim1 inet proto tcp to 198.51.100.1 port 80 -> 192.0.2.2 port 8080";
+    let both = [("match in sim1 0", asked), ("pass in sim1 0", server)];
+    for (policy, expected) in [
+        (format!("rdr log {rdr}\npass in log\npass out"), &both[..]),
+        (format!("rdr pass log {rdr}\npass out"), &both[..1]),
+        (format!("rdr {rdr}\npass in log\npass out"), &both[1..]),
+        // A match rule logs what it made of the packet, as OpenBSD has it.
+        (
+            "match in log on sim1 inet proto tcp to 198.51.100.1 port 80 rdr-to 192.0.2.2 port 8080\n\
+             pass in log\npass out"
+                .into(),
+            &[("match in sim1 0", server), ("pass in sim1 1", server)][..],
+        ),
+    ] {
+        let mut rig = Rig::new(&policy, &Topology::usual());
+        let there = tcp(&at(B, 4000), asked, "S");
+        rig.logged();
+        rig.send("sim1", &there);
+        rig.expect("sim0", &there.clone().sent_to(server).hop());
+        let records = rig.logged();
+        let told: Vec<_> = records.iter().map(|r| (shown(r), destination(r))).collect();
+        let wanted = expected.iter().map(|(rule, to)| {
+            let rewritten = *to == server;
+            (rule.to_string(), (to.to_string(), rewritten))
+        });
+        assert_eq!(told, wanted.collect::<Vec<_>>(), "{policy}");
+        for record in &records {
+            assert_eq!(record.bytes[..there.len()], there.bytes()[..], "as it came in");
+        }
+        rig.finish();
+    }
+}
+
 #[test]
 fn what_a_state_refuses_is_not_logged_even_with_log_all() {
     let mut rig = Rig::new("pass log (all)", &Topology::usual());

@@ -59,6 +59,34 @@ impl SourceNodes {
         }
     }
 
+    /// The same nodes once more, for one core, to try something out on. Nothing is allocated under the lock.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let gauges = |all: &[Gauge]| all.iter().map(Gauge::copied).collect();
+        let shard = |shard: &CacheLine<Locked<Shard>>| {
+            let mut copy = Shard::new(shard.0.with(|s| s.nodes.len()));
+            shard.0.with(|s| copy.copy_from(s));
+            CacheLine(Locked::new(copy))
+        };
+        SourceNodes {
+            shards: self.shards.iter().map(shard).collect(),
+            per_rule: gauges(&self.per_rule),
+            per_limiter: gauges(&self.per_limiter),
+            total: self.total.copied(),
+            traffic: Traffic::new(self.shards[0].0.with(|s| s.nodes.len()) * SHARDS, 1),
+            seed: self.seed,
+        }
+    }
+
+    /// The node with this key; it is none the fuller for it.
+    pub fn find(&self, key: &NodeKey) -> Option<NodeRef> {
+        let hash = self.hash(key);
+        self.shard(hash).with(|shard| {
+            let n = shard.find(hash, key)?;
+            Some(NodeRef::of(n, hash as usize))
+        })
+    }
+
     /// Nodes now.
     pub fn len(&self) -> u64 {
         self.total.get()

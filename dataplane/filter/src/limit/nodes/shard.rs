@@ -142,6 +142,13 @@ impl Shard {
         shard
     }
 
+    /// Becomes what another shard of the same size is.
+    pub(super) fn copy_from(&mut self, other: &Shard) {
+        self.heads.copy_from_slice(&other.heads);
+        self.nodes.copy_from_slice(&other.nodes);
+        self.free = other.free;
+    }
+
     fn head(&self, hash: u64) -> usize {
         (hash >> SHARD_BITS) as usize & (self.heads.len() - 1)
     }

@@ -37,6 +37,18 @@ fn gone(keep_s: u32, now_s: u32) -> Gone {
 }
 
 #[test]
+fn a_copy_counts_on_from_there_and_the_original_does_not() {
+    let (s, b) = (sources(), bounds(0, 2));
+    let first = s.take(&key(1, 7), &b, None, 0).unwrap();
+    assert_eq!(s.find(&key(1, 7)), Some(first.node));
+    let copy = s.copied();
+    assert_eq!((copy.len(), copy.of_rule(RuleSlot(1))), (1, 1));
+    assert_eq!(copy.take(&key(1, 7), &b, None, 0).unwrap().states, 2);
+    assert_eq!(copy.take(&key(1, 7), &b, None, 0), Err(Refusal::States));
+    assert_eq!(s.may_take(&key(1, 7), &b, 0), Ok(()));
+}
+
+#[test]
 fn a_source_has_as_many_states_as_it_may_and_its_node_goes_with_the_last() {
     let s = sources();
     let b = bounds(0, 2);
