@@ -339,6 +339,7 @@ impl Control {
         let now_ms = self.clock.now_ms();
         self.trees.hear(interfaces, port, frame, now_ms);
         self.hear_answer(port, frame);
+        self.hear_slow(port, frame);
     }
 
     /// The link of a port, as it was told last.

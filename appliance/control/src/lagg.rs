@@ -21,6 +21,7 @@ use worker::FrameEnd;
 
 use crate::api::{LaggPortView, MadeOf};
 use crate::control::Control;
+use crate::lacp::LacpRun;
 
 /// Frames of the control core that wait for a worker. A switchover announces every address of thousands of VLANs.
 const FRAMES_MAX: usize = 16_384;
@@ -42,10 +43,13 @@ pub(crate) struct Run {
     pub(crate) switches: u64,
 }
 
-/// All laggs that do not speak LACP.
+/// All laggs.
 #[derive(Default)]
 pub(crate) struct Laggs {
+    /// Those that do not speak LACP.
     pub(crate) runs: Vec<Run>,
+    /// Those that do.
+    pub(crate) lacp: Vec<LacpRun>,
     out: VecDeque<(FrameEnd, Vec<u8>)>,
 }
 
@@ -92,6 +96,7 @@ impl Control {
                 self.laggs.runs.push(run);
             }
         }
+        self.follow_lacp(interfaces);
         self.set_addresses(interfaces);
     }
 
@@ -160,16 +165,20 @@ impl Control {
     /// Ports whose links must be looked at often, because others stand by for them.
     pub fn urgent_ports(&self) -> Vec<u16> {
         let ports = self.laggs.runs.iter().flat_map(|run| &run.ports);
-        ports.map(|(port, _)| *port).collect()
+        let lacp = self.laggs.lacp.iter().flat_map(|run| &run.ports);
+        ports.chain(lacp).map(|(port, _)| *port).collect()
     }
 
     /// When [`Control::tend_laggs`] has something to do next, milliseconds since start.
     pub fn laggs_due_ms(&self) -> Option<u64> {
-        self.laggs.runs.iter().filter_map(Run::due_ms).min()
+        let lacp = self.laggs.lacp.iter().map(|run| run.due_ms);
+        let runs = self.laggs.runs.iter().filter_map(Run::due_ms);
+        runs.chain(lacp).min()
     }
 
     /// A port's link came or went.
     pub(crate) fn lagg_link(&mut self, port: u16, up: bool) {
+        self.lacp_link(port, up);
         let now_ms = self.clock.now_ms();
         for at in 0..self.laggs.runs.len() {
             let run = &mut self.laggs.runs[at];
@@ -187,6 +196,7 @@ impl Control {
     /// Time has passed: holds end, neighbors are asked.
     pub fn tend_laggs(&mut self) {
         let now_ms = self.clock.now_ms();
+        self.tend_lacp(now_ms);
         for at in 0..self.laggs.runs.len() {
             if self.laggs.runs[at].due_ms().is_none_or(|due| due > now_ms) {
                 continue;
@@ -337,6 +347,9 @@ impl Control {
     /// Whether an interface that is no port can carry frames.
     pub(crate) fn carries(&self, interface: &Interface) -> bool {
         let base = self.fleet.current().interfaces.links().base(interface.id);
+        if let Some(run) = self.laggs.lacp.iter().find(|run| run.interface == base) {
+            return run.may().distributing != 0;
+        }
         match self.laggs.runs.iter().find(|run| run.interface == base) {
             Some(run) => run.machine.choice().send != 0,
             None => {

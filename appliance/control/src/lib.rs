@@ -15,6 +15,7 @@ pub mod control;
 pub mod fake;
 pub mod fleet;
 mod kills;
+mod lacp;
 mod lagg;
 mod layers;
 mod layout;

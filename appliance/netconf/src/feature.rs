@@ -72,7 +72,6 @@ pub enum Feature {
 
 /// What is refused, with the words for it.
 const LACKING: &[(Feature, &str)] = &[
-    (Feature::Lacp, "LACP"),
     (Feature::BridgeSticky, "sticky or limited ports of a bridge"),
     (Feature::Loopback, "addresses on loopback interfaces"),
     (Feature::SlaacTemporary, "temporary addresses"),

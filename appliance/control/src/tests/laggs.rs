@@ -165,3 +165,75 @@ fn a_port_that_is_up_and_dead_is_found_out_by_asking() {
     assert!(by_em1 > 2, "{by_em1}");
     assert_eq!(masks(&b), (0b10, 0b10));
 }
+
+const LACP: (&str, &str) = (
+    "hostname.trunk0",
+    "trunkproto lacp trunkport em0 trunkport em1 lacptimeout fast\n",
+);
+
+/// A tenth of a second.
+fn wait(b: &Rig) {
+    (0..100).for_each(|_| b.control.clock.pause());
+}
+
+/// The other side of both cables: what it is sent it hears, what it says is heard.
+fn talk(b: &mut Rig, other: &mut net::lacp::Lacp, seconds: u64) {
+    for _ in 0..seconds * 10 {
+        wait(b);
+        let now_ms = b.control.clock.now_ms();
+        b.control.tend_laggs();
+        for (end, frame) in frames(b) {
+            let (FrameEnd::Port(port), Ok(wire::slow::Slow::Lacp(pdu))) =
+                (end, wire::slow::Slow::parse(&frame[14..]))
+            else {
+                continue;
+            };
+            other.on_pdu(usize::from(port), &pdu, now_ms);
+        }
+        let mut said = Vec::new();
+        other.tick(now_ms, |port, pdu| said.push((port as u16, pdu)));
+        for (port, pdu) in said {
+            let mut frame = vec![0; 14];
+            frame[12..].copy_from_slice(&[0x88, 0x09]);
+            frame.extend(pdu.bytes());
+            b.control.hear_frame(port, &frame);
+        }
+    }
+}
+
+#[test]
+fn a_lagg_with_lacp_uses_the_ports_that_both_sides_agree_on() {
+    let mut b = Rig::new();
+    b.push(&[CARDS[0], CARDS[1], LACP, VLAN, PF]).unwrap();
+    let mut other = net::lacp::Lacp::new(
+        net::lacp::Settings {
+            system_priority: 1,
+            system: wire::ether::Addr([2, 0, 0, 0, 0, 0x99]),
+            key: 5,
+            mode: net::lacp::Mode::Passive,
+            rate: net::lacp::Rate::Fast,
+            min_links: 0,
+        },
+        2,
+    );
+    let now_ms = b.control.clock.now_ms();
+    for port in 0..2 {
+        link(&mut b, port, UP);
+        other.on_link(usize::from(port), true, now_ms);
+    }
+    assert_eq!(masks(&b), (0, 0), "nothing was agreed on yet");
+    talk(&mut b, &mut other, 5);
+    assert_eq!(masks(&b), (0b11, 0b11));
+    assert_eq!(other.ports().distributing, 0b11);
+    // A new configuration with the same lagg does not interrupt the conversation.
+    b.push(&[CARDS[0], CARDS[1], LACP, PF]).unwrap();
+    assert_eq!(masks(&b), (0b11, 0b11));
+    link(&mut b, 0, LinkState::Down);
+    assert_eq!(masks(&b), (0b10, 0b10), "at once, and the other goes on");
+    // Silence on the other takes three seconds.
+    for _ in 0..40 {
+        wait(&b);
+        b.control.tend_laggs();
+    }
+    assert_eq!(masks(&b), (0, 0));
+}
