@@ -141,8 +141,8 @@ impl Parser<'_> {
             let text = "\"pass\" not valid with \"no\"";
             return Err(self.fail(self.last, "translation", text));
         }
-        // `log` without `pass` is FreeBSD's.
-        let log = match !no && self.at("log") {
+        // `log` without `pass` is FreeBSD's, after `no` too.
+        let log = match self.at("log") {
             true => Some(self.log()?),
             false => None,
         };
