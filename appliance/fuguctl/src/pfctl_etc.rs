@@ -34,7 +34,9 @@ pub(crate) fn environment(etc: Option<&Path>) -> Result<Environment, Failure> {
         let Some(name) = name.strip_prefix("hostname.") else {
             continue;
         };
-        let strict = conf.interface(name).filter(|i| i.lladdr.is_none()).cloned();
+        // The appliance gives lo0 its usual addresses itself, and its reading leaves them out.
+        let stands = |i: &&InterfaceConfig| i.lladdr.is_none() && i.kind != Kind::Loopback;
+        let strict = conf.interface(name).filter(stands).cloned();
         interfaces.push(strict.unwrap_or_else(|| interface(name, bytes)));
     }
     let mut environment = policy::environment_of(&conf, &interfaces);
