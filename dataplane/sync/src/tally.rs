@@ -16,14 +16,25 @@ const REACH: usize = 16;
 /// Counters of one prefix.
 pub const TALLY_COUNTERS: usize = 12;
 
-/// A prefix with its counters: two cache lines.
+/// A prefix with its counters: as large as two cache lines, but not aligned to them. Zeroed memory of a larger alignment
+/// than the allocator's own is written by it, and a table that nobody counts in would be resident whole.
 #[cfg_attr(loom, derive(Default))]
-#[repr(C, align(128))]
+#[repr(C)]
 struct Place {
     head: AtomicU64,
     high: AtomicU64,
     low: AtomicU64,
     counters: [Counter; TALLY_COUNTERS],
+    _fill: AtomicU64,
+}
+
+impl Place {
+    /// Whether its address is that of the key.
+    #[inline]
+    fn holds(&self, key: &OverlayKey) -> bool {
+        let (high, low) = ((key.addr >> 64) as u64, key.addr as u64);
+        self.high.load(Ordering::Relaxed) == high && self.low.load(Ordering::Relaxed) == low
+    }
 }
 
 /// What was counted of a prefix.
@@ -76,10 +87,12 @@ impl Tally {
     pub fn get(&self, key: &OverlayKey) -> Option<Tallied> {
         let place = self.find(key)?;
         let head = place.head.load(Ordering::Acquire);
+        // The place may have gone to another prefix of the same table since it was found.
+        let is_its_own = place.holds(key);
         let counters = core::array::from_fn(|n| place.counters[n].get());
         fence(Ordering::Acquire);
         let same = head & !VERSION == wanted(key) && place.head.load(Ordering::Relaxed) == head;
-        same.then_some(Tallied {
+        (same && is_its_own).then_some(Tallied {
             version: (head >> 32) as u32,
             counters,
         })
@@ -92,17 +105,13 @@ impl Tally {
 
     #[inline]
     fn find(&self, key: &OverlayKey) -> Option<&Place> {
-        let (high, low) = ((key.addr >> 64) as u64, key.addr as u64);
         for place in self.reach(key) {
             let head = place.head.load(Ordering::Acquire);
             // A place that was never used ends the search: nothing was ever put beyond it.
             if head == 0 {
                 return None;
             }
-            if head & !VERSION == wanted(key)
-                && place.high.load(Ordering::Relaxed) == high
-                && place.low.load(Ordering::Relaxed) == low
-            {
+            if head & !VERSION == wanted(key) && place.holds(key) {
                 return Some(place);
             }
         }
