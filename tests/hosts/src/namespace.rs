@@ -126,18 +126,36 @@ impl Namespace {
     /// # Errors
     /// What `ip` or `ethtool` says.
     pub fn connect(&self, name: &str, there: &Namespace) -> Result<()> {
+        self.connect_as(name, there, "eth0")
+    }
+
+    /// As [`Namespace::connect`], with a name of its own there.
+    ///
+    /// # Errors
+    /// What `ip` or `ethtool` says.
+    pub fn connect_as(&self, name: &str, there: &Namespace, name_there: &str) -> Result<()> {
         let (here, peer) = (self.name.as_str(), there.name.as_str());
         ip(&[
-            "link", "add", name, "netns", here, "type", "veth", "peer", "name", "eth0", "netns",
-            peer,
+            "link", "add", name, "netns", here, "type", "veth", "peer", "name", name_there,
+            "netns", peer,
         ])?;
-        let words = "-K eth0 tx off rx off tso off gso off gro off";
-        let output = there.run(&[&["ethtool"], &*words.split(' ').collect::<Vec<_>>()].concat())?;
-        if !output.ok() {
-            return Err(Failure(format!("ethtool {words}: {}", output.text)));
-        }
+        there.must(&format!(
+            "ethtool -K {name_there} tx off rx off tso off gso off gro off"
+        ))?;
         self.ip_once(&["link", "set", name, "up"])?;
-        there.ip_once(&["link", "set", "eth0", "up"])
+        there.ip_once(&["link", "set", name_there, "up"])
+    }
+
+    /// Runs a program, its words divided by spaces, that must end well; what it said.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn must(&self, line: &str) -> Result<String> {
+        let output = self.run(&line.split_whitespace().collect::<Vec<_>>())?;
+        match output.ok() {
+            true => Ok(output.text),
+            false => Err(Failure(format!("{line}: {}", output.text))),
+        }
     }
 
     /// Does `work` as if this process were on this host: sockets made in it belong to the host, and may be taken away.

@@ -15,24 +15,29 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
 pub mod clients;
+mod console;
 mod crowd;
 mod etc;
 pub mod http;
 mod load;
+mod mirror;
 mod program;
 mod site;
 mod wait;
 
+pub use capture::Capture;
 pub use clients::noise;
 pub use crowd::{Crowd, UdpEcho, serve_echo};
 pub use etc::{BASE_RULES, Etc, NAT_RULES};
 pub use hosts::{Context, Failure, Namespace, Output, Result};
 pub use load::{Load, Share};
+pub use mirror::Mirror;
 pub use program::Program;
 pub use site::{
-    API, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, OUTSIDE64, Plan, Port, ROUTER_INSIDE, ROUTER_INSIDE6,
-    ROUTER_OUTSIDE, ROUTER_OUTSIDE6, Site, TOKEN,
+    API, Cable, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, OUTSIDE64, Plan, Port, ROUTER_INSIDE,
+    ROUTER_INSIDE6, ROUTER_OUTSIDE, ROUTER_OUTSIDE6, Site, TOKEN,
 };
 pub use wait::{PATIENCE, until, until_within};
 
@@ -54,6 +59,7 @@ pub fn missing() -> Option<String> {
         "ping",
         "traceroute",
         "curl",
+        "tcpdump",
         "nginx",
         "ss",
         "iperf3",

@@ -3,7 +3,6 @@
 use crate::{Context, Failure, Namespace, Result, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
@@ -66,18 +65,6 @@ impl Program {
     pub fn said(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Types a line at its console.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn type_line(&mut self, line: &str) -> Result<()> {
-        let input = self.child.stdin.as_mut();
-        let input = input.ok_or_else(|| Failure("no console".into()))?;
-        input
-            .write_all(format!("{line}\n").as_bytes())
-            .context("type")
     }
 
     /// Processor time it has used so far.

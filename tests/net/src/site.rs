@@ -56,6 +56,17 @@ pub struct Plan {
     pub cpus: &'static str,
     /// Text of a `.pub` file to trust.
     pub trusted_key: Option<String>,
+    /// Where ports `ap3`, `ap4`, … lead.
+    pub more: Vec<Cable>,
+}
+
+/// Where another port of the program leads: to an interface of a host, which is made if no port led there yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Cable {
+    /// Label of the host: `outside`, `inside`, `management`, or a new one.
+    pub host: &'static str,
+    /// Name of the interface there.
+    pub interface: &'static str,
 }
 
 impl Default for Plan {
@@ -65,6 +76,7 @@ impl Default for Plan {
             queues: 1,
             cpus: "0",
             trusted_key: None,
+            more: Vec::new(),
         }
     }
 }
@@ -96,7 +108,8 @@ pub struct Site {
     // In this order they go away.
     /// The program.
     pub program: Program,
-    hosts: Vec<Namespace>,
+    /// With their labels, those of [`Port`] first.
+    hosts: Vec<(&'static str, Namespace)>,
     _firewall: Namespace,
     scratch: Scratch,
 }
@@ -120,13 +133,17 @@ impl Site {
         // Frames belong to the program; the kernel here must not answer them too.
         let off = firewall.run(&["sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"])?;
         off.ok().then_some(()).ok_or(Failure(off.text))?;
-        let labels = ["outside", "inside", "management"];
-        let hosts: Vec<Namespace> = labels
-            .iter()
-            .map(|label| Namespace::new(label))
-            .collect::<Result<_>>()?;
-        for (n, host) in hosts.iter().enumerate() {
-            firewall.connect(&format!("ap{n}"), host)?;
+        let usual = ["outside", "inside", "management"].map(|host| Cable {
+            host,
+            interface: "eth0",
+        });
+        let mut hosts = Vec::new();
+        for (n, cable) in usual.iter().chain(&plan.more).enumerate() {
+            if !hosts.iter().any(|(label, _)| *label == cable.host) {
+                hosts.push((cable.host, Namespace::new(cable.host)?));
+            }
+            let host = named(&hosts, cable.host)?;
+            firewall.connect_as(&format!("ap{n}"), host, cable.interface)?;
         }
         addresses(&hosts)?;
         let arguments = arguments(plan, &scratch)?;
@@ -144,13 +161,29 @@ impl Site {
     /// The host at a port.
     #[must_use]
     pub fn host(&self, port: Port) -> &Namespace {
-        &self.hosts[port as usize]
+        &self.hosts[port as usize].1
+    }
+
+    /// The host with a label that the plan gave it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn host_named(&self, label: &str) -> Result<&Namespace> {
+        named(&self.hosts, label)
     }
 
     /// A name in a directory that goes away with the site.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
+    }
+
+    /// What a command prints at the console, line by line.
+    ///
+    /// # Errors
+    /// When nobody is there.
+    pub fn console(&self, command: &str) -> Result<Vec<String>> {
+        crate::console::ask(&self.file("console"), command)
     }
 
     /// Runs `fuguctl push` of a tree on the management host.
@@ -345,17 +378,24 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-fn addresses(hosts: &[Namespace]) -> Result<()> {
+fn named<'a>(hosts: &'a [(&'static str, Namespace)], label: &str) -> Result<&'a Namespace> {
+    let found = hosts.iter().find(|(name, _)| *name == label);
+    found
+        .map(|(_, host)| host)
+        .ok_or_else(|| Failure(format!("no host {label}")))
+}
+
+fn addresses(hosts: &[(&'static str, Namespace)]) -> Result<()> {
     for (port, address, gateway) in [
         (Port::Outside, "192.0.2.2/24", "192.0.2.1"),
         (Port::Outside, "2001:db8:1::2/64", "2001:db8:1::1"),
         (Port::Inside, "10.0.1.2/24", ROUTER_INSIDE),
         (Port::Inside, "2001:db8:2::2/64", ROUTER_INSIDE6),
     ] {
-        hosts[port as usize].address(address)?;
-        hosts[port as usize].route("default", gateway)?;
+        hosts[port as usize].1.address(address)?;
+        hosts[port as usize].1.route("default", gateway)?;
     }
-    hosts[Port::Management as usize].address("172.16.0.2/24")
+    hosts[Port::Management as usize].1.address("172.16.0.2/24")
 }
 
 fn arguments(plan: &Plan, scratch: &Scratch) -> Result<Vec<String>> {
@@ -364,7 +404,7 @@ fn arguments(plan: &Plan, scratch: &Scratch) -> Result<Vec<String>> {
     std::fs::create_dir(scratch.join("state")).context("state")?;
     std::fs::write(scratch.join("token"), format!("{TOKEN}\n")).context("token")?;
     let mut words: Vec<String> = Vec::new();
-    for n in 0..3 {
+    for n in 0..3 + plan.more.len() {
         let queues = match plan.queues {
             1 => String::new(),
             more => format!(",qpairs={more}"),
@@ -376,11 +416,13 @@ fn arguments(plan: &Plan, scratch: &Scratch) -> Result<Vec<String>> {
     }
     let memory = MEMORY_MIB.to_string();
     let (etc, state, token) = (path("etc"), path("state"), path("token"));
+    let console = format!("unix:{}", path("console"));
     for (name, value) in [
         ("--etc", etc.as_str()),
         ("--state-dir", &state),
         ("--token-file", &token),
         ("--memory", &memory),
+        ("--console", &console),
         ("--cpus", plan.cpus),
         ("--mgmt", "ap2:172.16.0.1/24"),
     ] {
