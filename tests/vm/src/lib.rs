@@ -23,7 +23,10 @@
 
 mod console;
 pub mod office;
+pub mod pair;
+pub mod peer;
 mod qmp;
+pub mod stream;
 mod vm;
 
 pub use console::Console;

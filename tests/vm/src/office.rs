@@ -341,7 +341,8 @@ fn addresses(vm: &Vm) -> Result<()> {
 }
 
 /// A seed disk that says who may manage the box, and from where: a tar archive of one file.
-fn seed(interface: &str) -> Vec<u8> {
+#[must_use]
+pub fn seed(interface: &str) -> Vec<u8> {
     let text = format!("fugu.mgmt={interface}2:172.16.0.1/24\nfugu.token={TOKEN}\n");
     let mut block = vec![0; 512];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);

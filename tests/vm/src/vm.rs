@@ -7,6 +7,7 @@ use crate::qmp::Qmp;
 use crate::scratch::{Scratch, unique};
 use crate::{Context, Failure, Namespace, Result, image};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -67,6 +68,8 @@ pub struct Options {
     pub cpus: u32,
     /// Content of a second disk (a seed archive), if any.
     pub seed: Option<Vec<u8>>,
+    /// Ports with a cable to another machine, which listens at this socket, instead of to their host.
+    pub cables: BTreeMap<usize, PathBuf>,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             memory_mib: 256,
             cpus: 2,
             seed: None,
+            cables: BTreeMap::new(),
         }
     }
 }
@@ -123,7 +127,7 @@ pub struct Vm {
 
 /// The QEMU process, ended with this value.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -193,8 +197,10 @@ impl Vm {
         let mut qmp = Qmp::new(accept(&control, &mut process)?)?;
         // Answered only when all devices are there, so the taps can be moved.
         qmp.ask("query-status", json!({}))?;
-        for (host, tap) in hosts.iter().zip(&taps) {
-            host.adopt(tap)?;
+        for (nr, (host, tap)) in hosts.iter().zip(&taps).enumerate() {
+            if !options.cables.contains_key(&nr) {
+                host.adopt(tap)?;
+            }
         }
         let console = Console::new(serial, &disk.scratch.join("console.log"))?;
         qmp.ask("cont", json!({}))?;
@@ -314,7 +320,7 @@ impl Vm {
     }
 }
 
-fn listen(path: &Path) -> Result<UnixListener> {
+pub(crate) fn listen(path: &Path) -> Result<UnixListener> {
     // A socket of the machine's last run.
     std::fs::remove_file(path).ok();
     let listener = UnixListener::bind(path).context(path.display())?;
@@ -322,7 +328,7 @@ fn listen(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-fn accept(listener: &UnixListener, process: &mut Process) -> Result<UnixStream> {
+pub(crate) fn accept(listener: &UnixListener, process: &mut Process) -> Result<UnixStream> {
     let started = Instant::now();
     while started.elapsed() < START_PATIENCE {
         match listener.accept() {
@@ -343,7 +349,8 @@ fn accept(listener: &UnixListener, process: &mut Process) -> Result<UnixStream> 
     Err(Failure("QEMU does not connect".into()))
 }
 
-fn command(options: &Options, disk: &Disk, taps: &[String]) -> Result<Command> {
+/// QEMU with processors and memory, and nothing else yet.
+pub(crate) fn machine(memory_mib: u32, cpus: u32) -> Command {
     // Should this program be killed, QEMU goes with it.
     let mut qemu = Command::new("setpriv");
     qemu.args([
@@ -359,15 +366,33 @@ fn command(options: &Options, disk: &Disk, taps: &[String]) -> Result<Command> {
         "-machine",
         "q35",
         "-m",
-        &options.memory_mib.to_string(),
+        &memory_mib.to_string(),
         "-smp",
-        &options.cpus.to_string(),
+        &cpus.to_string(),
     ]);
     if has_kvm() {
         qemu.args(["-accel", "kvm", "-cpu", "host"]);
     } else {
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
     }
+    qemu
+}
+
+/// A port at a tap.
+pub(crate) fn tap_netdev(nr: usize, tap: &str) -> String {
+    format!("tap,id=net{nr},ifname={tap},script=no,downscript=no")
+}
+
+/// A port at a cable to another machine: one end is the server, the other not. Nothing is lost in it.
+pub(crate) fn cable(nr: usize, socket: &Path, server: &str) -> String {
+    format!(
+        "stream,id=net{nr},server={server},addr.type=unix,addr.path={}",
+        socket.display()
+    )
+}
+
+fn command(options: &Options, disk: &Disk, taps: &[String]) -> Result<Command> {
+    let mut qemu = machine(options.memory_mib, options.cpus);
     let socket = |name: &str| {
         format!(
             "socket,id={name},path={}",
@@ -406,10 +431,11 @@ fn command(options: &Options, disk: &Disk, taps: &[String]) -> Result<Command> {
         ]);
     }
     for (nr, (model, tap)) in options.nics.iter().zip(taps).enumerate() {
-        qemu.args([
-            "-netdev",
-            &format!("tap,id=net{nr},ifname={tap},script=no,downscript=no"),
-        ]);
+        let netdev = match options.cables.get(&nr) {
+            Some(socket) => cable(nr, socket, "off"),
+            None => tap_netdev(nr, tap),
+        };
+        qemu.args(["-netdev", &netdev]);
         // No boot ROM: it would try to boot from the network first.
         let device = format!(
             "{},id=nic{nr},netdev=net{nr},mac=52:54:00:00:00:{:02x},romfile=",
