@@ -7,6 +7,7 @@ use control::api::{Api, Status};
 use serde_json::json;
 
 use crate::address;
+use crate::bridge;
 use crate::dialog::{Action, Dialog, Next, Setup, Token, trust};
 use crate::explain;
 use crate::follow::Follow;
@@ -92,6 +93,28 @@ pub(crate) static COMMANDS: &[Command] = &[
                   show status lists what was changed; netstart takes it back.",
         run: |words, api| net::ifconfig(words, api).map(Output::Text),
         complete: |_, api| interface_names(api),
+    },
+    Command {
+        name: "bridge",
+        usage: "bridge [BRIDGE] [--json]  |  bridge BRIDGE addr | flush | flushall | deladdr ADDR | WORDS",
+        summary: "show which stations are behind bridges, or forget them",
+        details: "With words after the bridge it is ifconfig. flush forgets what was learned, flushall static stations too.",
+        run: |words, api| bridge::table(words, api).map(Output::Text),
+        complete: |before, api| match before.len() {
+            0 => api
+                .interfaces()
+                .into_iter()
+                .filter(|i| matches!(i.made, control::api::MadeOf::Bridge(_)))
+                .map(|i| (i.name, "bridge"))
+                .collect(),
+            _ => list(&[
+                ("addr", "its stations"),
+                ("flush", "forget those that were learned"),
+                ("flushall", "forget all"),
+                ("deladdr", "forget one"),
+                JSON,
+            ]),
+        },
     },
     Command {
         name: "route",

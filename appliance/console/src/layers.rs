@@ -1,21 +1,26 @@
-//! What ifconfig(8) prints of interfaces that are made of others: VLANs as OpenBSD, laggs as the system whose name they bear,
-//! bridges with their members.
+//! What ifconfig(8) prints of interfaces that are made of others: VLANs as OpenBSD, laggs as the system whose name they bear.
+//! Bridges are [`crate::bridge`]'s.
 
-use control::api::{InterfaceView, LaggPortView, MadeOf};
+use control::api::{InterfaceView, LacpSystemView, LacpView, LaggPortView, MadeOf};
 
 /// Lines below the first ones of an interface, without their tabs. `all` are all interfaces.
 pub(crate) fn lines(i: &InterfaceView, all: &[InterfaceView]) -> Vec<String> {
     let mut lines = match &i.made {
-        MadeOf::Card | MadeOf::Loopback => Vec::new(),
-        MadeOf::Vlan { parent, vid, .. } => vec![
-            format!("encap: vnetid {vid} parent {parent}"),
-            format!("vlan: {vid} parent interface: {parent}"),
-        ],
-        MadeOf::Lagg { protocol, ports } => lagg(i, protocol, ports),
-        MadeOf::Bridge { members, .. } => {
-            let member = |name: &String| format!("member: {name}");
-            members.iter().map(member).collect()
+        MadeOf::Card | MadeOf::Loopback | MadeOf::Bridge(_) => Vec::new(),
+        MadeOf::Vlan {
+            parent, vid, prio, ..
+        } => {
+            let prio = prio.map_or("packet".to_string(), |n| n.to_string());
+            vec![format!(
+                "encap: vnetid {vid} parent {parent} txprio {prio} rxprio outer"
+            )]
         }
+        MadeOf::Lagg {
+            protocol,
+            ports,
+            hash,
+            lacp,
+        } => lagg(i, protocol, hash.as_deref(), lacp.as_ref(), ports),
         MadeOf::Gif { local, remote, .. } => {
             let family = if local.is_ipv4() { "inet" } else { "inet6" };
             vec![format!("tunnel: {family} {local} -> {remote}")]
@@ -41,7 +46,13 @@ fn is_trunk(name: &str) -> bool {
     !name.starts_with("lagg")
 }
 
-fn lagg(i: &InterfaceView, protocol: &str, ports: &[LaggPortView]) -> Vec<String> {
+fn lagg(
+    i: &InterfaceView,
+    protocol: &str,
+    hash: Option<&str>,
+    lacp: Option<&LacpView>,
+    ports: &[LaggPortView],
+) -> Vec<String> {
     let ports = ports.iter().enumerate();
     if is_trunk(&i.name) {
         let port = |(n, p): (usize, &LaggPortView)| {
@@ -49,8 +60,13 @@ fn lagg(i: &InterfaceView, protocol: &str, ports: &[LaggPortView]) -> Vec<String
             let words: Vec<String> = set.iter().map(|(_, word)| word.to_lowercase()).collect();
             format!("\t{} port {}", p.name, words.join(","))
         };
-        let first = std::iter::once(format!("trunk: trunkproto {protocol}"));
-        return first.chain(ports.map(port)).collect();
+        let mut lines = vec![format!("trunk: trunkproto {protocol}")];
+        if let Some(LacpView { actor, partner }) = lacp {
+            lines.push(format!("trunk id: [({},0000,0000),", system(actor)));
+            lines.push(format!("\t ({},0000,0000)]", system(partner)));
+        }
+        lines.extend(ports.map(port));
+        return lines;
     }
     let port = |(n, p): (usize, &LaggPortView)| {
         let set = flags(n, p, protocol);
@@ -58,8 +74,25 @@ fn lagg(i: &InterfaceView, protocol: &str, ports: &[LaggPortView]) -> Vec<String
         let words: Vec<&str> = set.iter().map(|(_, word)| *word).collect();
         format!("laggport: {} flags={bits:x}<{}>", p.name, words.join(","))
     };
-    let first = std::iter::once(format!("laggproto {protocol}"));
-    first.chain(ports.map(port)).collect()
+    let hash = hash.map(|fields| format!(" lagghash {fields}"));
+    let mut lines = vec![format!("laggproto {protocol}{}", hash.unwrap_or_default())];
+    lines.extend(ports.map(port));
+    if let Some(LacpView { actor, partner }) = lacp {
+        let (actor, partner) = (system(actor), system(partner));
+        lines.push(format!("lag id: [({actor},0000,0000),"));
+        lines.push(format!("\t ({partner},0000,0000)]"));
+    }
+    lines
+}
+
+/// As both systems write one: priority, address, key.
+fn system(system: &LacpSystemView) -> String {
+    let LacpSystemView {
+        priority,
+        lladdr,
+        key,
+    } = system;
+    format!("{priority:04X},{lladdr},{key:04X}")
 }
 
 /// net/if_lagg.h: MASTER 1, ACTIVE 4, COLLECTING 8, DISTRIBUTING 0x10. Only failover knows a master, the first port.
@@ -130,6 +163,8 @@ mod tests {
             let made = MadeOf::Lagg {
                 protocol: protocol.into(),
                 ports: vec![port("em0", true), port("em4", false)],
+                hash: None,
+                lacp: None,
             };
             let all = [view("em0", MadeOf::Card), view(name, made)];
             assert_eq!(lines(&all[1], &all), want, "{name} {protocol}");
@@ -144,12 +179,47 @@ mod tests {
             parent: "lagg0".into(),
             vid: 22,
             service: false,
+            prio: None,
+        };
+        let out = lines(&view("vlan0", made), &[]);
+        assert_eq!(
+            out,
+            ["encap: vnetid 22 parent lagg0 txprio packet rxprio outer"]
+        );
+    }
+
+    #[test]
+    fn lacp_names_its_hash_and_both_systems() {
+        let system = |lladdr: &str, key| LacpSystemView {
+            priority: 0x8000,
+            lladdr: lladdr.into(),
+            key,
+        };
+        let made = MadeOf::Lagg {
+            protocol: "lacp".into(),
+            ports: vec![port("em0", true)],
+            hash: Some("l3,l4".into()),
+            lacp: Some(LacpView {
+                actor: system("02:00:00:00:00:01", 4),
+                partner: system("02:00:00:00:00:02", 0x1a),
+            }),
         };
         assert_eq!(
-            lines(&view("vlan0", made), &[]),
+            lines(&view("lagg0", made.clone()), &[]),
             [
-                "encap: vnetid 22 parent lagg0",
-                "vlan: 22 parent interface: lagg0"
+                "laggproto lacp lagghash l3,l4",
+                "laggport: em0 flags=1c<ACTIVE,COLLECTING,DISTRIBUTING>",
+                "lag id: [(8000,02:00:00:00:00:01,0004,0000,0000),",
+                "\t (8000,02:00:00:00:00:02,001A,0000,0000)]",
+            ]
+        );
+        assert_eq!(
+            lines(&view("trunk0", made), &[]),
+            [
+                "trunk: trunkproto lacp",
+                "trunk id: [(8000,02:00:00:00:00:01,0004,0000,0000),",
+                "\t (8000,02:00:00:00:00:02,001A,0000,0000)]",
+                "\tem0 port active,collecting,distributing",
             ]
         );
     }

@@ -11,6 +11,7 @@
 
 mod address;
 mod anchors;
+mod bridge;
 mod commands;
 mod dialog;
 mod editor;

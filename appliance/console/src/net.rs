@@ -4,10 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use control::api::{Api, InterfaceView, MadeOf, NeighborView, RouteView};
+use control::api::{Api, InterfaceView, MadeOf, NeighborView, RouteView, StationView};
 
 use crate::words::did_you_mean;
-use crate::{json, layers, netchange};
+use crate::{bridge, json, layers, netchange};
 
 /// Words without `--json`, and whether it was there.
 pub(crate) fn without_json(words: &[String]) -> (Vec<&str>, bool) {
@@ -25,7 +25,10 @@ pub(crate) fn ifconfig(words: &[String], api: &mut dyn Api) -> Result<String, St
     let (words, json) = without_json(words);
     match words[..] {
         ["-g", ref rest @ ..] => return netchange::group(rest, api),
-        [_, _, ..] => return netchange::change("ifconfig", &words, api),
+        [_, _, ..] => {
+            let of_bridge = bridge::command(&words, json, api);
+            return of_bridge.unwrap_or_else(|| netchange::change("ifconfig", &words, api));
+        }
         _ => {}
     }
     let all = api.interfaces();
@@ -44,15 +47,23 @@ pub(crate) fn ifconfig(words: &[String], api: &mut dyn Api) -> Result<String, St
     if json {
         return Ok(json::text(&interfaces));
     }
-    Ok(interfaces.iter().map(|i| interface(i, &all)).collect())
+    // As on OpenBSD the stations are left out of the list of all.
+    let stations = match words[..] {
+        [] | ["-a"] => None,
+        _ => Some(api.stations()),
+    };
+    let shown = interfaces.iter();
+    Ok(shown
+        .map(|i| interface(i, &all, stations.as_deref()))
+        .collect())
 }
 
-fn interface(i: &InterfaceView, all: &[InterfaceView]) -> String {
+fn interface(i: &InterfaceView, all: &[InterfaceView], stations: Option<&[StationView]>) -> String {
     let running = i.up && i.link;
     let loops = i.made == MadeOf::Loopback;
-    let bridge = matches!(i.made, MadeOf::Bridge { .. });
+    let is_bridge = matches!(i.made, MadeOf::Bridge(_));
     let tunnel = matches!(i.made, MadeOf::Gif { .. });
-    let link = !loops && !bridge && !tunnel;
+    let link = !loops && !is_bridge && !tunnel;
     // net/if.h of OpenBSD: UP, BROADCAST, LOOPBACK, POINTOPOINT, RUNNING, SIMPLEX, MULTICAST.
     let flags = [
         (i.up, 0x1, "UP"),
@@ -61,13 +72,17 @@ fn interface(i: &InterfaceView, all: &[InterfaceView]) -> String {
         (tunnel, 0x10, "POINTOPOINT"),
         (running, 0x40, "RUNNING"),
         (link, 0x800, "SIMPLEX"),
-        (!bridge, 0x8000, "MULTICAST"),
+        (!is_bridge, 0x8000, "MULTICAST"),
     ];
     let set = || flags.iter().filter(|(on, ..)| *on);
     let bits: u32 = set().map(|(_, bit, _)| bit).sum();
     let names: Vec<&str> = set().map(|(.., name)| *name).collect();
+    let rdomain = match i.rdomain {
+        0 => String::new(),
+        rdomain => format!(" rdomain {rdomain}"),
+    };
     let mut out = format!(
-        "{}: flags={bits:x}<{}> mtu {}\n",
+        "{}: flags={bits:x}<{}>{rdomain} mtu {}\n",
         i.name,
         names.join(","),
         i.mtu
@@ -79,7 +94,10 @@ fn interface(i: &InterfaceView, all: &[InterfaceView]) -> String {
     if !i.description.is_empty() {
         line(format!("description: {}", i.description));
     }
-    line(format!("index {} priority 0 llprio 3", i.index));
+    line(match is_bridge {
+        true => format!("index {} llprio 3", i.index),
+        false => format!("index {} priority 0 llprio 3", i.index),
+    });
     if !i.device.is_empty() {
         line(format!("device: {} {}", i.device, i.driver));
     }
@@ -91,6 +109,13 @@ fn interface(i: &InterfaceView, all: &[InterfaceView]) -> String {
         line(format!("media: Ethernet autoselect{}", media(i)));
         let status = if i.link { "active" } else { "no carrier" };
         line(format!("status: {status}"));
+    }
+    if let MadeOf::Bridge(made) = &i.made {
+        bridge::lines(made).into_iter().for_each(&mut line);
+        if let Some(stations) = stations {
+            let list = bridge::addresses(i, stations);
+            list.into_iter().for_each(&mut line);
+        }
     }
     for (addr, len) in &i.addresses {
         line(address(*addr, *len, i));

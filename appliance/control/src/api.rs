@@ -278,6 +278,8 @@ pub struct InterfaceView {
     pub speed_mbps: u32,
     /// Station address, `00:11:22:33:44:55`.
     pub lladdr: String,
+    /// Routing domain.
+    pub rdomain: u8,
     /// Largest IP packet.
     pub mtu: u16,
     /// Groups.
@@ -319,6 +321,8 @@ pub enum MadeOf {
         vid: u16,
         /// The tag is one of 802.1ad.
         service: bool,
+        /// Priority in the tags of all frames; none takes that of the packet.
+        prio: Option<u8>,
     },
     /// Several cards as one.
     Lagg {
@@ -326,6 +330,10 @@ pub enum MadeOf {
         protocol: String,
         /// In order, the master first.
         ports: Vec<LaggPortView>,
+        /// What chooses the port of a flow, where a hash does: `l2,l3,l4`.
+        hash: Option<String>,
+        /// Who has agreed to it, if it speaks LACP.
+        lacp: Option<LacpView>,
     },
     /// Packets within packets.
     Gif {
@@ -335,10 +343,117 @@ pub enum MadeOf {
         remote: IpAddr,
     },
     /// Interfaces as ports of a switch.
-    Bridge {
-        /// Their names.
-        members: Vec<String>,
-    },
+    Bridge(BridgeView),
+}
+
+/// Both systems of a lagg that speaks LACP.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LacpView {
+    /// This box.
+    pub actor: LacpSystemView,
+    /// What the other side says it is; zeros before it has said anything.
+    pub partner: LacpSystemView,
+}
+
+/// One system of two that speak LACP.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LacpSystemView {
+    /// Priority, lower is better.
+    pub priority: u16,
+    /// Its address.
+    pub lladdr: String,
+    /// Tells this lagg from others of the same system.
+    pub key: u16,
+}
+
+/// A bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct BridgeView {
+    /// Names of its members.
+    pub members: Vec<String>,
+    /// The members again, with what is set and what is so.
+    pub ports: Vec<BridgePortView>,
+    /// Interfaces that hear a copy of every frame.
+    pub spans: Vec<String>,
+    /// Most stations that are remembered.
+    pub max_addr: u32,
+    /// Seconds after which a silent station is forgotten; 0 is never.
+    pub timeout_s: u32,
+    /// Spanning tree.
+    pub stp: StpView,
+}
+
+/// The spanning tree of a bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct StpView {
+    /// `stp` or `rstp`.
+    pub protocol: &'static str,
+    /// Priority of this bridge, lower becomes root.
+    pub priority: u16,
+    /// Address that this bridge has in the tree.
+    pub lladdr: String,
+    /// Seconds between messages.
+    pub hello_s: u16,
+    /// Seconds until the next state, where nobody agrees.
+    pub forward_delay_s: u16,
+    /// Seconds that what was heard counts.
+    pub max_age_s: u16,
+    /// Messages in a second at most.
+    pub hold_count: u8,
+    /// The root of the tree; none if no member takes part in one.
+    pub root: Option<StpRootView>,
+    /// Topology changes seen.
+    pub topology_changes: u64,
+}
+
+/// The root of a spanning tree as a bridge sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct StpRootView {
+    /// Its priority.
+    pub priority: u16,
+    /// Its address.
+    pub lladdr: String,
+    /// Cost of the way to it; 0 if it is this bridge.
+    pub cost: u32,
+    /// The member towards it; none if it is this bridge.
+    pub port: Option<String>,
+}
+
+/// A member of a bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct BridgePortView {
+    /// Name.
+    pub name: String,
+    /// Number in messages of the spanning tree.
+    pub number: u16,
+    /// Words in capitals as ifconfig(8) has them: `LEARNING`, `DISCOVER`, `BLOCKNONIP`, `STP`, `EDGE`, ...
+    pub flags: Vec<&'static str>,
+    /// Protected domains, 1 to 31.
+    pub protected: Vec<u8>,
+    /// In the spanning tree: its priority.
+    pub priority: u8,
+    /// In the spanning tree: cost of a way over it.
+    pub cost: u32,
+    /// In the spanning tree: `root`, `designated`, `alternate`, `backup`, `disabled`.
+    pub role: Option<&'static str>,
+    /// In the spanning tree: `discarding`, `learning`, `forwarding`.
+    pub state: Option<&'static str>,
+}
+
+/// Where a station is behind a bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct StationView {
+    /// The bridge.
+    pub bridge: String,
+    /// The station.
+    pub lladdr: String,
+    /// The member that it is behind.
+    pub member: String,
+    /// Seconds since it was last heard, as far as the bridge keeps count.
+    pub age_s: u32,
+    /// It is configured and never moves.
+    #[serde(rename = "static")]
+    pub fixed: bool,
 }
 
 /// A port of a lagg.
@@ -692,6 +807,10 @@ pub trait Api {
     fn neighbors(&mut self) -> Vec<NeighborView>;
     /// `arp -d`, `ndp -d`: has all workers forget a neighbor; how many entries it had.
     fn forget_neighbor(&mut self, addr: IpAddr) -> u64;
+    /// `ifconfig bridge0 addr`: the stations behind all bridges. Asks the workers.
+    fn stations(&mut self) -> Vec<StationView>;
+    /// `ifconfig bridge0 flush`, `deladdr`: forgets what was learned of a bridge, or one station. True if it was known.
+    fn forget_stations(&mut self, bridge: &str, station: Option<&str>) -> Result<bool, String>;
     /// Everything for `/metrics`.
     fn metrics(&mut self) -> Vec<Sample>;
     /// Begins a ping from the box; answers are fetched with [`Api::ping_poll`].

@@ -195,7 +195,7 @@ pub(crate) struct TreeWords {
     pub(crate) ports: Vec<(InterfaceId, PortSettings)>,
 }
 
-/// The spanning trees of a configuration.
+/// The spanning trees of a configuration, also those that no member takes part in.
 pub(crate) fn trees(conf: &NetConfig, interfaces: &net::InterfaceTable) -> Vec<TreeWords> {
     let files = conf.interfaces.iter();
     files
@@ -243,7 +243,7 @@ fn tree(
             addr: own.mac,
         })
     };
-    (!ports.is_empty()).then_some(TreeWords {
+    Some(TreeWords {
         bridge: own.id,
         settings,
         ports,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::api::{
     AnchorView, Api, Applied, Count, Explanation, InterfaceView, Killing, LimiterView,
     LoggedPacket, NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView,
-    Sample, SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableStats, TableView,
-    WorkerStatus,
+    Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
+    TableStats, TableView, WorkerStatus,
 };
 
 /// The fake. Begins as a box with two interfaces, two rules and two states.
@@ -51,6 +51,8 @@ pub struct Fake {
     pub routes: Vec<RouteView>,
     /// Answer to `neighbors`.
     pub neighbors: Vec<NeighborView>,
+    /// Answer to `stations`; `forget_stations` takes out what is not static.
+    pub stations: Vec<StationView>,
     /// Answer to `metrics`.
     pub samples: Vec<Sample>,
     /// Answer to `ping_start`.
@@ -323,6 +325,7 @@ impl Default for Fake {
                     label: None,
                 },
             ],
+            stations: Vec::new(),
             neighbors: vec![
                 NeighborView {
                     addr: ip("192.0.2.254"),
@@ -587,6 +590,19 @@ impl Api for Fake {
 
     fn neighbors(&mut self) -> Vec<NeighborView> {
         self.neighbors.clone()
+    }
+
+    fn stations(&mut self) -> Vec<StationView> {
+        self.stations.clone()
+    }
+
+    fn forget_stations(&mut self, bridge: &str, station: Option<&str>) -> Result<bool, String> {
+        let before = self.stations.len();
+        let goes = |s: &StationView| {
+            s.bridge == bridge && !s.fixed && station.is_none_or(|addr| addr == s.lladdr)
+        };
+        self.stations.retain(|s| !goes(s));
+        Ok(self.stations.len() < before || station.is_none())
     }
 
     fn metrics(&mut self) -> Vec<Sample> {

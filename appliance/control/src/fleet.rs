@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use net::neighbor;
+use net::fdb::Station;
+use net::{InterfaceId, neighbor};
 use ruleset::{RuleSlot, TableSlot};
 use state::State;
 use sync::{Consumer, Counter, Producer, Publisher};
@@ -242,6 +243,16 @@ impl Fleet {
         found
     }
 
+    /// Where every worker knows stations behind bridges to be.
+    pub fn stations(&mut self, clock: &dyn Clock) -> Vec<(InterfaceId, Station)> {
+        let deadline = clock.now_ms() + ASK_MS_MAX;
+        let mut found = Vec::new();
+        for n in 0..self.workers.len() {
+            found.extend(self.asked(n, deadline, clock).stations());
+        }
+        found
+    }
+
     /// Takes what workers have logged.
     pub fn drain_log(&mut self, mut take: impl FnMut(LogRecord)) {
         for worker in &mut self.workers {
@@ -320,7 +331,10 @@ impl Asked<'_> {
                 Some(report) => {
                     let is_end = matches!(
                         report,
-                        Report::StatesEnd { .. } | Report::NeighborsEnd | Report::Killed(_)
+                        Report::StatesEnd { .. }
+                            | Report::NeighborsEnd
+                            | Report::StationsEnd
+                            | Report::Killed(_)
                     );
                     let is_ours = *self.owed == 1;
                     *self.owed -= u32::from(is_end);
@@ -365,6 +379,21 @@ impl Asked<'_> {
             }
         }
         portion
+    }
+
+    fn stations(&mut self) -> Vec<(InterfaceId, Station)> {
+        let mut found = Vec::new();
+        if !self.ask(Mail::ListStations) {
+            return found;
+        }
+        while let Some(report) = self.hear() {
+            match report {
+                Report::Station(bridge, station) => found.push((bridge, station)),
+                Report::StationsEnd => break,
+                _ => {}
+            }
+        }
+        found
     }
 
     fn neighbors(&mut self) -> Vec<neighbor::Neighbor> {

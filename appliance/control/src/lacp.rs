@@ -7,9 +7,10 @@ use net::lacp::{Lacp, Ports, Settings};
 use net::{Interface, InterfaceId, InterfaceTable, Kind, Lagg, LaggProtocol};
 use sync::Masks;
 use wire::ether::{self, EtherType};
-use wire::slow::{self, Lacpdu, Slow};
+use wire::slow::{self, Info, Lacpdu, Slow};
 use worker::FrameEnd;
 
+use crate::api::{LacpSystemView, LacpView};
 use crate::control::Control;
 
 /// Between two looks at the machines; their shortest time is a second.
@@ -35,6 +36,25 @@ impl LacpRun {
     /// What its ports may do.
     pub(crate) fn may(&self) -> Ports {
         self.machine.ports()
+    }
+
+    fn view(&self) -> LacpView {
+        let system = |info: &Info| LacpSystemView {
+            priority: info.system_priority,
+            lladdr: info.system.to_string(),
+            key: info.key,
+        };
+        // The port that sends says most; without one any that has heard somebody.
+        let may = self.may();
+        let ports = (0..self.ports.len()).filter_map(|n| Some((n, self.machine.port(n)?)));
+        let best = ports.max_by_key(|(n, (_, partner, ..))| {
+            let sends = may.distributing >> n & 1 == 1;
+            (sends, partner.system != ether::Addr::ZERO, usize::MAX - n)
+        });
+        best.map_or_else(LacpView::default, |(_, (actor, partner, ..))| LacpView {
+            actor: system(&actor),
+            partner: system(&partner),
+        })
     }
 
     fn place(&self, port: u16) -> Option<usize> {
@@ -109,6 +129,12 @@ impl Control {
             machine,
             masks,
         }
+    }
+
+    /// Both sides of a lagg, if it speaks LACP.
+    pub(crate) fn lacp_view(&self, id: InterfaceId) -> Option<LacpView> {
+        let run = self.laggs.lacp.iter().find(|run| run.interface == id);
+        run.map(LacpRun::view)
     }
 
     /// A port's link came or went.

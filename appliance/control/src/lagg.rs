@@ -379,6 +379,7 @@ impl Control {
                 parent: name(&vlan.parent),
                 vid: vlan.vid,
                 service: vlan.tpid == Tpid::Service,
+                prio: vlan.prio,
             },
             Kind::Lagg(lagg) => {
                 let (send, receive) = (lagg.masks.0.send(), lagg.masks.0.receive());
@@ -397,13 +398,28 @@ impl Control {
                 MadeOf::Lagg {
                     protocol: lagg.rules.protocol.name().into(),
                     ports: lagg.members.iter().enumerate().map(port).collect(),
+                    hash: hash_words(lagg),
+                    lacp: self.lacp_view(interface.id),
                 }
             }
-            Kind::Bridge(bridge) => MadeOf::Bridge {
-                members: bridge.members.iter().map(|m| name(&m.id)).collect(),
-            },
+            Kind::Bridge(bridge) => MadeOf::Bridge(self.bridge_view(interface, bridge)),
         }
     }
+}
+
+/// What is hashed, if anything is.
+fn hash_words(lagg: &Lagg) -> Option<String> {
+    let hashed = matches!(
+        lagg.rules.protocol,
+        LaggProtocol::LoadBalance | LaggProtocol::Lacp
+    );
+    let fields = [
+        (lagg.hash.l2, "l2"),
+        (lagg.hash.l3, "l3"),
+        (lagg.hash.l4, "l4"),
+    ];
+    let words = fields.iter().filter_map(|(on, word)| on.then_some(*word));
+    hashed.then(|| words.collect::<Vec<_>>().join(","))
 }
 
 /// The address that questions by a port come from. Nobody else has it.

@@ -30,6 +30,7 @@ mod policy;
 pub mod settings;
 pub mod slots;
 pub mod store;
+mod switches;
 mod tables;
 #[cfg(test)]
 mod tests;

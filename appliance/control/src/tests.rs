@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bundle::signature::SecretKey;
 use filter::Shared;
+use net::InterfaceId;
+use net::fdb::Station;
 use nic::LinkState;
 use pfconf::diag::Severity;
 use state::State;
@@ -23,6 +25,7 @@ use crate::{Control, Setup, WorkerLink};
 
 const TOKEN: &str = "0123456789abcdef";
 
+mod bridges;
 mod changes;
 mod laggs;
 mod learning;
@@ -36,6 +39,7 @@ struct FakeWorker {
     counters: Arc<Counters>,
     held: Arc<Config>,
     states: Vec<State>,
+    stations: Vec<(InterfaceId, Station)>,
 }
 
 impl FakeWorker {
@@ -51,6 +55,26 @@ impl FakeWorker {
                 let killed = (before - self.states.len()) as u64;
                 self.reports.push(Report::Killed(killed)).unwrap();
                 continue;
+            }
+            match mail {
+                Mail::ListStations => {
+                    for (bridge, station) in &self.stations {
+                        let report = Report::Station(*bridge, *station);
+                        self.reports.push(report).unwrap();
+                    }
+                    self.reports.push(Report::StationsEnd).unwrap();
+                    continue;
+                }
+                Mail::FlushStations(of) => {
+                    self.stations.retain(|(bridge, _)| *bridge != of);
+                    continue;
+                }
+                Mail::ForgetStation(of, addr) => {
+                    let stations = &mut self.stations;
+                    stations.retain(|(bridge, s)| (*bridge, s.addr) != (of, addr));
+                    continue;
+                }
+                _ => {}
             }
             let Mail::ListStates { from, count } = mail else {
                 self.reports.push(Report::NeighborsEnd).unwrap();
@@ -212,6 +236,7 @@ impl Rig {
                 counters,
                 held: Arc::default(),
                 states: Vec::new(),
+                stations: Vec::new(),
             });
         }
         let workers: Workers = Arc::new(Mutex::new(fakes));

@@ -19,9 +19,9 @@ use crate::bridges::{TreeWords, outside_of_tree};
 const OUTGOING_MAX: usize = 256;
 
 /// One bridge's.
-struct Tree {
-    words: TreeWords,
-    machine: SpanningTree,
+pub(crate) struct Tree {
+    pub(crate) words: TreeWords,
+    pub(crate) machine: SpanningTree,
     /// What was said of each port last.
     said: Vec<(PortRole, PortState)>,
 }
@@ -57,6 +57,11 @@ impl Trees {
     /// Whether there is any.
     pub(crate) fn is_empty(&self) -> bool {
         self.trees.is_empty()
+    }
+
+    /// That of a bridge.
+    pub(crate) fn of(&self, bridge: InterfaceId) -> Option<&Tree> {
+        self.trees.iter().find(|tree| tree.words.bridge == bridge)
     }
 
     /// Lets time pass.
@@ -171,7 +176,7 @@ fn event_of(link: LinkState) -> Event {
 }
 
 impl Tree {
-    fn place(&self, id: InterfaceId) -> Option<usize> {
+    pub(crate) fn place(&self, id: InterfaceId) -> Option<usize> {
         self.words.ports.iter().position(|(port, _)| *port == id)
     }
 

@@ -14,7 +14,8 @@ use state::{Key, State, StateFlags};
 use crate::api::{
     AnchorView, Api, Applied, Count, InterfaceView, Killing, LimiterView, LoggedPacket,
     NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView, Sample,
-    SourceView, StateEnd, StateView, Status, TableEdit, TableEdited, TableView, WorkerStatus,
+    SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited, TableView,
+    WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
@@ -70,6 +71,7 @@ impl Control {
                 LinkState::Down => 0,
             },
             lladdr: interface.mac.to_string(),
+            rdomain: interface.rdomain,
             mtu: interface.mtu,
             groups: interface.groups.clone(),
             addresses: interface
@@ -519,6 +521,14 @@ impl Api for Control {
         all.extend(interfaces.flat_map(own_neighbors));
         all.sort_by(|a, b| (&a.interface, a.addr).cmp(&(&b.interface, b.addr)));
         all
+    }
+
+    fn stations(&mut self) -> Vec<StationView> {
+        self.station_views()
+    }
+
+    fn forget_stations(&mut self, bridge: &str, station: Option<&str>) -> Result<bool, String> {
+        self.forget_stations_of(bridge, station)
     }
 
     fn metrics(&mut self) -> Vec<Sample> {

@@ -25,6 +25,7 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Interfaces => as_json(&api.interfaces()),
         Route::Routes => as_json(&api.routes()),
         Route::Neighbors => as_json(&api.neighbors()),
+        Route::Stations => as_json(&api.stations()),
         Route::Tables => as_json(&api.tables()),
         Route::Sources => as_json(&api.sources()),
         Route::Limiters => as_json(&api.limiters()),

@@ -11,6 +11,7 @@ pub(crate) enum Route {
     Interfaces,
     Routes,
     Neighbors,
+    Stations,
     Tables,
     Sources,
     Limiters,
@@ -25,7 +26,7 @@ pub(crate) enum Route {
 }
 
 /// Everything there is.
-pub(crate) const TABLE: [(&str, Route); 17] = [
+pub(crate) const TABLE: [(&str, Route); 18] = [
     ("/v1/bundle", Route::Bundle),
     ("/v1/status", Route::Status),
     ("/v1/info", Route::Info),
@@ -34,6 +35,7 @@ pub(crate) const TABLE: [(&str, Route); 17] = [
     ("/v1/interfaces", Route::Interfaces),
     ("/v1/routes", Route::Routes),
     ("/v1/neighbors", Route::Neighbors),
+    ("/v1/stations", Route::Stations),
     ("/v1/tables", Route::Tables),
     ("/v1/sources", Route::Sources),
     ("/v1/limiters", Route::Limiters),

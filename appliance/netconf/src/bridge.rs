@@ -7,7 +7,7 @@ use crate::reading::Reading;
 use crate::source::{Word, printable};
 use crate::{InterfaceConfig, Kind, Named};
 
-pub(crate) const WORDS: [&str; 50] = [
+pub(crate) const WORDS: [&str; 51] = [
     "add",
     "addm",
     "del",
@@ -44,6 +44,7 @@ pub(crate) const WORDS: [&str; 50] = [
     "sticky",
     "-sticky",
     "static",
+    "deladdr",
     "maxaddr",
     "timeout",
     "proto",
@@ -112,6 +113,14 @@ impl<'l> Reading<'l, '_> {
                 })
             }
             "static" => self.static_station(word),
+            "deladdr" => {
+                let station = self.station("deladdr");
+                station.map(|station| {
+                    if let Some(bridge) = self.bridge() {
+                        bridge.statics.retain(|s| s.station != station);
+                    }
+                })
+            }
             "rule" => self.rule(word),
             _ => return None,
         })
@@ -296,8 +305,9 @@ impl<'l> Reading<'l, '_> {
             "link0" => self.bridge()?.link0 = on,
             "link1" => self.bridge()?.link1 = on,
             "proto" | "protocol" if on => return Some(self.stp_protocol(word)),
-            // Nothing is learned when a box starts.
-            "flush" | "flushall" if on => {}
+            // What is learned is not in files.
+            "flush" if on => {}
+            "flushall" if on => self.bridge()?.statics.clear(),
             _ => return None,
         }
         Some(Some(()))

@@ -42,6 +42,7 @@ pub use kind::{
     Probe, StaticStation, Stp, StpProtocol, TPID_SVLAN, TPID_VLAN, Tunnel, Vlan,
 };
 pub use names::{Protocols, Services};
+pub use names_of::station;
 pub use pfconf::diag::{Diagnostic, Severity, has_errors};
 pub use prefix::contains;
 

@@ -94,8 +94,8 @@ pub(crate) fn called(kind: &Kind) -> &'static str {
     }
 }
 
-/// `00:11:22:33:44:55`
-pub(crate) fn station(text: &str) -> Option<[u8; 6]> {
+/// A station address, `00:11:22:33:44:55`.
+pub fn station(text: &str) -> Option<[u8; 6]> {
     let mut octets = [0; 6];
     let mut parts = text.split(':');
     for octet in &mut octets {

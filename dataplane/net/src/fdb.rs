@@ -242,11 +242,38 @@ impl Fdb {
         counts.find(|(id, _)| *id == bridge).map_or(0, |(_, n)| *n)
     }
 
-    /// The stations in the places from `from` on, with their bridges, and the place after each.
-    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (usize, InterfaceId, Station)> {
-        let rest = self.slots.iter().enumerate().skip(from);
-        rest.filter(|(_, slot)| **slot != 0)
-            .map(|(at, slot)| (at + 1, bridge_of(*slot), unpack(*slot)))
+    /// Places of the table, empty ones included.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The stations in `count` places from `from` on, with their bridges, and the place of each.
+    pub fn iter_in(
+        &self,
+        from: usize,
+        count: usize,
+    ) -> impl Iterator<Item = (usize, InterfaceId, Station)> {
+        let some = self.slots.iter().enumerate().skip(from).take(count);
+        some.filter(|(_, slot)| **slot != 0)
+            .map(|(at, slot)| (at, bridge_of(*slot), unpack(*slot)))
+    }
+
+    /// Forgets the stations of a bridge in `budget` places from `from` on. The place to go on at; none at the end.
+    ///
+    /// What moves up when a place becomes empty moves to this place or a later one, so that nothing is left out.
+    pub fn flush(&mut self, bridge: InterfaceId, from: usize, budget: usize) -> Option<usize> {
+        let mut at = from;
+        for _ in 0..budget {
+            if at >= self.slots.len() {
+                return None;
+            }
+            if self.slots[at] != 0 && bridge_of(self.slots[at]) == bridge {
+                self.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        (at < self.slots.len()).then_some(at)
     }
 
     /// Where a key is, or the empty place where it would go.
@@ -403,7 +430,7 @@ mod tests {
         assert_eq!(fdb.learn(&other, addr(1), EM1, 0, 0), Learned::New);
         assert_eq!(fdb.learn(&other, addr(2), EM1, 0, 0), Learned::Refused);
         assert_eq!((fdb.count(BRIDGE), fdb.count(other.bridge)), (2, 1));
-        assert_eq!(fdb.iter_from(0).count(), 3);
+        assert_eq!(fdb.iter_in(0, fdb.places()).count(), 3);
         // A station that is known may move although the bridge is full.
         assert_eq!(fdb.learn(&terms(2), addr(2), EM1, 0, 0), Learned::New);
         fdb.clear();
@@ -417,6 +444,33 @@ mod tests {
             .filter(|n| fdb.learn(&terms(1000), addr(*n), EM0, 0, 0) == Learned::New)
             .count();
         assert_eq!((learned, fdb.len(), fdb.count(BRIDGE)), (8, 8, 8));
+    }
+
+    #[test]
+    fn a_flush_takes_one_bridge_and_all_of_it() {
+        for seed in 0..50 {
+            let mut fdb = Fdb::new(64, seed);
+            let other = Terms {
+                bridge: InterfaceId(8),
+                ..terms(100)
+            };
+            for n in 1..=30 {
+                fdb.learn(&terms(100), addr(n), EM0, 0, 0);
+                fdb.learn(&other, addr(n), EM1, 0, 0);
+            }
+            let mut next = Some(0);
+            let mut rounds = 0;
+            while let Some(from) = next {
+                next = fdb.flush(BRIDGE, from, 7);
+                rounds += 1;
+            }
+            assert!(rounds <= (fdb.places() + 30).div_ceil(7), "{rounds}");
+            assert_eq!((fdb.count(BRIDGE), fdb.count(other.bridge)), (0, 30));
+            for n in 1..=30 {
+                assert_eq!(find(&fdb, n, 0), None, "seed {seed}");
+                assert_eq!(fdb.find(&other, addr(n), 0, |_| 0), Some(EM1));
+            }
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Answers the questions of the control core, a little in every turn.
 
+use net::InterfaceId;
 use nic::Nic;
 
 use crate::mail::{Mail, Report};
 use crate::turn::Worker;
 
-/// Places of the state table looked at per turn.
+/// Places of the state table, or of that of stations, looked at per turn.
 const PLACES_PER_TURN: usize = 2048;
 
 /// A question that is being answered.
@@ -13,6 +14,8 @@ const PLACES_PER_TURN: usize = 2048;
 pub(crate) enum Listing {
     States { next: u32, left: u32 },
     Neighbors { next: usize },
+    Stations { next: usize },
+    Flush { bridge: InterfaceId, next: usize },
 }
 
 impl<N: Nic> Worker<N> {
@@ -37,6 +40,12 @@ impl<N: Nic> Worker<N> {
                     self.neighbors.forget_one(now_ms, interface, ip);
                     None
                 }
+                Mail::ListStations => Some(Listing::Stations { next: 0 }),
+                Mail::ForgetStation(bridge, addr) => {
+                    self.stations.forget(bridge, addr);
+                    None
+                }
+                Mail::FlushStations(bridge) => Some(Listing::Flush { bridge, next: 0 }),
             });
         }
         let Some(listing) = self.listing.take() else {
@@ -45,6 +54,11 @@ impl<N: Nic> Worker<N> {
         self.listing = match listing {
             Listing::States { next, left } => self.list_states(next, left),
             Listing::Neighbors { next } => self.list_neighbors(next),
+            Listing::Stations { next } => self.list_stations(next),
+            Listing::Flush { bridge, next } => {
+                let next = self.stations.flush(bridge, next, PLACES_PER_TURN);
+                next.map(|next| Listing::Flush { bridge, next })
+            }
         };
         true
     }
@@ -72,6 +86,23 @@ impl<N: Nic> Worker<N> {
         match self.ends.reports.push(report) {
             Ok(()) => None,
             Err(_) => Some(Listing::States { next, left: 0 }),
+        }
+    }
+
+    fn list_stations(&mut self, from: usize) -> Option<Listing> {
+        for (at, bridge, station) in self.stations.iter_in(from, PLACES_PER_TURN) {
+            let report = Report::Station(bridge, station);
+            if self.ends.reports.push(report).is_err() {
+                return Some(Listing::Stations { next: at });
+            }
+        }
+        let next = from.saturating_add(PLACES_PER_TURN);
+        if next < self.stations.places() {
+            return Some(Listing::Stations { next });
+        }
+        match self.ends.reports.push(Report::StationsEnd) {
+            Ok(()) => None,
+            Err(_) => Some(Listing::Stations { next: usize::MAX }),
         }
     }
 

@@ -127,6 +127,12 @@ pub enum Mail {
     Kill(Kill),
     /// Forget a neighbor.
     Forget(InterfaceId, IpAddr),
+    /// Report all stations behind bridges.
+    ListStations,
+    /// Forget a station behind a bridge.
+    ForgetStation(InterfaceId, ether::Addr),
+    /// Forget all that was learned of a bridge.
+    FlushStations(InterfaceId),
 }
 
 /// From a worker to the control core. A state is large beside the rest, and is what the ring is there for: workers do
@@ -147,6 +153,10 @@ pub enum Report {
     NeighborsEnd,
     /// So many states were killed.
     Killed(u64),
+    /// A station behind a bridge.
+    Station(InterfaceId, Station),
+    /// No more stations.
+    StationsEnd,
 }
 
 /// The ends that a worker holds.

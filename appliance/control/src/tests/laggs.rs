@@ -104,7 +104,10 @@ fn what_a_person_sees_of_layers() {
     link(&mut b, 0, UP);
     let all = b.control.interfaces();
     let of = |name: &str| all.iter().find(|i| i.name == name).unwrap();
-    let MadeOf::Lagg { protocol, ports } = &of("trunk0").made else {
+    let MadeOf::Lagg {
+        protocol, ports, ..
+    } = &of("trunk0").made
+    else {
         panic!("{:?}", of("trunk0"))
     };
     let shown: Vec<_> = ports

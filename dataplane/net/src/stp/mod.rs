@@ -214,6 +214,16 @@ impl SpanningTree {
         self.ports.get(n).is_some_and(|p| p.send_rapid)
     }
 
+    /// Cost of a way over port `n`; 0 before it had a link.
+    pub fn cost(&self, n: usize) -> u32 {
+        self.ports.get(n).map_or(0, |p| p.cost)
+    }
+
+    /// Whether at most one other bridge is taken to be behind port `n`.
+    pub fn is_point_to_point(&self, n: usize) -> bool {
+        self.ports.get(n).is_some_and(|p| p.point_to_point)
+    }
+
     /// Whether port `n` is taken to lead to hosts only.
     pub fn is_edge(&self, n: usize) -> bool {
         self.ports.get(n).is_some_and(|p| p.is_edge)
