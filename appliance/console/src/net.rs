@@ -269,7 +269,7 @@ fn routes(which: &Which, json: bool, api: &mut dyn Api) -> String {
                 "-",
                 "-",
                 "-",
-                priority(r),
+                r.priority,
                 r.interface
             );
         }
@@ -303,17 +303,6 @@ fn gateway(r: &RouteView, interfaces: &[InterfaceView]) -> String {
                 .map_or(0, |i| i.index);
             format!("link#{index}")
         }
-    }
-}
-
-/// OpenBSD's priorities: local 1, connected 4, static 8.
-fn priority(r: &RouteView) -> u8 {
-    if r.flags.contains('l') {
-        1
-    } else if r.flags.contains('C') || r.gateway.is_none() {
-        4
-    } else {
-        8
     }
 }
 

@@ -119,9 +119,7 @@ pub(crate) fn route_get(word: &str, rtable: u8, api: &mut dyn Api) -> Result<Str
             .map_err(|_| format!("route: get: '{word}' is not an address"))?,
     };
     let fits = |r: &&RouteView| {
-        r.rtable == rtable
-            && r.flags.starts_with('U')
-            && netconf::contains(r.dest, r.prefix_len, addr)
+        r.rtable == rtable && r.active && netconf::contains(r.dest, r.prefix_len, addr)
     };
     let routes = api.routes();
     let Some(route) = routes.iter().filter(fits).max_by_key(|r| r.prefix_len) else {

@@ -480,8 +480,14 @@ pub struct RouteView {
     pub gateway: Option<IpAddr>,
     /// Interface name.
     pub interface: String,
-    /// BSD flags: `UGS`, `UCn`, …
+    /// BSD flags: `UGS`, `UCn`, … Without `U` the interface is down or has no link, or another route is better.
     pub flags: String,
+    /// It takes part in look-ups. So does a route without a link if no other leads to the same destinations.
+    pub active: bool,
+    /// The link of its interface is there.
+    pub link: bool,
+    /// Lower is better: 1 for our own addresses, 4 for networks of interfaces, 8 for static routes.
+    pub priority: u8,
     /// Number of its table.
     pub rtable: u8,
     /// Its label.

@@ -20,7 +20,9 @@ use sync::OverlayEntry;
 use crate::anchors::Texts;
 use crate::api::{Applied, Pinger, Proof, Refused};
 use crate::builtin;
+use crate::carriers::Carriers;
 use crate::changes::Demotions;
+use crate::domains::Domains;
 use crate::fleet::{Fleet, WorkerLink};
 use crate::lagg::Laggs;
 use crate::layout::lay_out;
@@ -127,6 +129,7 @@ pub struct Control {
     pub(crate) facts: Vec<PortFacts>,
     pub(crate) links: Vec<LinkState>,
     pub(crate) laggs: Laggs,
+    pub(crate) carriers: Carriers,
     /// Station addresses that the ports have been given.
     pub(crate) macs: Vec<wire::ether::Addr>,
     store: Box<dyn Store>,
@@ -189,6 +192,7 @@ impl Control {
             fleet: Fleet::new(setup.workers),
             links: vec![LinkState::Down; facts.len()],
             laggs: Laggs::default(),
+            carriers: Carriers::default(),
             macs: Vec::new(),
             facts,
             ports: setup.ports,
@@ -292,6 +296,9 @@ impl Control {
     pub fn on_event(&mut self, event: Event) {
         match event {
             Event::Tick => {
+                if self.carriers.stale {
+                    self.follow_carriers();
+                }
                 self.tend_tables();
                 self.fleet.bury();
                 self.drain_log();
@@ -331,6 +338,9 @@ impl Control {
             }
         }
         self.learning_link(&name, state.is_up());
+        if was.is_up() != state.is_up() {
+            self.follow_carriers();
+        }
     }
 
     /// A frame of a link protocol came in by a port.
@@ -379,6 +389,11 @@ impl Control {
             .flat_map(|i| &i.addrs)
             .map(|a| (a.addr, a.prefix_len))
             .collect()
+    }
+
+    /// Which routing tables the local host's packets go by.
+    pub fn domains(&self) -> Domains {
+        Domains::new(&self.fleet.current().interfaces)
     }
 
     /// Port of the API.
@@ -486,6 +501,7 @@ impl Control {
         self.trees
             .follow(&candidate.trees, interfaces, &self.links, now_ms);
         self.follow_laggs(&config.interfaces);
+        let config = self.with_carriers(config);
         self.fleet.publish(config);
         self.shown = Shown {
             rules: candidate.rules,
@@ -536,7 +552,8 @@ impl Control {
         let ruleset = self.ruleset().clone();
         let config = worker::Config::new(generation, ruleset, interfaces, layout.routes);
         self.follow_laggs(&config.interfaces);
-        self.fleet.publish(Arc::new(config));
+        let config = self.with_carriers(Arc::new(config));
+        self.fleet.publish(config);
     }
 
     /// Whether a rule says the address of an interface: `(em0)`.

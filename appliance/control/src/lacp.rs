@@ -203,6 +203,7 @@ impl Control {
         for (port, pdu) in out {
             self.send_slow(port, &pdu.bytes());
         }
+        self.carriers.stale |= said != may;
         self.say_lacp(at, said, may);
     }
 

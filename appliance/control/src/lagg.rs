@@ -223,6 +223,7 @@ impl Control {
         let notices = run.machine.on(now_ms, event);
         // First the workers, then everybody else.
         run.publish();
+        self.carriers.stale |= !notices.is_empty();
         self.say_notices(at, &notices, event);
     }
 
@@ -346,14 +347,19 @@ impl Control {
 
     /// Whether an interface that is no port can carry frames.
     pub(crate) fn carries(&self, interface: &Interface) -> bool {
-        let base = self.fleet.current().interfaces.links().base(interface.id);
+        self.carries_in(&self.fleet.current().interfaces, interface)
+    }
+
+    /// The same for an interface of a configuration whose laggs are followed already.
+    pub(crate) fn carries_in(&self, interfaces: &InterfaceTable, interface: &Interface) -> bool {
+        let base = interfaces.links().base(interface.id);
         if let Some(run) = self.laggs.lacp.iter().find(|run| run.interface == base) {
             return run.may().distributing != 0;
         }
         match self.laggs.runs.iter().find(|run| run.interface == base) {
             Some(run) => run.machine.choice().send != 0,
             None => {
-                let base = self.fleet.current().interfaces.get(base);
+                let base = interfaces.get(base);
                 let port = base.and_then(Interface::port).map(usize::from);
                 port.is_none_or(|n| self.links.get(n).is_some_and(|l| l.is_up()))
             }

@@ -9,8 +9,10 @@ mod anchors;
 pub mod api;
 mod bridges;
 pub mod builtin;
+mod carriers;
 mod changes;
 pub mod control;
+pub mod domains;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod fleet;

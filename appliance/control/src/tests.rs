@@ -26,6 +26,7 @@ use crate::{Control, Setup, WorkerLink};
 const TOKEN: &str = "0123456789abcdef";
 
 mod bridges;
+mod carriers;
 mod changes;
 mod laggs;
 mod learning;
@@ -747,6 +748,12 @@ fn the_wizard_sets_the_management_address_for_good() {
     assert_eq!(b.control.local_addresses(), [(addr, 24)]);
     let mut again = Rig::with(b.store.clone(), Settings::default());
     assert!(!again.control.needs_wizard());
+    let state = LinkState::Up {
+        speed_mbps: 1000,
+        full_duplex: true,
+    };
+    let event = crate::Event::Link { port: 0, state };
+    again.control.on_event(event);
     let routes = again.control.routes();
     assert!(
         routes

@@ -235,8 +235,8 @@ fn window(peer: state::Peer) -> (u32, u32, u8) {
     (peer.seq_lo, peer.seq_hi.wrapping_sub(peer.seq_lo), wscale)
 }
 
-fn route_view(route: &Route, interface: String) -> RouteView {
-    let up = if route.active { "U" } else { "" };
+fn route_view(route: &Route, link: bool, interface: String) -> RouteView {
+    let up = if route.active && link { "U" } else { "" };
     let rest = match route.kind {
         RouteKind::Connected => "Cn",
         RouteKind::Static if route.prefix.is_host() => "GHS",
@@ -251,6 +251,9 @@ fn route_view(route: &Route, interface: String) -> RouteView {
         gateway: route.gateway,
         interface,
         flags: format!("{up}{rest}"),
+        active: route.active,
+        link,
+        priority: route.priority,
         rtable: 0,
         label: None,
     }
@@ -488,7 +491,11 @@ impl Api for Control {
             .map(|(rtable, route)| RouteView {
                 rtable,
                 label: tables.label(route.label).map(str::to_string),
-                ..route_view(route, self.interface_name(route.interface))
+                ..route_view(
+                    route,
+                    self.carriers.carry(route),
+                    self.interface_name(route.interface),
+                )
             })
             .collect()
     }

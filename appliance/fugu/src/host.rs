@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use control::domains::Domains;
 use control::{Control, ToSend};
 use dpdk::{Mbuf, Pool};
 use mgmt::{HostConfig, Server, ServerConfig};
@@ -29,6 +30,8 @@ pub(crate) struct Host {
     pool: Pool,
     /// Configuration that addresses and port were taken from.
     generation: Option<u32>,
+    /// Which routing table its packets go by.
+    domains: Domains,
 }
 
 impl Host {
@@ -39,6 +42,7 @@ impl Host {
             ends,
             pool,
             generation: None,
+            domains: Domains::default(),
         }
     }
 
@@ -67,6 +71,8 @@ impl Host {
         self.generation = Some(control.generation());
         self.server.host().set_addresses(&control.local_addresses());
         self.server.host().set_port(control.api_port());
+        let before = std::mem::take(&mut self.domains);
+        self.domains = control.domains().remembering(before);
     }
 
     fn take_in(&mut self, control: &mut Control) -> bool {
@@ -82,6 +88,9 @@ impl Host {
                         control.hear_frame(port, buf.bytes());
                     }
                     continue;
+                }
+                if end.begun.is_empty() {
+                    self.domains.hear(buf.bytes(), carried.received_on);
                 }
                 let from = carried
                     .received_on
@@ -122,6 +131,10 @@ impl Host {
                 break;
             };
             any = true;
+            let rtable = match (&frame, lane) {
+                (None, Lane::Routed) => self.domains.table(&bytes),
+                _ => 0,
+            };
             // Without a buffer the packet is lost, as on a full wire; TCP sends it again.
             let Some(buf) = buffer_of(&mut self.pool, &bytes) else {
                 continue;
@@ -131,7 +144,7 @@ impl Host {
                 .push(Carried {
                     buf,
                     received_on: None,
-                    rtable: 0,
+                    rtable,
                     more: false,
                     frame,
                     lane,

@@ -60,6 +60,11 @@ pub struct Route {
     /// How many routes, from this one on, share its prefix and are equally good; 1 for a route alone. Only the first of
     /// them says so, the others say 1.
     pub ways: u8,
+    /// Its interface is configured up, so that it may be used.
+    pub up: bool,
+    /// The link of its interface is there, as far as anybody has said. A route without is used if there is no other for its
+    /// prefix.
+    pub link: bool,
     /// Whether it takes part in lookups. A route over an interface that is down does not, nor does
     /// a static route for a network that is connected.
     pub active: bool,
@@ -241,18 +246,39 @@ impl RouteTable {
         self
     }
 
-    /// Sorts by prefix and, for equal prefixes, by priority; the active ones of the best priority are looked up.
+    /// Whether some prefix has several routes that may be used: only there does it matter which links are there.
+    pub fn has_choices(&self) -> bool {
+        let choice = |pair: &[Route]| pair[0].prefix == pair[1].prefix && pair[0].up && pair[1].up;
+        self.routes.windows(2).any(choice)
+    }
+
+    /// The same routes where only the links of these interfaces are there: of several routes for one prefix those go before
+    /// the others, whatever their priority, as routes follow the state of links on OpenBSD. A prefix without any such route
+    /// keeps the one that it has: its packets must not take a way that is meant for others. Our own addresses and routes
+    /// that lead nowhere need no link. To be called on the table as it was built.
+    pub fn with_links(&self, is_there: impl Fn(InterfaceId) -> bool) -> RouteTable {
+        let mut routes = self.routes.clone();
+        for route in &mut routes {
+            route.link = !route.needs_link() || is_there(route.interface);
+        }
+        RouteTable::index(routes)
+    }
+
+    /// Sorts by prefix and, for equal prefixes, by link and priority; the best ones that may be used are looked up.
     fn index(mut routes: Vec<Route>) -> RouteTable {
         routes.sort_by_key(|r| {
             let prefix = (r.prefix.addr(), r.prefix.prefix_len());
-            (prefix, !r.active, r.priority)
+            (prefix, !r.up, !r.link, r.priority)
         });
+        for route in &mut routes {
+            (route.active, route.ways) = (route.up, 1);
+        }
         let mut first = 0;
         for n in 1..routes.len() {
             let (best, this) = (routes[first], routes[n]);
             if best.prefix != this.prefix {
                 first = n;
-            } else if best.active && this.active && best.priority == this.priority {
+            } else if best.is_as_good_as(&this) {
                 // Statics that are as good as one another have been checked; of all others the first is used.
                 match (best.kind, this.kind) {
                     (RouteKind::Static, RouteKind::Static) => routes[first].ways += 1,
@@ -354,6 +380,16 @@ impl<'a> IntoIterator for &'a RouteTable {
 }
 
 impl Route {
+    /// Whether packets by it leave by a link.
+    pub fn needs_link(&self) -> bool {
+        matches!(self.kind, RouteKind::Connected | RouteKind::Static)
+    }
+
+    fn is_as_good_as(&self, other: &Route) -> bool {
+        let rank = |r: &Route| (r.active, r.link, r.priority);
+        self.active && rank(self) == rank(other)
+    }
+
     /// A number for where it leads: the same in every table.
     fn identity(&self) -> u32 {
         let gateway = match self.gateway {
@@ -403,6 +439,8 @@ fn interface_routes(interfaces: &InterfaceTable, rdomain: u8) -> Vec<Route> {
                     label: 0,
                     priority: priority(kind),
                     ways: 1,
+                    up: interface.up,
+                    link: true,
                     active: interface.up,
                 });
             };
@@ -448,6 +486,8 @@ fn static_route(
         label: route.label,
         priority: route.priority,
         ways: 1,
+        up: active,
+        link: true,
         active,
     })
 }
@@ -654,6 +694,93 @@ mod tests {
                 .iter()
                 .any(|r| r.kind == RouteKind::Static && !r.active)
         );
+    }
+
+    #[test]
+    fn routes_follow_the_links_where_there_is_a_choice() {
+        let mut worse = via("0.0.0.0/0", "10.0.0.2");
+        worse.priority = 20;
+        let mut last = StaticRoute::new("2001:db8:5::/48".parse().unwrap(), Target::Blackhole);
+        last.priority = 30;
+        let statics = [
+            via("0.0.0.0/0", "192.0.2.254"),
+            worse,
+            via("172.16.0.0/12", "192.0.2.254"),
+            via("192.0.2.0/24", "10.0.0.3"),
+            via_on("2001:db8:5::/48", "2001:db8::2", 0),
+            last,
+        ];
+        let built = RouteTable::build(&interfaces(), &statics).unwrap();
+        assert!(built.has_choices());
+        let default = "8.8.8.8";
+        for (links, wanted) in [
+            // The link of em0, of em1; the gateway of each destination.
+            (
+                (true, true),
+                [Some("192.0.2.254"), Some("192.0.2.254"), None],
+            ),
+            (
+                (true, false),
+                [Some("192.0.2.254"), Some("192.0.2.254"), None],
+            ),
+            // There is no other way to 172.16/12.
+            (
+                (false, true),
+                [Some("10.0.0.2"), Some("192.0.2.254"), Some("10.0.0.3")],
+            ),
+            // Nothing is better than the other: as if all were there.
+            (
+                (false, false),
+                [Some("192.0.2.254"), Some("192.0.2.254"), None],
+            ),
+        ] {
+            let links = [links.0, links.1];
+            let table =
+                built.with_links(|id| links.get(usize::from(id.0)).copied().unwrap_or(true));
+            for (dst, gateway) in [default, "172.16.1.1", "192.0.2.7"].into_iter().zip(wanted) {
+                let route = table.lookup(ip(dst)).unwrap();
+                assert_eq!(route.gateway, gateway.map(ip), "{dst} with {links:?}");
+            }
+            let kind = table.lookup(ip("2001:db8:5::1")).unwrap().kind;
+            let dead_end = if links[0] {
+                RouteKind::Static
+            } else {
+                RouteKind::Blackhole
+            };
+            assert_eq!(kind, dead_end, "{links:?}");
+            // Our own address is ours whatever the link does.
+            assert_eq!(
+                table.lookup(ip("192.0.2.1")).unwrap().kind,
+                RouteKind::Local
+            );
+            assert_eq!(table.iter().count(), built.iter().count());
+        }
+        let none = RouteTable::build(&interfaces(), &statics[2..3]).unwrap();
+        assert!(!none.has_choices());
+    }
+
+    #[test]
+    fn a_way_without_a_link_leaves_its_flows_to_the_others() {
+        let way = |gateway| StaticRoute {
+            multipath: true,
+            ..via("0.0.0.0/0", gateway)
+        };
+        let statics = [way("192.0.2.254"), way("10.0.0.2"), way("10.0.0.3")];
+        let built = RouteTable::build(&interfaces(), &statics).unwrap();
+        let gateways = |table: &RouteTable| -> Vec<Option<IpAddr>> {
+            let route = *table.lookup(ip("8.8.8.8")).unwrap();
+            (0..500)
+                .map(|flow| table.way(&route, || flow).gateway)
+                .collect()
+        };
+        let before = gateways(&built);
+        let table = built.with_links(|id| id.0 != 0);
+        assert_eq!(table.ways(table.lookup(ip("8.8.8.8")).unwrap()).len(), 2);
+        for (before, now) in before.iter().zip(gateways(&table)) {
+            assert_ne!(now, Some(ip("192.0.2.254")));
+            assert!(*before == Some(ip("192.0.2.254")) || *before == now);
+        }
+        assert_eq!(gateways(&built.with_links(|_| true)), before);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::kif::InterfaceId;
 use crate::route::{Route, RouteTable};
 
 /// Highest number of a table and of a domain (OpenBSD: RT_TABLEID_MAX).
@@ -86,6 +87,34 @@ impl RouteTables {
     #[inline]
     pub fn lookup(&self, rtable: u8, dst: IpAddr) -> Option<&Route> {
         self.get(rtable)?.lookup(dst)
+    }
+
+    /// Whether it matters anywhere which links are there; see [`RouteTable::has_choices`].
+    pub fn has_choices(&self) -> bool {
+        self.tables.iter().any(|(_, table)| table.has_choices())
+    }
+
+    /// All tables where only the links of these interfaces are there; see [`RouteTable::with_links`].
+    pub fn with_links(&self, is_there: impl Fn(InterfaceId) -> bool) -> RouteTables {
+        let tables = self.tables.iter();
+        RouteTables {
+            tables: tables
+                .map(|(domain, table)| (*domain, table.with_links(&is_there)))
+                .collect(),
+            places: self.places,
+            labels: self.labels.clone(),
+        }
+    }
+
+    /// Whether packets go the same ways by both.
+    pub fn leads_as(&self, other: &RouteTables) -> bool {
+        let used = |tables: &RouteTables| -> Vec<Route> {
+            let all = tables.tables.iter().flat_map(|(_, table)| table.iter());
+            all.filter(|r| r.active)
+                .map(|r| Route { link: true, ..*r })
+                .collect()
+        };
+        used(self) == used(other)
     }
 
     /// All tables by number.

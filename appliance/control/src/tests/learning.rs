@@ -56,7 +56,7 @@ fn answer(asked: &[u8], kind: u8, addr: &str, seconds: u32) -> Vec<u8> {
 }
 
 impl Rig {
-    fn advance(&mut self, ms: u64) {
+    pub(super) fn advance(&mut self, ms: u64) {
         for n in 0..ms {
             self.control.clock.pause();
             if n % 100 == 0 {
