@@ -1,10 +1,13 @@
 //! A replay device for benches: hands out prepared frames at next to no cost.
 //!
 //! Stands for a fast card in measurements of the packet path. Frames lie in one slab larger than the
-//! second-level cache, in random order, and are written before the measured time begins, so that each
-//! header is as cold as one that a card has just written (in the last-level cache, where cards write on
-//! servers, if the slab fits there; in memory if not). A buffer is a 16-byte handle. Receiving moves handles
-//! out of a list, sending moves them back into another; nothing is locked, copied or allocated.
+//! second-level cache, in random order, and are written before the measured time begins, in the order in
+//! which they are received: when the header lines of all frames together are more than the second-level
+//! cache, each has left it before its turn comes, and is as cold as one that a card has just written (in
+//! the last-level cache, where cards write on servers, if it fits there; in memory if not). A buffer is a
+//! 16-byte handle. Receiving moves handles out of a list, sending moves them back into another; nothing is
+//! locked, copied or allocated. What a real driver has beside that, descriptors and the line of the mbuf
+//! that it fills in, is not modelled.
 //!
 //! One thread only: the device is the thread's own, so that neither queues nor buffers need a lock to reach
 //! it. Buffers dropped by another thread are lost to this one.
@@ -31,8 +34,8 @@ pub const ROOM: usize = FRAME_LEN - HEADROOM;
 /// cache. With 2048 bytes they would share two sets and evict each other, which real pools avoid as well.
 const FRAME_LEN: usize = 35 * 64;
 
-/// Ports of one device.
-pub const PORTS: usize = 4;
+/// Ports of one device. A bench of several workers gives each receive queue of a port a number of its own.
+pub const PORTS: usize = 8;
 
 /// The types of this device, for code that is generic over [`nic::Nic`].
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +58,19 @@ struct Device {
     home: Vec<&'static mut Frame>,
     /// Frames to be received, last one first.
     ready: [Vec<ReplayBuf>; PORTS],
+    /// Of these, how many may be received now.
+    arrived: [usize; PORTS],
     sent: [u64; PORTS],
 }
 
 thread_local! {
     static DEVICE: RefCell<Device> = const {
-        RefCell::new(Device { home: Vec::new(), ready: [const { Vec::new() }; PORTS], sent: [0; PORTS] })
+        RefCell::new(Device {
+            home: Vec::new(),
+            ready: [const { Vec::new() }; PORTS],
+            arrived: [usize::MAX; PORTS],
+            sent: [0; PORTS],
+        })
     };
 }
 
@@ -159,6 +169,13 @@ impl Replay {
     /// Frames loaded for `port` and not received yet.
     pub fn pending(&self, port: usize) -> usize {
         with_device(|device| device.ready.get(port).map_or(0, Vec::len))
+    }
+
+    /// Of the frames loaded for `port`, lets only the next `frames` be received, until said otherwise: `usize::MAX`
+    /// lets all.
+    pub fn let_arrive(&mut self, port: usize, frames: usize) {
+        assert!(port < PORTS, "port {port} of {PORTS}");
+        with_device(|device| device.arrived[port] = frames);
     }
 
     /// Frames sent on `port` since the thread began.
@@ -333,6 +350,11 @@ impl nic::RxQueue for ReplayRx {
         with_device(|device| {
             let ready = &mut device.ready[self.port];
             let count = ready.len().min(burst.capacity() - burst.len());
+            let arrived = &mut device.arrived[self.port];
+            let count = count.min(*arrived);
+            if *arrived != usize::MAX {
+                *arrived -= count;
+            }
             burst.extend(ready.drain(ready.len() - count..).rev());
             count
         })
@@ -419,6 +441,26 @@ mod tests {
         assert!(replay.pool().allocate().is_none());
         drop(held);
         assert_eq!(replay.home(), 1);
+    }
+
+    #[test]
+    fn frames_arrive_no_sooner_than_they_may() {
+        let mut replay = Replay::new(100, &[], 5);
+        replay.load(0, 100, numbered);
+        let (mut rx, mut tx) = replay.queues(0);
+        let mut burst = Burst::new();
+        let mut receive = |replay: &mut Replay, frames| {
+            replay.let_arrive(0, frames);
+            let received = rx.receive(&mut burst);
+            let more = received + rx.receive(&mut burst);
+            tx.transmit(&mut burst);
+            (received, more)
+        };
+        assert_eq!(receive(&mut replay, 0), (0, 0));
+        assert_eq!(receive(&mut replay, 3), (3, 3));
+        assert_eq!((replay.pending(0), replay.sent(0)), (97, 3));
+        assert_eq!(receive(&mut replay, usize::MAX), (64, 64));
+        assert_eq!(receive(&mut replay, usize::MAX), (33, 33));
     }
 
     #[test]

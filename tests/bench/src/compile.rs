@@ -1,7 +1,7 @@
 //! What compiling pf.conf costs: time and peak memory for rulesets of growing size, and whether the cost grows with the
 //! size and no faster.
 //!
-//! Each figure comes from a process of its own (this program, called with `--compile-once`), because the peak memory of
+//! Each figure comes from a process of its own (this program, called with `--once`), because the peak memory of
 //! a process never falls. The text is made before the clock starts; the clock is the thread's own time, so one core is
 //! all that is counted.
 
@@ -11,8 +11,8 @@ use std::process::Command;
 use pfconf::{Environment, Files, Optimization, Options, compile};
 use serde::{Deserialize, Serialize};
 
-use crate::Spread;
 use crate::calibrate::{core_ghz, thread_ns};
+use crate::spread::Spread;
 
 /// What is done with a ruleset.
 #[derive(Clone, Copy, PartialEq)]
@@ -132,7 +132,7 @@ pub(crate) fn rows(runs: usize) -> Vec<Row> {
 }
 
 fn row(case: &Case, samples: &[Once]) -> Row {
-    let column = |f: fn(&Once) -> f64| Spread::of(samples.iter().map(f).collect());
+    let column = |f: fn(&Once) -> f64| Spread::of(samples.iter().map(f));
     Row {
         scenario: case.name.into(),
         rules: case.rules,
@@ -155,7 +155,7 @@ fn growth(before: &Row, row: &Row) -> Option<f64> {
 fn child(case: usize) -> Option<Once> {
     let program = std::env::current_exe().ok()?;
     let output = Command::new(program)
-        .args(["--compile-once", &case.to_string()])
+        .args(["--once", &case.to_string()])
         .output()
         .ok()?;
     serde_json::from_slice(&output.stdout).ok()

@@ -1,86 +1,81 @@
-//! `bench [--quick] [--json FILE] [--only WORD]`: what a packet costs the worker, and what a ruleset costs the compiler
-//! (see `compile.rs`).
+//! `bench`: what a packet costs the worker, how long a turn can take, what cores hand each other, and what a ruleset
+//! costs the compiler (`bench-compile`, see `compile.rs`). `ci/bench` is the way to run it.
 //!
-//! The device is `simnic::replay`: frames lie ready in a slab far larger than the caches, in random order, each header
-//! as cold as one that a card has just written; receiving and sending move 16-byte handles. The generator writes the
-//! frames before the clock starts, so its work is not in the figures; the cost of the device itself (`device only`
-//! row) is. One thread, one worker, random flow order.
+//! The device is `simnic::replay`: frames lie ready in a slab whose header lines alone are larger than the second-level
+//! cache, in random order, each as cold as one that a card has just written; receiving and sending move 16-byte handles.
+//! The generator writes the frames before the clock starts, so its work is not in the figures; the cost of the device
+//! itself (`device only` row) is. One thread, random flow order.
 //!
 //! The host's speed changes within seconds. Beside every sample stands a calibration of the same moment: a chain of
-//! dependent additions, one per core cycle. *cycles* are core cycles by that calibration, *ns* is the time that the
-//! thread ran, so that other work on the machine does not count (it still costs cache and memory). Figures are the median
-//! of the runs, with the smallest and the largest.
+//! dependent additions, one per core cycle; and in the same second the device moves a slab whose station addresses are
+//! exchanged and nothing else (*macswap*). *ns* is the time that the thread ran, so that other work on the machine does
+//! not count (it still costs cache and memory), *cycles* the same in cycles of the time stamp counter. Figures are the
+//! median of the runs, with the smallest and the largest.
 //!
-//! `bench --count NAME FLOWS RULES`: one scenario without a clock, for a program that counts instructions in
-//! [`scenario::counted`]; `ci/bench --instructions` is that.
+//! `bench --count NAME|FLOWS|RULES`: one scenario without a clock, for a program that counts instructions.
 
 #![forbid(unsafe_code)]
 
+mod allocations;
 mod calibrate;
-mod compile;
+mod frame;
+mod handover;
+mod instructions;
+mod latency;
+mod outside;
+mod policy;
+mod report;
 mod rig;
 mod scenario;
+mod spread;
+mod turns;
+mod world;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use serde::Serialize;
+use report::{Machine, Report, Row};
+use rig::{FRAMES, FRAMES_COUNTED};
+use scenario::{Sample, Scenario};
+use spread::Spread;
 
-/// What `--json` writes.
-#[derive(Serialize)]
-struct Report {
-    packets: Vec<Row>,
-    compile: Vec<compile::Row>,
-}
-
-/// One line of the first table.
-#[derive(Serialize)]
-struct Row {
-    scenario: String,
-    flows: usize,
-    rules: usize,
-    bytes: usize,
-    packets_per_run: u64,
-    cycles: Spread,
-    ns: Spread,
-    core_ghz: Spread,
-}
-
-/// Smallest, middle and largest of the runs.
-#[derive(Serialize, Clone, Copy)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let at = |n: usize| values.get(n).copied().unwrap_or(0.0);
-        Spread {
-            min: at(0),
-            median: at(values.len() / 2),
-            max: at(values.len().saturating_sub(1)),
-        }
-    }
-}
+const USAGE: &str = "usage: bench [--quick] [--json FILE] [--only WORD] [--no-instructions]
+       bench --testpmd FUGU [--quick] [--json FILE]
+       bench --instructions [--only WORD] | --markdown FILE.json | --budget FILE [--write] | --count NAME|FLOWS|RULES";
+/// Flows of a scenario when instructions are counted: what is counted does not depend on them, but to make a million
+/// takes minutes where every instruction is simulated.
+const FLOWS_COUNTED: usize = 1000;
 
 struct Options {
     quick: bool,
+    instructions: bool,
     json: Option<String>,
     only: Option<String>,
 }
 
-fn options() -> Result<Options, String> {
+impl Options {
+    fn wants(&self, what: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|word| what.contains(word.as_str()))
+    }
+
+    fn runs(&self) -> usize {
+        if self.quick { 3 } else { 5 }
+    }
+}
+
+fn options(args: &[String]) -> Result<Options, String> {
     let mut options = Options {
         quick: false,
+        instructions: true,
         json: None,
         only: None,
     };
-    let mut args = std::env::args().skip(1);
+    let mut args = args.iter().cloned();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => options.quick = true,
+            "--no-instructions" => options.instructions = false,
             "--json" => options.json = Some(args.next().ok_or("--json needs a file")?),
             "--only" => options.only = Some(args.next().ok_or("--only needs a word")?),
             other => return Err(format!("unknown argument '{other}'")),
@@ -90,109 +85,213 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    if let [_, once, case] = &args[..]
-        && once == "--compile-once"
-    {
-        return match compile::once(case) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(text) => {
-                eprintln!("bench: {text}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    if let [_, count, name, flows, rules] = &args[..]
-        && count == "--count"
-    {
-        return count_one(name, flows.parse().ok(), rules.parse().ok());
-    }
-    let options = match options() {
-        Ok(options) => options,
-        Err(text) => {
-            eprintln!("bench: {text}\nusage: bench [--quick] [--json FILE] [--only WORD]");
-            return ExitCode::from(2);
-        }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match &words[..] {
+        ["--count", name] => count(name).map(|()| true),
+        ["--count", name, flows, rules] => count(&format!("{name}|{flows}|{rules}")).map(|()| true),
+        ["--markdown", file] => markdown(file).map(|()| true),
+        ["--budget", file] => instructions::budget(file, false, find),
+        ["--budget", file, "--write"] => instructions::budget(file, true, find),
+        ["--testpmd", fugu, rest @ ..] => options(&args[args.len() - rest.len()..])
+            .and_then(|options| outside_only(fugu, &options))
+            .map(|()| true),
+        ["--instructions", ..] => options(&args[1..]).map(|o| only_instructions(&o)),
+        _ => options(&args)
+            .and_then(|options| run(&options))
+            .map(|()| true),
     };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            eprintln!("bench: {text}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The scenario that the budget calls so, with the flows that it asks for.
+fn find(name: &str) -> Option<Scenario> {
+    let mut parts = name.split('|');
+    let (scenario, flows, rules) = (parts.next()?, parts.next()?, parts.next()?);
+    let (flows, rules): (usize, usize) = (flows.parse().ok()?, rules.parse().ok()?);
+    let mut all = scenario::all(true).into_iter();
+    let mut found = all.find(|s| s.name == scenario && s.policy.rules == rules)?;
+    found.flows = flows;
+    // A large table takes minutes to be compiled where every instruction is simulated.
+    found.policy.entries = found.policy.entries.min(100_000);
+    Some(found)
+}
+
+/// One slab of one scenario. Prints how many packets went through it.
+fn count(name: &str) -> Result<(), String> {
+    let scenario = find(name).ok_or_else(|| {
+        let all = scenario::all(true);
+        let names: Vec<String> = all.iter().map(|s| instructions::name(s, s.flows)).collect();
+        format!("no scenario '{name}'; there are:\n{}", names.join("\n"))
+    })?;
+    println!("packets {}", scenario.prepare(FRAMES_COUNTED).count());
+    Ok(())
+}
+
+fn markdown(file: &str) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    let report: Report = serde_json::from_str(&text).map_err(|e| format!("{file}: {e}"))?;
+    print!("{}", report.markdown());
+    Ok(())
+}
+
+/// Scenarios that differ in what is counted: not by flows.
+fn only_instructions(options: &Options) -> bool {
+    let mut seen = Vec::new();
     println!(
-        "{:<28} {:>9} {:>6} {:>6} {:>22} {:>22} {:>9}",
-        "scenario", "flows", "rules", "bytes", "cycles [min..max]", "ns [min..max]", "core GHz"
+        "{:<40} {:>12} {:>8}",
+        "scenario|flows|rules", "instructions", "lines"
     );
-    let mut rows = Vec::new();
-    for scenario in scenario::all(options.quick) {
-        if options
-            .only
-            .as_ref()
-            .is_some_and(|word| !scenario.name.contains(word.as_str()))
-        {
+    for scenario in scenario::all(true) {
+        let flows = scenario.flows.min(FLOWS_COUNTED);
+        let name = instructions::name(&scenario, flows);
+        if !options.wants(scenario.name) || seen.contains(&name) {
             continue;
         }
-        let row = run(&scenario, if options.quick { 3 } else { 5 });
-        println!(
-            "{:<28} {:>9} {:>6} {:>6} {:>8.1} [{:.1}..{:.1}] {:>8.2} [{:.2}..{:.2}] {:>9.2}",
-            row.scenario,
-            row.flows,
-            row.rules,
-            row.bytes,
-            row.cycles.median,
-            row.cycles.min,
-            row.cycles.max,
-            row.ns.median,
-            row.ns.min,
-            row.ns.max,
-            row.core_ghz.median
-        );
-        rows.push(row);
-    }
-    let wanted = options
-        .only
-        .as_deref()
-        .is_none_or(|word| "compile".contains(word));
-    let report = Report {
-        packets: rows,
-        compile: if wanted { compile::rows(5) } else { Vec::new() },
-    };
-    if let Some(file) = options.json {
-        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-        if let Err(error) = std::fs::write(&file, text) {
-            eprintln!("bench: {file}: {error}");
-            return ExitCode::FAILURE;
+        match instructions::count(&scenario, flows) {
+            Ok(n) => println!("{name:<40} {:>12.1} {:>8.2}", n.instructions, n.lines),
+            Err(error) => {
+                eprintln!("bench: {error}");
+                return false;
+            }
         }
+        seen.push(name);
     }
-    ExitCode::SUCCESS
+    true
 }
 
-/// One slab of one scenario through [`scenario::counted`]. Prints how many packets went through it.
-fn count_one(name: &str, flows: Option<usize>, rules: Option<usize>) -> ExitCode {
-    let wanted =
-        |s: &scenario::Scenario| s.name == name && Some(s.flows) == flows && Some(s.rules) == rules;
-    let Some(found) = scenario::all(false).into_iter().find(wanted) else {
-        eprintln!("bench: no such scenario; there are:");
-        for scenario in scenario::all(false) {
-            eprintln!(
-                "  '{}' {} {}",
-                scenario.name, scenario.flows, scenario.rules
-            );
-        }
-        return ExitCode::from(2);
+fn run(options: &Options) -> Result<(), String> {
+    let mut report = Report {
+        machine: Machine::here(),
+        ..Report::default()
     };
-    println!("packets {}", found.prepare().count());
-    ExitCode::SUCCESS
+    packets(options, &mut report);
+    let runs = options.runs();
+    // A quick look has a tenth of everything.
+    let part = if options.quick { 10 } else { 1 };
+    if options.wants("expiry") {
+        report.turns.push(turns::expiry(1_000_000 / part, runs));
+    }
+    if options.wants("reload") {
+        report
+            .turns
+            .push(turns::reload(10_000 / part, 1_000_000 / part, runs));
+    }
+    if options.wants("handover") {
+        report.handover = [2, 4].into_iter().flat_map(handover::rows).collect();
+    }
+    if options.wants("latency") {
+        report.latency = latency::rows(runs);
+    }
+    report.print_rest();
+    if options.wants("compile") && !(options.quick && options.only.is_none()) {
+        report.compile = compile(runs)?;
+    }
+    write(options, &report)
 }
 
-fn run(scenario: &scenario::Scenario, runs: usize) -> Row {
-    let mut prepared = scenario.prepare();
-    prepared.sample();
-    let samples: Vec<scenario::Sample> = (0..runs).map(|_| prepared.sample()).collect();
-    let column = |f: fn(&scenario::Sample) -> f64| Spread::of(samples.iter().map(f).collect());
+/// The real program, by itself: nothing else may run beside it.
+fn outside_only(fugu: &str, options: &Options) -> Result<(), String> {
+    let mut report = Report {
+        machine: Machine::here(),
+        ..Report::default()
+    };
+    let tsc_ghz = report.machine.tsc_ghz;
+    report.outside = outside::rows(fugu.as_ref(), options.runs(), tsc_ghz)?;
+    report.print_rest();
+    write(options, &report)
+}
+
+fn write(options: &Options, report: &Report) -> Result<(), String> {
+    let Some(file) = &options.json else {
+        return Ok(());
+    };
+    let text = serde_json::to_string_pretty(report).unwrap_or_default();
+    std::fs::write(file, text).map_err(|e| format!("{file}: {e}"))
+}
+
+fn packets(options: &Options, report: &mut Report) {
+    let mut counted: Vec<(String, Option<instructions::Counted>)> = Vec::new();
+    report::print_head();
+    let mut fast = 0.0f64;
+    for scenario in scenario::all(options.quick) {
+        if !options.wants(scenario.name) {
+            continue;
+        }
+        let mut prepared = scenario.prepare(FRAMES);
+        prepared.sample();
+        let samples: Vec<Sample> = (0..options.runs()).map(|_| prepared.sample()).collect();
+        drop(prepared);
+        fast = samples.iter().map(|s| s.core_ghz).fold(fast, f64::max);
+        let flows = scenario.flows.min(FLOWS_COUNTED);
+        let name = instructions::name(&scenario, flows);
+        let known = counted.iter().find(|c| c.0 == name).map(|c| c.1);
+        let counts = known.unwrap_or_else(|| {
+            let now = options
+                .instructions
+                .then(|| instructions::count(&scenario, flows));
+            let now = now.and_then(Result::ok);
+            counted.push((name, now));
+            now
+        });
+        let row = row(&scenario, &samples, report.machine.tsc_ghz, fast, counts);
+        row.print();
+        report.packets.push(row);
+    }
+    report.machine.fast_ghz = fast;
+}
+
+fn row(
+    scenario: &Scenario,
+    samples: &[Sample],
+    tsc_ghz: f64,
+    fast_ghz: f64,
+    counted: Option<instructions::Counted>,
+) -> Row {
+    let column = |f: &dyn Fn(&Sample) -> f64| Spread::of(samples.iter().map(f));
+    let packets: u64 = samples.iter().map(|s| s.packets).sum();
+    let allocations: u64 = samples.iter().map(|s| s.allocations).sum();
     Row {
-        scenario: scenario.name.to_string(),
+        scenario: scenario.name.into(),
         flows: scenario.flows,
-        rules: scenario.rules,
-        bytes: rig::FRAME_BYTES,
+        rules: scenario.policy.rules,
+        entries: scenario.policy.entries,
+        bytes: scenario.bytes(),
+        runs: samples.len(),
         packets_per_run: samples.first().map_or(0, |s| s.packets),
-        cycles: column(|s| s.ns_per_packet * s.core_ghz),
-        ns: column(|s| s.ns_per_packet),
-        core_ghz: column(|s| s.core_ghz),
+        ns: column(&|s| s.ns_per_packet),
+        cycles: column(&|s| s.ns_per_packet * tsc_ghz),
+        cycles_fast: column(&|s| s.ns_per_packet * tsc_ghz * s.core_ghz / fast_ghz),
+        core_ghz: column(&|s| s.core_ghz),
+        to_macswap: column(&|s| s.ns_per_packet / s.device_ns),
+        instructions: counted.map(|c| c.instructions),
+        lines: counted.map(|c| c.lines),
+        allocations: allocations as f64 / packets as f64,
     }
+}
+
+/// What compiling costs, by the other program of this crate, which prints its own table.
+fn compile(runs: usize) -> Result<serde_json::Value, String> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let program = program.with_file_name("bench-compile");
+    let file = std::env::temp_dir().join(format!("bench-compile.{}", std::process::id()));
+    let status = Command::new(&program)
+        .arg(runs.to_string())
+        .arg(&file)
+        .status()
+        .map_err(|e| format!("{}: {e}", program.display()))?;
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    // It was ours; nobody misses it.
+    std::fs::remove_file(&file).ok();
+    if !status.success() {
+        return Err("bench-compile failed".into());
+    }
+    serde_json::from_str(&text).map_err(|e| e.to_string())
 }

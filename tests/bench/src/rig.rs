@@ -1,163 +1,196 @@
-//! One worker on the replay device with two interfaces: 0 towards the clients, 1 towards a gateway.
+//! Workers on the replay device, all on this thread, with everything around them.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use filter::Shared;
-use net::{
-    IfAddr, Interface, InterfaceId, InterfaceTable, KifId, KifSet, Prefix, RouteTable, StaticRoute,
-    Target,
-};
 use nic::{PacketBuf, RxQueue, TxQueue};
-use ruleset::Ruleset;
 use simnic::replay::{Loaded, Replay, ReplayNic};
-use wire::ether;
+use simnic::toeplitz;
 use worker::{Config, ControlEnds, Worker, WorkerPort, WorkerSetup};
 
-/// Frame without frame check sequence, the smallest there is.
-pub(crate) const FRAME_BYTES: usize = 60;
-/// Frames in the device's slab.
-pub(crate) const FRAMES: usize = 32_768;
+use crate::frame::Packet;
+use crate::policy::Policy;
+use crate::world::World;
 
-const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
-const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
-const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
-const CLIENT_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 130);
+/// Frames in the device's slab: their header lines are 4 MiB, twice the second-level cache of the machine in
+/// docs/performance.md.
+pub(crate) const FRAMES: usize = 65_536;
+/// The same where instructions are counted and caches do not matter.
+pub(crate) const FRAMES_COUNTED: usize = 4096;
+/// Most workers.
+pub(crate) const WORKERS_MAX: usize = 4;
+const PORTS: usize = 2;
+/// Rounds of turns after which workers that still find work are in a loop.
+const ROUNDS_MAX: usize = 1_000_000;
 
-/// A worker with everything around it.
+type Buf = <ReplayNic as nic::Nic>::Buf;
+
+/// What a rig is made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) world: World,
+    pub(crate) policy: Policy,
+    pub(crate) states: usize,
+    pub(crate) workers: usize,
+    /// The card spreads packets over receive queues by hash; otherwise all come to the first worker.
+    pub(crate) rss: bool,
+}
+
+/// Workers with everything around them.
 pub(crate) struct Rig {
-    pub(crate) worker: Worker<ReplayNic>,
+    pub(crate) plan: Plan,
+    pub(crate) workers: Vec<Worker<ReplayNic>>,
     pub(crate) device: Replay,
-    pub(crate) control: ControlEnds<<ReplayNic as nic::Nic>::Buf>,
+    pub(crate) control: Vec<ControlEnds<Buf>>,
     pub(crate) now_ms: u64,
+    shared: Arc<Shared>,
+    /// As the control core does: workers never hold the last reference.
+    published: Vec<Arc<Config>>,
 }
 
-fn interface(id: u16, addr: Ipv4Addr) -> Interface {
-    let mut kifs = KifSet::EMPTY;
-    kifs.insert(KifId(id));
-    Interface {
-        id: InterfaceId(id),
-        name: format!("sim{id}").as_str().try_into().unwrap_or_default(),
-        kind: net::Kind::Ethernet { port: id },
-        mac: ether::Addr(MACS[usize::from(id)]),
-        mtu: 1500,
-        up: true,
-        rdomain: 0,
-        kifs,
-        addrs: vec![IfAddr {
-            addr: addr.into(),
-            prefix_len: 25,
-        }],
-        groups: Vec::new(),
-        description: String::new(),
-    }
-}
-
-fn route(prefix: Ipv4Addr, len: u8, gateway: Ipv4Addr) -> StaticRoute {
-    StaticRoute::new(
-        Prefix::containing(IpAddr::V4(prefix), len),
-        Target::Gateway(gateway.into(), None),
-    )
+/// Number of a receive queue among those of the device.
+fn lane(port: usize, worker: usize) -> usize {
+    port * WORKERS_MAX + worker
 }
 
 impl Rig {
-    /// A rig whose neighbors are known already.
-    pub(crate) fn new(ruleset: Ruleset, states: usize) -> Self {
-        let interfaces = InterfaceTable::build(vec![
-            interface(0, Ipv4Addr::new(192, 0, 2, 1)),
-            interface(1, Ipv4Addr::new(192, 0, 2, 129)),
-        ])
-        .expect("two good interfaces");
-        let routes = [
-            route(Ipv4Addr::new(10, 0, 0, 0), 8, CLIENT_GATEWAY),
-            route(Ipv4Addr::new(0, 0, 0, 0), 0, GATEWAY),
-        ];
-        let routes = RouteTable::build(&interfaces, &routes).expect("two good routes");
-        let slots = ruleset.rules.len() + 1;
-        let (mut ends, mut control) = worker::connect::<ReplayNic>(1, slots);
-        let device = Replay::new(FRAMES, &[0; FRAME_BYTES], 1);
-        let ports = (0..2)
-            .map(|n| {
-                let (rx, tx) = device.queues(n);
-                WorkerPort {
-                    rx: Some(rx),
-                    tx: Some(tx),
-                }
+    /// A rig whose neighbors are known already, on a slab of so many frames.
+    pub(crate) fn new(plan: Plan, frames: usize) -> Self {
+        let slots = plan.policy.rules + 2;
+        let (ends, control) = worker::connect::<ReplayNic>(plan.workers, slots);
+        let shared = Shared::new(slots, plan.states * plan.workers, plan.workers, 1);
+        let shared = Arc::new(shared);
+        // A thread has one device; a second rig on it goes on with the frames of the first.
+        let mut device = Replay::new(0, &[], 1);
+        if device.home() < frames {
+            device = Replay::new(frames - device.home(), &[0; 64], 1);
+        }
+        let make = |(id, ends)| {
+            let port = |port| WorkerPort {
+                rx: Some(device.queues(lane(port, usize::from(id))).0),
+                tx: Some(device.queues(port).1),
+            };
+            Worker::new(WorkerSetup {
+                id,
+                workers: plan.workers as u16,
+                ends,
+                ports: (0..PORTS).map(port).collect(),
+                pool: device.pool(),
+                states_capacity: plan.states,
+                shared: shared.clone(),
+                fragments_capacity: 1024,
+                hash_seed: 0x1234_5678_9abc_def1,
+                dice_seed: 7,
+                secret: [3, 4],
+                now_ms: 1000,
             })
-            .collect();
-        let worker = Worker::new(WorkerSetup {
-            id: 0,
-            workers: 1,
-            ends: ends.remove(0),
-            ports,
-            pool: device.pool(),
-            states_capacity: states,
-            shared: Arc::new(Shared::new(slots, states, 1, 1)),
-            fragments_capacity: 1024,
-            hash_seed: 0x1234_5678_9abc_def1,
-            dice_seed: 7,
-            secret: [3, 4],
-            now_ms: 1000,
-        });
-        let control = control.remove(0);
-        let config = Config::new(1, ruleset, interfaces, routes);
-        control.config.publish(Arc::new(config));
+        };
+        let workers = (0..).zip(ends).map(make).collect();
         let mut rig = Rig {
-            worker,
+            plan,
+            workers,
             device,
             control,
             now_ms: 1000,
+            shared,
+            published: Vec::new(),
         };
+        let config = rig.config(plan.policy);
+        rig.publish(config);
         rig.introduce();
         rig
     }
 
-    /// Lets both neighbors ask for us, so that the worker knows them.
+    /// The next generation of the configuration.
+    pub(crate) fn config(&self, policy: Policy) -> Arc<Config> {
+        let generation = self.published.len() as u32 + 1;
+        let world = self.plan.world;
+        let ruleset = policy.compile(world, generation, &self.shared.edits);
+        let interfaces = world.interfaces();
+        let routes = world.routes(&interfaces);
+        Arc::new(Config::new(generation, ruleset, interfaces, routes))
+    }
+
+    /// Every worker runs on it from its next turn on.
+    pub(crate) fn publish(&mut self, config: Arc<Config>) {
+        for control in &self.control {
+            control.config.publish(config.clone());
+        }
+        self.published.push(config);
+    }
+
+    /// Lets the neighbors of both sides ask for us, so that the workers know them.
     pub(crate) fn introduce(&mut self) {
-        for (port, mac, addr, ours) in [
-            (0, CLIENT_MAC, CLIENT_GATEWAY, Ipv4Addr::new(192, 0, 2, 1)),
-            (1, GATEWAY_MAC, GATEWAY, Ipv4Addr::new(192, 0, 2, 129)),
-        ] {
-            self.device.load(port, 1, |_, room| {
-                room[..6].copy_from_slice(&[0xff; 6]);
-                room[6..12].copy_from_slice(&mac);
-                room[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-                room[22..28].copy_from_slice(&mac);
-                room[28..32].copy_from_slice(&addr.octets());
-                room[32..38].copy_from_slice(&[0; 6]);
-                room[38..42].copy_from_slice(&ours.octets());
-                Loaded {
-                    len: 42,
-                    rss_hash: None,
-                }
-            });
-            self.drain();
-        }
-    }
-
-    /// Turns until everything that was loaded has gone through; says how many turns.
-    pub(crate) fn drain(&mut self) -> u64 {
-        let mut turns = 0;
-        while self.device.pending(0) + self.device.pending(1) > 0 {
-            self.worker.turn(self.now_ms);
-            turns += 1;
-        }
-        self.worker.turn(self.now_ms);
-        turns
-    }
-
-    /// The device alone: every frame is received and sent again unseen, with a look at its first byte in between as any
-    /// forwarder must have one.
-    pub(crate) fn reflect(&mut self) {
-        let (mut rx, mut tx) = (self.device.queues(0).0, self.device.queues(1).1);
-        let mut burst = nic::Burst::new();
-        while rx.receive(&mut burst) > 0 {
-            for buf in &burst {
-                std::hint::black_box(buf.bytes().first());
+        for side in 0..2 {
+            for frame in self.plan.world.introduction(side) {
+                let port = self.plan.world.ports(side)[0];
+                self.device.load(lane(port, 0), 1, |_, room| {
+                    room[..frame.len()].copy_from_slice(&frame);
+                    Loaded {
+                        len: frame.len(),
+                        rss_hash: None,
+                    }
+                });
+                self.drain();
             }
-            while tx.transmit(&mut burst) > 0 {}
-            burst.clear();
+        }
+        self.settle();
+    }
+
+    /// Frames loaded and not received.
+    pub(crate) fn pending(&self) -> usize {
+        let lanes = (0..PORTS).flat_map(|p| (0..self.workers.len()).map(move |w| lane(p, w)));
+        lanes.map(|lane| self.device.pending(lane)).sum()
+    }
+
+    /// One turn of each worker.
+    #[inline]
+    pub(crate) fn turn(&mut self) -> bool {
+        let mut work = false;
+        for worker in &mut self.workers {
+            work |= worker.turn(self.now_ms);
+        }
+        work
+    }
+
+    /// Turns until everything that was loaded has gone through.
+    pub(crate) fn drain(&mut self) {
+        while self.pending() > 0 {
+            self.turn();
+        }
+        // What waits in rings between workers, and what was made at the end of the last turn.
+        let mut rounds = 0;
+        while self.turn() {
+            rounds += 1;
+            assert!(rounds < ROUNDS_MAX, "workers find no end");
+        }
+    }
+
+    /// Turns until letters and answers have been dealt with, too.
+    fn settle(&mut self) {
+        for _ in 0..64 {
+            self.turn();
+        }
+    }
+
+    /// The device alone, as testpmd's `macswap` uses one: every frame is received, its station addresses are exchanged,
+    /// and it is sent.
+    pub(crate) fn reflect(&mut self) {
+        for port in 0..PORTS {
+            let (mut rx, mut tx) = (self.device.queues(lane(port, 0)).0, self.device.queues(1).1);
+            let mut burst = nic::Burst::new();
+            while rx.receive(&mut burst) > 0 {
+                for buf in &burst {
+                    buf.prefetch();
+                }
+                for buf in &mut burst {
+                    if let Some(macs) = buf.bytes_mut().first_chunk_mut::<12>() {
+                        let (dst, src) = macs.split_at_mut(6);
+                        dst.swap_with_slice(src);
+                    }
+                }
+                while tx.transmit(&mut burst) > 0 {}
+            }
         }
     }
 
@@ -165,60 +198,84 @@ impl Rig {
     pub(crate) fn idle(&mut self, turns: usize) {
         for n in 0..turns {
             self.now_ms += u64::from(n % 1000 == 0);
-            self.worker.turn(self.now_ms);
+            self.turn();
         }
     }
 
-    /// Loads up to one slab of packets, each written by `packet`.
+    /// Lets only so many more frames arrive at the first worker's queue of a port.
+    pub(crate) fn let_arrive(&mut self, port: usize, frames: usize) {
+        self.device.let_arrive(lane(port, 0), frames);
+    }
+
+    /// Loads up to `count` packets that come in from a side; says how many.
     pub(crate) fn load(
         &mut self,
-        port: usize,
+        side: usize,
         count: usize,
-        packet: impl FnMut(usize) -> Packet,
+        mut packet: impl FnMut(usize) -> Packet,
     ) -> usize {
-        let mut packet = packet;
-        let mac = MACS[port];
-        self.device.load(port, count, |n, room| {
-            packet(n).write(mac, room);
-            Loaded {
-                len: FRAME_BYTES,
-                rss_hash: None,
-            }
+        let ports = self.plan.world.ports(side);
+        let each = count / ports.len();
+        let mut loaded = 0;
+        for &port in ports {
+            // What was loaded so far.
+            let before = loaded;
+            loaded += match self.workers.len() {
+                1 => self.load_queue(lane(port, 0), side, each, |n| packet(before + n)),
+                _ => self.load_spread(port, side, each, |n| packet(before + n)),
+            };
+        }
+        loaded
+    }
+
+    fn load_spread(
+        &mut self,
+        port: usize,
+        side: usize,
+        count: usize,
+        mut packet: impl FnMut(usize) -> Packet,
+    ) -> usize {
+        let link = self.plan.world.link(side);
+        let workers = self.workers.len();
+        let mut queues = vec![Vec::new(); workers];
+        let mut room = [0; 128];
+        for n in 0..count.min(self.device.home()) {
+            let packet = packet(n);
+            let len = packet.write(&link, &mut room);
+            let hash = toeplitz::hash_frame(&room[..len]).unwrap_or(0);
+            let queue = match self.plan.rss {
+                true => filter::owner::core_of(hash, workers as u16),
+                false => 0,
+            };
+            queues[usize::from(queue)].push(packet);
+        }
+        let each = |(n, packets): (usize, Vec<Packet>)| {
+            self.load_queue(lane(port, n), side, packets.len(), |at| packets[at])
+        };
+        queues.into_iter().enumerate().map(each).sum()
+    }
+
+    fn load_queue(
+        &mut self,
+        lane: usize,
+        side: usize,
+        count: usize,
+        mut packet: impl FnMut(usize) -> Packet,
+    ) -> usize {
+        let link = self.plan.world.link(side);
+        self.device.load(lane, count, |n, room| Loaded {
+            len: packet(n).write(&link, room),
+            rss_hash: None,
         })
     }
-}
 
-/// An IPv4 packet of the smallest size.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Packet {
-    pub(crate) src: u32,
-    pub(crate) dst: u32,
-    pub(crate) ports: (u16, u16),
-    /// Flags, sequence, acknowledgement; none for UDP.
-    pub(crate) tcp: Option<(u8, u32, u32)>,
-}
+    /// States of all workers.
+    pub(crate) fn states(&self) -> usize {
+        self.workers.iter().map(|w| w.states().len()).sum()
+    }
 
-impl Packet {
-    fn write(&self, mac: [u8; 6], room: &mut [u8]) {
-        let ip_len: u16 = if self.tcp.is_some() { 46 } else { 40 };
-        room[..6].copy_from_slice(&mac);
-        room[6..12].copy_from_slice(&CLIENT_MAC);
-        room[12..18].copy_from_slice(&[8, 0, 0x45, 0, (ip_len >> 8) as u8, ip_len as u8]);
-        room[18..24].copy_from_slice(&[0, 0, 0x40, 0, 64, if self.tcp.is_some() { 6 } else { 17 }]);
-        room[24..26].fill(0);
-        room[26..30].copy_from_slice(&self.src.to_be_bytes());
-        room[30..34].copy_from_slice(&self.dst.to_be_bytes());
-        let sum = wire::checksum::data(&room[14..34]);
-        room[24..26].copy_from_slice(&sum.to_be_bytes());
-        room[34..36].copy_from_slice(&self.ports.0.to_be_bytes());
-        room[36..38].copy_from_slice(&self.ports.1.to_be_bytes());
-        match self.tcp {
-            None => room[38..42].copy_from_slice(&[0, 20, 0, 0]),
-            Some((flags, seq, ack)) => {
-                room[38..42].copy_from_slice(&seq.to_be_bytes());
-                room[42..46].copy_from_slice(&ack.to_be_bytes());
-                room[46..54].copy_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-            }
-        }
+    /// A counter, summed over all workers.
+    pub(crate) fn count(&self, counter: impl Fn(&worker::Counters) -> u64) -> u64 {
+        self.control.iter().map(|c| counter(&c.counters)).sum()
     }
 }
