@@ -8,9 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod lookup;
 mod namespace;
 pub mod scratch;
 pub mod service;
+pub mod stream;
 mod tool;
 
 pub use namespace::{Namespace, Output, Running, sweep};

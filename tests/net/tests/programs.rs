@@ -1,7 +1,8 @@
 //! Programs of everyday work through translation: bulk both ways, names whose answers come in pieces, and pings as large
 //! as packets can be.
 
-use hosts::{Running, service};
+use hosts::lookup::{Record, asks, name_server};
+use hosts::service;
 use net_tests::clients::{WHOLE4, echoes, ping, say};
 use net_tests::{
     BASE_RULES, Context, Failure, NAT_RULES, Namespace, OUTSIDE, OUTSIDE6, OUTSIDE64, Plan, Port,
@@ -84,57 +85,6 @@ fn bulk_flows_both_ways_through_translation_by_two_workers() -> Result<()> {
             println!("4 connections {to} {way:?}: {received:?} bytes");
             assert!(received.is_some_and(|n| n > BULK / 2), "{to}: {end}");
         }
-    }
-    Ok(())
-}
-
-/// A name and the strings of its TXT record.
-type Record = (&'static str, Vec<String>);
-
-/// A TXT record of `count` strings, each full.
-fn strings(count: usize) -> Vec<String> {
-    let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
-    (0..count)
-        .map(|n| letter(n).to_string().repeat(255))
-        .collect()
-}
-
-/// A name server whose answers have one, three and more pieces.
-fn name_server(host: &Namespace) -> Result<(Running, Vec<Record>)> {
-    let counts = [
-        ("small.test", 1),
-        ("medium.test", 6),
-        ("large.test", 14),
-        ("huge.test", 28),
-    ];
-    let records = counts.map(|(name, count)| (name, strings(count))).to_vec();
-    Ok((service::names(host, &records)?, records))
-}
-
-/// Asks for each record by UDP, once.
-fn asks(client: &Namespace, server: &str, records: &[Record]) -> Result<()> {
-    let at = format!("@{server}");
-    for (name, strings) in records {
-        let usual = "+bufsize=8000 +notcp +ignore +tries=1 +timeout=10 +nocookie";
-        let words: Vec<&str> = ["dig", &at, name, "TXT"]
-            .into_iter()
-            .chain(usual.split(' '))
-            .collect();
-        let said = client.run(&words)?.text;
-        let size = said
-            .lines()
-            .find_map(|line| line.strip_prefix(";; MSG SIZE  rcvd: "));
-        println!(
-            "{server} {name}: {} bytes",
-            size.unwrap_or("no answer of any")
-        );
-        assert!(said.contains("(UDP)"), "{said}");
-        let all = strings
-            .iter()
-            .map(|s| format!("\"{s}\""))
-            .collect::<Vec<_>>()
-            .join(" ");
-        assert!(said.contains(&all), "{server} {name}: {said}");
     }
     Ok(())
 }

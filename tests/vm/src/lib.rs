@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod console;
+pub mod lab;
 pub mod office;
 pub mod pair;
 pub mod peer;

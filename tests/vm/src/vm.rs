@@ -70,6 +70,24 @@ pub struct Options {
     pub seed: Option<Vec<u8>>,
     /// Ports with a cable to another machine, which listens at this socket, instead of to their host.
     pub cables: BTreeMap<usize, PathBuf>,
+    /// The ports in the order in which they are plugged in; one that is not named is not there. None: all, as numbered.
+    pub plugged: Option<Vec<usize>>,
+    /// Ports with another station address than 52:54:00:00:00:01 for the first one, and so on.
+    pub stations: BTreeMap<usize, String>,
+    /// Each port is in a slot of its own that lets it be taken out while the machine runs.
+    pub removable: bool,
+}
+
+impl Options {
+    fn plugged(&self) -> Vec<usize> {
+        let all = || (0..self.nics.len()).collect();
+        self.plugged.clone().unwrap_or_else(all)
+    }
+
+    fn station(&self, nr: usize) -> String {
+        let usual = || format!("52:54:00:00:00:{:02x}", nr + 1);
+        self.stations.get(&nr).cloned().unwrap_or_else(usual)
+    }
 }
 
 impl Default for Options {
@@ -81,6 +99,9 @@ impl Default for Options {
             cpus: 2,
             seed: None,
             cables: BTreeMap::new(),
+            plugged: None,
+            stations: BTreeMap::new(),
+            removable: false,
         }
     }
 }
@@ -170,15 +191,24 @@ impl Vm {
     /// # Errors
     /// As [`Vm::boot`].
     pub fn power_cycle(self) -> Result<Self> {
+        self.rebuilt(|_| ())
+    }
+
+    /// The same, with what `change` does to the machine while it is off. There must be as many ports as before.
+    ///
+    /// # Errors
+    /// As [`Vm::boot`].
+    pub fn rebuilt(self, change: impl FnOnce(&mut Options)) -> Result<Self> {
         let Self {
             process,
             console,
             qmp,
             hosts,
             disk,
-            options,
+            mut options,
             ..
         } = self;
+        change(&mut options);
         drop(process);
         drop((console, qmp));
         Self::start(options, disk, hosts)
@@ -197,9 +227,9 @@ impl Vm {
         let mut qmp = Qmp::new(accept(&control, &mut process)?)?;
         // Answered only when all devices are there, so the taps can be moved.
         qmp.ask("query-status", json!({}))?;
-        for (nr, (host, tap)) in hosts.iter().zip(&taps).enumerate() {
+        for nr in options.plugged() {
             if !options.cables.contains_key(&nr) {
-                host.adopt(tap)?;
+                hosts[nr].adopt(&taps[nr])?;
             }
         }
         let console = Console::new(serial, &disk.scratch.join("console.log"))?;
@@ -253,6 +283,15 @@ impl Vm {
         self.qmp
             .ask("set_link", json!({ "name": format!("nic{nr}"), "up": up }))
             .map(|_| ())
+    }
+
+    /// Asks the machine to let go of the card at port `nr`, as somebody does who presses the button at its slot.
+    ///
+    /// # Errors
+    /// QEMU's: when the card is not in a slot for that, is asked for already, or has gone.
+    pub fn ask_for_card(&mut self, nr: usize) -> Result<()> {
+        let arguments = json!({ "id": format!("nic{nr}") });
+        self.qmp.ask("device_del", arguments).map(|_| ())
     }
 
     /// Presses the power button.
@@ -430,17 +469,23 @@ fn command(options: &Options, disk: &Disk, taps: &[String]) -> Result<Command> {
             "virtio-blk-pci,drive=seed",
         ]);
     }
-    for (nr, (model, tap)) in options.nics.iter().zip(taps).enumerate() {
+    for nr in options.plugged() {
         let netdev = match options.cables.get(&nr) {
             Some(socket) => cable(nr, socket, "off"),
-            None => tap_netdev(nr, tap),
+            None => tap_netdev(nr, &taps[nr]),
         };
         qemu.args(["-netdev", &netdev]);
+        let mut slot = String::new();
+        if options.removable {
+            let port = format!("pcie-root-port,id=slot{nr},chassis={nr}");
+            qemu.args(["-device", &port]);
+            slot = format!(",bus=slot{nr}");
+        }
         // No boot ROM: it would try to boot from the network first.
         let device = format!(
-            "{},id=nic{nr},netdev=net{nr},mac=52:54:00:00:00:{:02x},romfile=",
-            model.device(),
-            nr + 1
+            "{},id=nic{nr},netdev=net{nr},mac={},romfile={slot}",
+            options.nics[nr].device(),
+            options.station(nr)
         );
         qemu.args(["-device", &device]);
     }
