@@ -21,6 +21,7 @@ use worker::FrameEnd;
 
 use crate::api::{LaggPortView, MadeOf};
 use crate::control::Control;
+use crate::deputy::{Deputy, Ward};
 use crate::lacp::LacpRun;
 
 /// Frames of the control core that wait for a worker. A switchover announces every address of thousands of VLANs.
@@ -51,6 +52,9 @@ pub(crate) struct Laggs {
     /// Those that do.
     pub(crate) lacp: Vec<LacpRun>,
     out: VecDeque<(FrameEnd, Vec<u8>)>,
+    deputy: Deputy,
+    /// How often the deputy had acted when it was asked last.
+    acted: u64,
 }
 
 impl Run {
@@ -62,6 +66,18 @@ impl Run {
     fn publish(&self) {
         let choice = self.machine.choice();
         self.masks.set(choice.send, choice.receive);
+    }
+
+    /// What the deputy has to know.
+    fn ward(&self) -> Ward {
+        Ward {
+            ports: self.ports.iter().map(|(port, _)| *port).collect(),
+            usable: self.machine.usable(),
+            protocol: self.lagg.rules.protocol,
+            receive_all: self.lagg.rules.receive_all,
+            min_links: self.lagg.rules.min_links,
+            masks: self.masks.clone(),
+        }
     }
 
     /// States of its ports: number, state, and whether it sends.
@@ -76,6 +92,21 @@ impl Run {
     fn due_ms(&self) -> Option<u64> {
         let prober = self.prober.as_ref().and_then(Prober::due_ms);
         self.machine.due_ms().into_iter().chain(prober).min()
+    }
+}
+
+impl Laggs {
+    fn brief_deputy(&self) {
+        let wards = self.runs.iter().map(Run::ward);
+        self.deputy.hand_over(wards.collect());
+    }
+
+    /// This core is back, and has heard of all links: what it knows counts.
+    fn relieve_deputy(&mut self, now_ms: u64) {
+        let acted = self.deputy.report(now_ms);
+        if std::mem::replace(&mut self.acted, acted) != acted {
+            self.runs.iter().for_each(Run::publish);
+        }
     }
 }
 
@@ -96,8 +127,14 @@ impl Control {
                 self.laggs.runs.push(run);
             }
         }
+        self.laggs.brief_deputy();
         self.follow_lacp(interfaces);
         self.set_addresses(interfaces);
+    }
+
+    /// Who looks after laggs while this core is busy.
+    pub fn deputy(&self) -> Deputy {
+        self.laggs.deputy.clone()
     }
 
     fn run_of(
@@ -196,6 +233,7 @@ impl Control {
     /// Time has passed: holds end, neighbors are asked.
     pub fn tend_laggs(&mut self) {
         let now_ms = self.clock.now_ms();
+        self.laggs.relieve_deputy(now_ms);
         self.tend_lacp(now_ms);
         for at in 0..self.laggs.runs.len() {
             if self.laggs.runs[at].due_ms().is_none_or(|due| due > now_ms) {
@@ -224,6 +262,7 @@ impl Control {
         // First the workers, then everybody else.
         run.publish();
         self.carriers.stale |= !notices.is_empty();
+        self.laggs.brief_deputy();
         self.say_notices(at, &notices, event);
     }
 
@@ -231,12 +270,8 @@ impl Control {
         for notice in notices {
             let run = &self.laggs.runs[at];
             let name = |place: u8| {
-                let port = run
-                    .ports
-                    .get(usize::from(place))
-                    .map(|(n, _)| usize::from(*n));
-                let facts = port.and_then(|n| self.facts.get(n));
-                facts.map_or("a port", |f| f.name.as_str())
+                let port = run.ports.get(usize::from(place));
+                port.map_or("a port", |(n, _)| self.port_name(*n))
             };
             let lagg = &run.name;
             match notice {

@@ -12,6 +12,7 @@ pub mod builtin;
 mod carriers;
 mod changes;
 pub mod control;
+pub mod deputy;
 pub mod domains;
 #[cfg(feature = "fake")]
 pub mod fake;

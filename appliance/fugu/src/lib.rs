@@ -205,7 +205,9 @@ pub fn run(options: &Options, mut found: Found, clock: SystemClock) -> Result<En
         cpus,
         pool: nics.pool(),
     };
-    let workers = crew.start(ends, shares)?;
+    let mut workers = crew.start(ends, shares)?;
+    let deputy = work::start_deputy(control.deputy(), nics.clone(), clock, orders.clone());
+    workers.push(deputy.map_err(|error| format!("deputy: {error}"))?);
     begin(&mut control, &options.first, first)?;
     let core = Core {
         control,

@@ -48,7 +48,7 @@ pub(crate) struct Core {
     pub(crate) clock: SystemClock,
     /// To the workers.
     pub(crate) orders: Arc<Orders>,
-    /// Their threads.
+    /// Their threads, and the deputy's.
     pub(crate) workers: Vec<JoinHandle<()>>,
     /// Their counters, for the watchdog.
     pub(crate) counters: Vec<Arc<Counters>>,

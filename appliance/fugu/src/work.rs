@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
-use control::machine::Clock;
+use control::deputy::Deputy;
+use control::machine::{Clock, Ports};
 use dpdk::{DpdkNic, Eal, lcore};
 use sync::Counter;
 use worker::{Counters, Worker, WorkerSetup};
 
 use crate::clock::SystemClock;
+use crate::nics::Nics;
 
 /// Time without work after which a worker sleeps, in milliseconds.
 pub(crate) const IDLE_AFTER_MS: u32 = 1000;
@@ -90,6 +92,30 @@ pub(crate) fn start(job: Job) -> std::io::Result<JoinHandle<()>> {
             ));
         }
     })
+}
+
+/// Starts the thread that looks after laggs while the control core is busy.
+pub(crate) fn start_deputy(
+    deputy: Deputy,
+    nics: Nics,
+    clock: SystemClock,
+    orders: Arc<Orders>,
+) -> std::io::Result<JoinHandle<()>> {
+    /// Between two looks while there is a lagg.
+    const LOOK: Duration = Duration::from_millis(2);
+    /// Between two questions whether there is one.
+    const ASK: Duration = Duration::from_millis(100);
+    std::thread::Builder::new()
+        .name("deputy".into())
+        .spawn(move || {
+            while orders.stop.get() == 0 {
+                let needed = deputy.is_needed();
+                if needed {
+                    deputy.stand_in(clock.now_ms(), |port| nics.link(port).is_up());
+                }
+                std::thread::sleep(if needed { LOOK } else { ASK });
+            }
+        })
 }
 
 /// Never go on with a broken state table.

@@ -196,7 +196,7 @@ impl Failover {
     }
 
     /// The best ports there are: ready ones, else those that have a link at least.
-    fn usable(&self) -> u32 {
+    pub fn usable(&self) -> u32 {
         let mask = |fits: fn(&State) -> bool| {
             let places = self.ports.iter().enumerate().filter(|(_, s)| fits(s));
             places.fold(0u32, |mask, (n, _)| mask | 1 << n)

@@ -82,6 +82,34 @@ fn a_switchover_changes_masks_and_announces_addresses_and_nothing_else() {
 }
 
 #[test]
+fn a_deputy_switches_while_the_control_core_is_busy_and_is_overruled_when_it_is_back() {
+    let mut b = boxed();
+    link(&mut b, 0, UP);
+    link(&mut b, 1, UP);
+    b.control.tend_laggs();
+    frames(&mut b);
+    let deputy = b.control.deputy();
+    let now_ms = b.control.clock.now_ms();
+    let em1_is_down = |port| port != 1;
+    assert!(!deputy.stand_in(now_ms, em1_is_down), "it is there");
+    assert!(deputy.stand_in(now_ms + 10, em1_is_down));
+    assert_eq!(masks(&b), (0b10, 0b10));
+    // The control core hears of it: the same ports, and now the neighbors are told.
+    link(&mut b, 1, LinkState::Down);
+    b.control.tend_laggs();
+    assert_eq!(masks(&b), (0b10, 0b10));
+    assert_eq!(frames(&mut b).len(), 3);
+    // The cable was in again before it could hear of anything.
+    link(&mut b, 1, UP);
+    assert_eq!(masks(&b), (0b01, 0b01));
+    let now_ms = b.control.clock.now_ms();
+    assert!(deputy.stand_in(now_ms + 10, em1_is_down));
+    assert_eq!(masks(&b), (0b10, 0b10));
+    b.control.tend_laggs();
+    assert_eq!(masks(&b), (0b01, 0b01));
+}
+
+#[test]
 fn a_new_configuration_does_not_touch_the_choice() {
     let mut b = boxed();
     link(&mut b, 0, UP);
