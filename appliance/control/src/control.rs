@@ -320,10 +320,7 @@ impl Control {
         if was.is_up() != state.is_up() {
             self.lagg_link(port, state.is_up());
         }
-        let Some(facts) = self.facts.get(usize::from(port)) else {
-            return;
-        };
-        let name = facts.name.clone();
+        let name = self.port_name(port).to_string();
         if was != state {
             let interfaces = &self.fleet.current().interfaces;
             let now_ms = self.clock.now_ms();
@@ -331,16 +328,25 @@ impl Control {
         }
         match state {
             _ if was.is_up() == state.is_up() => {}
-            LinkState::Down => log::warn!("{}: link down", facts.name),
-            LinkState::Up { speed_mbps: 0, .. } => log::info!("{}: link up", facts.name),
+            LinkState::Down => log::warn!("{name}: link down"),
+            LinkState::Up { speed_mbps: 0, .. } => log::info!("{name}: link up"),
             LinkState::Up { speed_mbps, .. } => {
-                log::info!("{}: link up, {speed_mbps} Mbit/s", facts.name)
+                log::info!("{name}: link up, {speed_mbps} Mbit/s")
             }
         }
         self.learning_link(&name, state.is_up());
         if was.is_up() != state.is_up() {
             self.follow_carriers();
         }
+    }
+
+    /// What a port is called: as the files say, or its driver.
+    pub(crate) fn port_name(&self, port: u16) -> &str {
+        let mut interfaces = self.fleet.current().interfaces.iter();
+        let named = interfaces.find(|i| i.port() == Some(port));
+        let driver = || self.facts.get(usize::from(port)).map(|f| f.name.as_str());
+        let name = named.map(|i| i.name.as_str()).or_else(driver);
+        name.unwrap_or("a port")
     }
 
     /// A frame of a link protocol came in by a port.

@@ -210,8 +210,7 @@ impl Control {
     fn say_lacp(&self, at: usize, before: Ports, now: Ports) {
         let run = &self.laggs.lacp[at];
         for (place, (port, _)) in run.ports.iter().enumerate() {
-            let facts = self.facts.get(usize::from(*port));
-            let name = facts.map_or("a port", |f| f.name.as_str());
+            let name = self.port_name(*port);
             let sends = |ports: Ports| ports.distributing >> place & 1 == 1;
             match (sends(before), sends(now)) {
                 (false, true) => log::info!("{}: {name} carries frames", run.name),

@@ -50,12 +50,15 @@ pub(crate) fn lay_out(
     let mut built = Vec::new();
     let mut mtus = Vec::new();
     let mut used = Vec::new();
-    for (n, port) in ports.iter().enumerate() {
+    for (n, (port, name)) in ports.iter().zip(names(conf, ports)).enumerate() {
         let found = config_of(conf, port, diagnostics);
         used.extend(found.map(|c| c.name.clone()));
         let mtu = mtu_of(port, found, diagnostics);
         mtus.push((n as u16, mtu));
-        built.push(interface(conf, n as u16, port, found, mtu));
+        let mac = wire::ether::Addr(port.mac);
+        let mac = found.map_or(mac, |file| station_of(file, mac));
+        let kind = Kind::Ethernet { port: n as u16 };
+        built.push(described(conf, &name, kind, mac, mtu, found));
     }
     built.push(loopback());
     let stacked = Layers {
@@ -76,15 +79,8 @@ pub(crate) fn lay_out(
         used: &mut used,
     }
     .build();
-    for missing in conf.interfaces.iter().filter(|c| !used.contains(&c.name)) {
-        let text = format!(
-            "this machine has no interface '{}'; the file has no effect",
-            missing.name
-        );
-        let mut warning = at(&missing.origin, "missing-interface", text);
-        warning.hint = Some(known(ports));
-        diagnostics.push(warning);
-    }
+    let missing = conf.interfaces.iter().filter(|c| !used.contains(&c.name));
+    diagnostics.extend(missing.map(|file| missing_interface(file, ports)));
     let wants = wants(conf, ports, &built);
     learned.lay_on(&mut built, &wants);
     let stacked = stacked.and(bridged);
@@ -119,19 +115,32 @@ pub(crate) fn at(origin: &Origin, code: &'static str, text: String) -> Diagnosti
     }
 }
 
-fn known(ports: &[PortFacts]) -> String {
-    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
-    format!("there are: {}", names.join(" "))
+fn missing_interface(file: &InterfaceConfig, ports: &[PortFacts]) -> Diagnostic {
+    let what = match file.lladdr {
+        Some(lladdr) => format!("card with the address {}", wire::ether::Addr(lladdr)),
+        None => format!("interface '{}'", file.card.as_ref().unwrap_or(&file.name)),
+    };
+    let text = format!("this machine has no {what}; the file has no effect");
+    let known = |port: &PortFacts| match file.lladdr {
+        Some(_) => format!("{} {}", port.name, wire::ether::Addr(port.mac)),
+        None => port.name.clone(),
+    };
+    let known: Vec<String> = ports.iter().map(known).collect();
+    let mut warning = at(&file.origin, "missing-interface", text);
+    warning.hint = Some(format!("there are: {}", known.join(" ")));
+    warning
 }
 
-/// The file for a port: bound by station address first, by name otherwise.
+/// The file for a port: bound by station address first, by the driver's name otherwise.
 fn config_of<'a>(
     conf: &'a NetConfig,
     port: &PortFacts,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<&'a InterfaceConfig> {
-    let by_address = conf.interfaces.iter().find(|c| c.lladdr == Some(port.mac));
-    let by_name = conf.interface(&port.name);
+    let mut files = conf.interfaces.iter();
+    let by_address = files.find(|c| c.lladdr == Some(port.mac));
+    let mut files = conf.interfaces.iter().filter(|c| c.lladdr.is_none());
+    let by_name = files.find(|c| *c.card.as_ref().unwrap_or(&c.name) == port.name);
     if let (Some(one), Some(two)) = (by_address, by_name) {
         let text = format!("{} is configured by {} already", port.name, one.origin.file);
         diagnostics.push(at(&two.origin, "configured-twice", text));
@@ -139,10 +148,32 @@ fn config_of<'a>(
     by_address.or(by_name)
 }
 
+/// What the cards are called: as their files say, or as their drivers do. A card whose driver's name was given to another
+/// one gets the next number that is free.
+fn names(conf: &NetConfig, ports: &[PortFacts]) -> Vec<String> {
+    let given = |port| {
+        let file = config_of(conf, port, &mut Vec::new()).filter(|file| file.is_renamed());
+        file.map(|file| file.name.clone())
+    };
+    let mut names: Vec<Option<String>> = ports.iter().map(given).collect();
+    for (at, port) in ports.iter().enumerate() {
+        if names[at].is_none() {
+            let free = |name: &String| !names.contains(&Some(name.clone()));
+            let others = |name: &String| ports.iter().all(|other| other.name != *name);
+            let driver = port.name.trim_end_matches(|c: char| c.is_ascii_digit());
+            let next = || (0..=ports.len()).map(|n| format!("{driver}{n}"));
+            let own = Some(port.name.clone()).filter(free);
+            let name = own.or_else(|| next().find(|name| free(name) && others(name)));
+            names[at] = name.or_else(|| Some(port.name.clone()));
+        }
+    }
+    names.into_iter().flatten().collect()
+}
+
 /// What is to be learned and told, by the names that interfaces have here.
 fn wants(conf: &NetConfig, ports: &[PortFacts], built: &[Interface]) -> Wants {
     let file_of = |interface: &Interface| {
-        let port = ports.iter().find(|p| interface.name == p.name.as_str());
+        let port = interface.port().and_then(|n| ports.get(usize::from(n)));
         let by_port = port.and_then(|port| config_of(conf, port, &mut Vec::new()));
         by_port.or_else(|| conf.interface(&interface.name))
     };
@@ -171,19 +202,6 @@ fn mtu_of(
     error.severity = Severity::Error;
     diagnostics.push(error);
     port.mtu
-}
-
-fn interface(
-    conf: &NetConfig,
-    port_number: u16,
-    port: &PortFacts,
-    found: Option<&InterfaceConfig>,
-    mtu: u16,
-) -> Interface {
-    let kind = Kind::Ethernet { port: port_number };
-    let mac = wire::ether::Addr(port.mac);
-    let mac = found.map_or(mac, |file| station_of(file, mac));
-    described(conf, &port.name, kind, mac, mtu, found)
 }
 
 /// An interface, as its file describes it.
@@ -567,6 +585,54 @@ pub(crate) mod tests {
             1
         );
         assert_eq!(said, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_name_stays_with_its_card_and_pushes_a_driver_s_name_aside() {
+        // The second card is em0 for the rules; what the driver calls so gets a number that nobody has.
+        let (layout, said) = lay(&[(
+            "hostname.02:00:00:00:00:02",
+            "name em0\ninet 192.0.2.1/24\n",
+        )]);
+        assert_eq!(said, Vec::<String>::new());
+        let interfaces = layout.unwrap().interfaces;
+        let names: Vec<&str> = interfaces.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["em2", "em0", "lo0"]);
+        let em0 = interfaces.by_name("em0").unwrap();
+        assert_eq!((em0.port(), em0.addrs.len(), em0.up), (Some(1), 1, true));
+        // Bound by the driver's name, both at once, and with a VLAN on it.
+        let (layout, said) = lay(&[
+            ("hostname.em0", "name em1\ninet 192.0.2.1/24\n"),
+            ("hostname.em1", "name wan0\n"),
+            ("hostname.vlan5", "vnetid 5 parent wan0\n"),
+        ]);
+        assert_eq!(said, Vec::<String>::new());
+        let interfaces = layout.unwrap().interfaces;
+        let mut ports: Vec<_> = interfaces
+            .iter()
+            .map(|i| (i.name.as_str(), i.port()))
+            .collect();
+        ports.sort_unstable();
+        let want = [
+            ("em1", Some(0)),
+            ("lo0", None),
+            ("vlan5", None),
+            ("wan0", Some(1)),
+        ];
+        assert_eq!(ports, want);
+    }
+
+    #[test]
+    fn a_card_with_another_address_is_told_with_those_that_there_are() {
+        let (layout, said) = lay(&[("hostname.02:00:00:00:00:09", "name dmz0\nup\n")]);
+        assert_eq!(
+            said,
+            [
+                "hostname.02:00:00:00:00:09: warning: this machine has no card with the address 02:00:00:00:00:09; \
+                 the file has no effect"
+            ]
+        );
+        assert!(layout.unwrap().interfaces.by_name("dmz0").is_none());
     }
 
     #[test]

@@ -190,8 +190,7 @@ fn of_laggs(control: &Control) -> Vec<Sample> {
     for run in &control.laggs.runs {
         let lagg = || ("lagg", run.name.clone());
         for (port, state, sends) in run.ports() {
-            let facts = control.facts.get(usize::from(port));
-            let name = facts.map(|f| f.name.clone()).unwrap_or_default();
+            let name = control.port_name(port).to_string();
             let labels = vec![lagg(), ("port", name)];
             let help = "1 if the port of a lagg can be used.";
             let ready = u64::from(state == State::Up);

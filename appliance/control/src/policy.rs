@@ -155,7 +155,7 @@ fn environment_of(
             loopback: i.is_loopback(),
         });
     }
-    for file in conf.interfaces.iter().filter(|c| c.lladdr.is_none()) {
+    for file in conf.interfaces.iter().filter(|c| c.has_name()) {
         if !interfaces.iter().any(|i| i.name == file.name) {
             let kif = kifs.interface(&file.name)?;
             interfaces.push(environment::interface(conf, file, kif));

@@ -65,7 +65,7 @@ fn lockout(
     compiled: &Compiled,
 ) -> Option<Diagnostic> {
     // A card without a name may be the one, and a tree without any interface is told about elsewhere.
-    if conf.interfaces.is_empty() || conf.interfaces.iter().any(|i| i.lladdr.is_some()) {
+    if conf.interfaces.is_empty() || !conf.interfaces.iter().all(|i| i.has_name()) {
         return None;
     }
     let names = &conf.fugu.management;
@@ -111,12 +111,11 @@ fn lockout(
 
 /// What a tree tells the rules; interfaces without a name are left out.
 pub(crate) fn environment(conf: &NetConfig) -> Environment {
-    environment_of(conf, conf.interfaces.iter().filter(|i| i.lladdr.is_none()))
+    environment_of(conf, conf.interfaces.iter().filter(|i| i.has_name()))
 }
 
 fn environment_with_notices(conf: &NetConfig, diagnostics: &mut Vec<Diagnostic>) -> Environment {
-    let (nameless, named): (Vec<_>, Vec<_>) =
-        conf.interfaces.iter().partition(|i| i.lladdr.is_some());
+    let (nameless, named): (Vec<_>, Vec<_>) = conf.interfaces.iter().partition(|i| !i.has_name());
     diagnostics.extend(nameless.into_iter().map(notice_of_nameless));
     environment_of(conf, named)
 }

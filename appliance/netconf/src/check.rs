@@ -271,7 +271,7 @@ fn management(config: &NetConfig, reporter: &mut Reporter) {
 
 /// Only if no file is bound to a station address: such a file may well be for that name.
 fn is_unknown(config: &NetConfig, name: &str) -> bool {
-    config.interface(name).is_none() && config.interfaces.iter().all(|i| i.lladdr.is_none())
+    config.interface(name).is_none() && config.interfaces.iter().all(|i| i.has_name())
 }
 
 fn known_interfaces(config: &NetConfig) -> String {

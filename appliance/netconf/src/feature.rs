@@ -66,7 +66,7 @@ pub enum Feature {
     RouteMtu,
     /// `rad.conf`.
     RouterAdvertisements,
-    /// `ifconfig_IF_name`.
+    /// `name`, `ifconfig_IF_name`.
     Rename,
 }
 
@@ -77,7 +77,6 @@ const LACKING: &[(Feature, &str)] = &[
     (Feature::SlaacTemporary, "temporary addresses"),
     (Feature::InterfacePriority, "a priority of an interface"),
     (Feature::RouteMtu, "an MTU of a route"),
-    (Feature::Rename, "other names for cards"),
 ];
 
 /// The words for a feature if it is refused.

@@ -132,7 +132,8 @@ const NOT_YET: [&str; 40] = [
 ];
 
 /// Words that go with any interface.
-const COMMON: [&str; 26] = [
+const COMMON: [&str; 27] = [
+    "name",
     "inet",
     "inet6",
     "alias",
@@ -176,7 +177,7 @@ pub(crate) fn read(
         return;
     };
     // bridgename.bridge0 comes before hostname.bridge0 and is about the same bridge.
-    let same = |i: &InterfaceConfig| i.name == fresh.name;
+    let same = |i: &InterfaceConfig| i.name == fresh.name && !i.is_renamed();
     let mut interface = match config.interfaces.iter().position(same) {
         Some(place) => config.interfaces.remove(place),
         None => fresh,
@@ -189,6 +190,12 @@ pub(crate) fn read(
             // What was wrong has been reported; the next line is a new chance.
             let _understood = read_line(&line, &mut interface, reporter);
         }
+    }
+    if let Some(other) = config.interface(&interface.name) {
+        let file = &other.origin.file;
+        let text = format!("{} is configured in {file} already", interface.name);
+        let (origin, error) = (&interface.origin, Severity::Error);
+        reporter.push(crate::check::at(origin, error, "configured-twice", text));
     }
     config.interfaces.push(interface);
 }
@@ -317,6 +324,7 @@ impl<'l> Reading<'l, '_> {
             "up" => self.interface.up = true,
             "down" => self.interface.up = false,
             "mtu" => self.mtu()?,
+            "name" => self.rename(word)?,
             "description" | "descr" => {
                 let text = self.argument(word.text)?;
                 self.interface.description = Some(printable(text.text));
@@ -406,6 +414,26 @@ impl<'l> Reading<'l, '_> {
                 );
                 self.error(word, "bad-mtu", text, None);
             }
+        }
+        Some(())
+    }
+
+    /// `name NAME`, FreeBSD's word: from here on the card is called so, whatever its driver says.
+    fn rename(&mut self, word: Word<'l>) -> Option<()> {
+        let given = self.argument("name")?;
+        let interface = &mut *self.interface;
+        let refused = match interface.kind {
+            Kind::Ethernet => names_of::for_card(given.text).err(),
+            _ => Some(format!("{} is no card", interface.name)),
+        };
+        if let Some(text) = refused {
+            self.error(given, "bad-name", text, None);
+            return Some(());
+        }
+        self.needs(word, Feature::Rename);
+        let old = std::mem::replace(&mut self.interface.name, given.text.to_string());
+        if self.interface.lladdr.is_none() && self.interface.card.is_none() {
+            self.interface.card = Some(old);
         }
         Some(())
     }

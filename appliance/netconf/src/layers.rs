@@ -32,7 +32,7 @@ pub(crate) fn whole(config: &NetConfig, reporter: &mut Reporter) {
         .map(|i| (i.name.as_str(), i))
         .collect();
     // A file bound to a station address may be that of any card.
-    let sure = config.interfaces.iter().all(|i| i.lladdr.is_none());
+    let sure = config.interfaces.iter().all(|i| i.has_name());
     for interface in &config.interfaces {
         complete(interface, reporter);
         features(interface, &by_name, reporter);

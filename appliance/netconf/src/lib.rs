@@ -91,7 +91,7 @@ pub struct InterfaceConfig {
     pub kind: Kind,
     /// From `hostname.00:11:22:33:44:55`: the file is for the card with this address, whatever its name.
     pub lladdr: Option<[u8; 6]>,
-    /// From `ifconfig_IF_name` of `rc.conf`: what the driver calls the card, where `name` is another.
+    /// From the word `name`, or `ifconfig_IF_name` of `rc.conf`: what the driver calls the card, where `name` is another.
     pub card: Option<String>,
     /// The word `lladdr`: its station address is to be another than the card's.
     pub station: Option<Station>,
@@ -119,6 +119,19 @@ pub struct InterfaceConfig {
     pub route_label: Option<String>,
     /// The file.
     pub origin: Origin,
+}
+
+impl InterfaceConfig {
+    /// The file calls the card otherwise than its driver does.
+    pub fn is_renamed(&self) -> bool {
+        self.card.is_some() || self.lladdr.is_some() && self.has_name()
+    }
+
+    /// What the interface is called is known without the machine. It is not for a file that is bound to a station address
+    /// and says no `name`.
+    pub fn has_name(&self) -> bool {
+        self.lladdr.is_none() || names_of::station(&self.name).is_none()
+    }
 }
 
 /// The station address that an interface is to have.

@@ -31,6 +31,20 @@ pub(crate) fn has_number(name: &str) -> bool {
     name.ends_with(|c: char| c.is_ascii_digit())
 }
 
+/// Whether a card can be called so. `Err` says why not.
+pub(crate) fn for_card(name: &str) -> Result<(), String> {
+    let shown = crate::source::printable(name);
+    if !is_interface(name) || is_made(name) || kind(name) != Ok(Kind::Ethernet) {
+        return Err(format!("a card cannot be called '{shown}'"));
+    }
+    if !has_number(name) {
+        return Err(format!(
+            "'{shown}' needs a number at its end: without one it is the name of a group"
+        ));
+    }
+    Ok(())
+}
+
 fn is_tag(text: &str) -> bool {
     tag(text).is_some()
 }
@@ -125,6 +139,16 @@ mod tests {
             "::::::",
         ] {
             assert_eq!(station(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn cards_have_names_that_rules_take_for_interfaces() {
+        for name in ["em0", "wan0", "dmz12"] {
+            assert_eq!(for_card(name), Ok(()), "{name}");
+        }
+        for name in ["wan", "vlan3", "lagg0", "lo0", "em0.5", "carp0", "0em", ""] {
+            assert!(for_card(name).is_err(), "{name}");
         }
     }
 

@@ -358,6 +358,10 @@ impl<'v> Rc<'v, '_> {
         };
         let word = line.words[0];
         line.needs(self.reporter, word, Feature::Rename);
+        if let Err(text) = names_of::for_card(word.text) {
+            line.error(self.reporter, word, "bad-name", text);
+            return;
+        }
         if let Some(at) = self.interface(named, word, word.text) {
             self.made[at].card = Some(about.interface.clone());
             self.made[at].kind = Kind::Ethernet;
