@@ -664,6 +664,20 @@ fn a_bundle_that_locks_management_out_is_warned_about() {
 }
 
 #[test]
+fn management_that_was_chosen_by_the_driver_s_name_follows_the_name_that_the_files_give() {
+    let mut b = Rig::with(SharedStore::default(), management());
+    let file = ("hostname.em1", "name adm0\ninet 192.0.2.10/24\n");
+    for (rules, locked) in [
+        ("block\npass in on adm0 proto tcp to port 80\n", false),
+        ("block\npass in on em1 proto tcp to port 80\n", true),
+    ] {
+        let applied = b.push(&[EM0, file, ("pf.conf", rules)]).unwrap();
+        let mut codes = applied.warnings.iter().map(|d| d.code);
+        assert_eq!(codes.any(|code| code == "lockout"), locked, "{rules}");
+    }
+}
+
+#[test]
 fn states_of_all_workers_are_listed_up_to_the_limit() {
     let mut b = Rig::new();
     for (n, worker) in b.workers.lock().unwrap().iter_mut().enumerate() {

@@ -289,7 +289,8 @@ fn assemble(
     let api_port = conf.fugu.api_port.unwrap_or(cx.api_port);
     let config = Config::new(cx.generation, ruleset, layout.interfaces, layout.routes);
     if cx.check_lockout {
-        let found = lockout(&config, &conf, api_port, cx.settings, &kifs, &texts);
+        let named = management_names(&config, &conf, cx.settings, cx.ports);
+        let found = lockout(&config, &named, api_port, &kifs, &texts);
         warnings.extend(found);
     }
     Candidate {
@@ -328,22 +329,37 @@ fn own_timeouts(rules: &[Rule], general: &Timeouts) -> Vec<(RuleSlot, Timeouts)>
     all
 }
 
-fn lockout(
-    config: &Config,
-    conf: &NetConfig,
-    api_port: u16,
-    settings: &Settings,
-    kifs: &Kifs,
-    texts: &[RuleText],
-) -> Option<Diagnostic> {
-    let names: Vec<&str> = match conf.fugu.management.as_slice() {
+/// The interfaces for management: those of fugu.conf, or the cards that were chosen at the console, by what the files call
+/// them.
+fn management_names<'a>(
+    config: &'a Config,
+    conf: &'a NetConfig,
+    settings: &'a Settings,
+    ports: &[PortFacts],
+) -> Vec<&'a str> {
+    let called = |chosen: &'a str| {
+        let port = ports.iter().position(|port| port.name == chosen);
+        let mut interfaces = config.interfaces.iter();
+        let found = port.and_then(|n| interfaces.find(|i| i.port().map(usize::from) == Some(n)));
+        found.map_or(chosen, |interface| interface.name.as_str())
+    };
+    match conf.fugu.management.as_slice() {
         [] => settings
             .management
             .iter()
-            .map(|m| m.interface.as_str())
+            .map(|m| called(&m.interface))
             .collect(),
         named => named.iter().map(String::as_str).collect(),
-    };
+    }
+}
+
+fn lockout(
+    config: &Config,
+    names: &[&str],
+    api_port: u16,
+    kifs: &Kifs,
+    texts: &[RuleText],
+) -> Option<Diagnostic> {
     let wanted: Vec<KifId> = names.iter().filter_map(|name| kifs.find(name)).collect();
     let is_for_management = |interface: &&net::Interface| {
         let named = wanted.iter().any(|kif| interface.kifs.contains(*kif));
@@ -362,7 +378,7 @@ fn lockout(
     let rule = rule.and_then(|nr| texts.get(nr.0 as usize));
     let place = rule.and_then(|text| text.origin.rsplit_once(':'));
     let place = place.and_then(|(file, line)| Some((file, line.parse().ok()?)));
-    Some(environment::locked_out(&names, api_port, place))
+    Some(environment::locked_out(names, api_port, place))
 }
 
 /// The route table as rules ask it.
