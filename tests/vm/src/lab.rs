@@ -4,9 +4,9 @@
 
 use crate::office::{MANAGEMENT_URL, TOKEN, seed};
 use crate::scratch::Scratch;
-use crate::{Context, Failure, Namespace, NicModel, Options, Output, Result, Vm};
+use crate::{Context, Failure, Namespace, NicModel, Options, Output, Result, Running, Vm};
 use hosts::one_line;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The port that the box is managed by.
 pub const MANAGEMENT: usize = 2;
@@ -62,10 +62,7 @@ impl Lab {
     /// # Errors
     /// When it cannot be run; a refusal is in the output.
     pub fn push(&self, files: &[File<'_>]) -> Result<Output> {
-        let tree = Scratch::new()?;
-        for (name, text) in files {
-            std::fs::write(tree.join(name), text).context(name)?;
-        }
+        let tree = tree(files)?;
         let path = tree.path().display().to_string();
         let words = ["push", MANAGEMENT_URL, &path];
         hosts::fuguctl(self.vm.host(MANAGEMENT), &words, Some(TOKEN))
@@ -81,6 +78,21 @@ impl Lab {
             true => Ok(one_line(&output.text)),
             false => Err(Failure(format!("push: {}", output.text))),
         }
+    }
+
+    /// Begins to push files and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_push(&self, files: &[File<'_>]) -> Result<Push> {
+        let tree = tree(files)?;
+        let (path, program) = (tree.path().display().to_string(), hosts::fuguctl_path());
+        let (token, program) = (format!("FUGU_TOKEN={TOKEN}"), program.display().to_string());
+        let words = ["env", &token, &program, "push", MANAGEMENT_URL, &path];
+        Ok(Push {
+            running: self.vm.host(MANAGEMENT).spawn(&words)?,
+            _tree: tree,
+        })
     }
 
     /// Types a command at the serial console; what is printed.
@@ -121,6 +133,39 @@ impl Lab {
     #[must_use]
     pub fn host(&self, nr: usize) -> &Namespace {
         self.vm.host(nr)
+    }
+}
+
+fn tree(files: &[File<'_>]) -> Result<Scratch> {
+    let tree = Scratch::new()?;
+    for (name, text) in files {
+        std::fs::write(tree.join(name), text).context(name)?;
+    }
+    Ok(tree)
+}
+
+/// Files on their way to the box; given up when the value goes away.
+#[derive(Debug)]
+pub struct Push {
+    running: Running,
+    _tree: Scratch,
+}
+
+impl Push {
+    /// Waits until the box has accepted them.
+    ///
+    /// # Errors
+    /// After `patience`, or when it refuses them.
+    pub fn accepted(&mut self, patience: Duration) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < patience {
+            match self.running.child().try_wait().context("fuguctl")? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(Failure(format!("push: {status}"))),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        Err(Failure(format!("push: no answer within {patience:?}")))
     }
 }
 

@@ -255,13 +255,9 @@ fn account(pulls: &[Pull], account: &Account) {
     assert!(account.there.arrived() > sent / 2, "half of them are lost");
 }
 
-#[test]
-fn a_hundred_pulls_break_nothing() -> Result<()> {
-    const PULLS: usize = 100;
-    if skip() {
-        return Ok(());
-    }
-    let files = [
+/// Two cards for virtual machines. The card that is in use is pulled each time, so the master need not come back.
+fn files(rules: &str) -> [File<'_>; 9] {
+    [
         ("myname", "trunk\n"),
         ("hostname.vio0", "up\n"),
         ("hostname.vio1", "up\n"),
@@ -275,10 +271,18 @@ fn a_hundred_pulls_break_nothing() -> Result<()> {
             "hostname.vlan0",
             "vlan 22 vlandev lagg0\ninet 192.168.1.5 255.255.255.0\n",
         ),
-        // The card that is in use is pulled each time.
         ("fugu.conf", "lagg0 failback no\n"),
-        ("pf.conf", RULES),
-    ];
+        ("pf.conf", rules),
+    ]
+}
+
+#[test]
+fn a_hundred_pulls_break_nothing() -> Result<()> {
+    const PULLS: usize = 100;
+    if skip() {
+        return Ok(());
+    }
+    let files = files(RULES);
     let mut trunk = Trunk::open(NicModel::Virtio, &files)?;
     let before = trunk.switches()?;
     let (pulls, result) = alternate(&mut trunk, PULLS)?;
@@ -288,6 +292,43 @@ fn a_hundred_pulls_break_nothing() -> Result<()> {
     let seen = trunk.lab.vm.console().seen();
     assert!(!seen.contains("no port can be used"), "both were out");
     ping(trunk.lab.host(3), FAR, &[]).map(|line| println!("{line}"))
+}
+
+/// The control core checks thousands of rules while cables are pulled.
+#[test]
+fn cables_pulled_while_a_large_bundle_is_loaded() -> Result<()> {
+    const PULLS: usize = 6;
+    if skip() {
+        return Ok(());
+    }
+    let large = |n: usize| {
+        let rule = |m: usize| {
+            let (a, b) = (m / 250, m % 250);
+            format!(
+                "pass in on vio3 proto tcp to 10.{a}.{b}.{n} port {}\n",
+                m + 1
+            )
+        };
+        RULES.to_owned() + &(0..2000).map(rule).collect::<String>()
+    };
+    let plain = files(RULES);
+    let mut trunk = Trunk::open(NicModel::Virtio, &plain)?;
+    let (pulls, result) = under_load(&mut trunk, PULLS, |trunk, n| {
+        let (used, other) = (n % 2, 1 - n % 2);
+        let rules = large(n);
+        let mut files = plain;
+        files[files.len() - 1].1 = &rules;
+        let mut pushed = trunk.lab.start_push(&files)?;
+        // Somewhere in the middle of it.
+        std::thread::sleep(DWELL + Duration::from_millis(n as u64 * 50));
+        let told = trunk.pull(used, other)?;
+        pushed.accepted(SOON)?;
+        let ready = format!("lagg0: {} is ready", trunk.names[used]);
+        trunk.cable(used, true, &ready)?;
+        Ok(told)
+    })?;
+    account(&pulls, &result);
+    Ok(())
 }
 
 /// As the article prints it, for cards of Intel; the rest of the machine is ours.
@@ -307,7 +348,7 @@ fn the_set_up_of_the_article_prints_what_the_article_prints() -> Result<()> {
          pass in quick on em2 proto tcp to 172.16.0.1 port 80\n\
          match out on vlan0 inet nat-to (vlan0)\n\
          pass in on em3\n\
-         pass in quick on em3 proto tcp to port { 7 80 } modulate state label \"DSL-1 $srcaddr:$dstport\"\n\
+         pass in quick on em3 proto tcp from 10.0.1.2 to port { 7 80 } modulate state label \"DSL-1 $srcaddr:$dstport\"\n\
          pass out on vlan0\n";
     let files = [
         ("myname", "article\n"),
@@ -361,7 +402,11 @@ fn the_set_up_of_the_article_prints_what_the_article_prints() -> Result<()> {
     account(&pulls, &result);
     // There and back again.
     assert_eq!(trunk.switches()? - before, 2 * PULLS as u64);
-    shows(&mut trunk, "pfctl -sl", &["DSL-1 any:7 ", "DSL-1 any:80 "])?;
+    shows(
+        &mut trunk,
+        "pfctl -sl",
+        &["DSL-1 10.0.1.2:7 ", "DSL-1 10.0.1.2:80 "],
+    )?;
     let states = trunk.lab.ask("pfctl -ss")?;
     println!("{states}");
     Ok(())
