@@ -234,8 +234,10 @@ fn testpmd(
     role: &str,
     more: &[String],
 ) -> Result<Program, String> {
-    let mut command = Command::new("dpdk-testpmd");
+    // It writes to a file as if nobody read it before its end.
+    let mut command = Command::new("stdbuf");
     command
+        .args(["-oL", "dpdk-testpmd"])
         .args(["-l", "0,1", "--main-lcore", &main.to_string()])
         .args(["--no-pci", "--in-memory", "--no-telemetry", "-m", "192"])
         .args((0..2).map(|n| format!("--vdev={}", scratch.memif(n, role))))
