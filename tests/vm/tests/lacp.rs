@@ -52,6 +52,11 @@ fn bond(pair: &mut Pair, speech: Speech) -> Result<()> {
 }
 
 fn lagg(pair: &Pair, speech: Speech) -> Result<()> {
+    lagg_with(pair, speech, "")
+}
+
+/// The same with another rule.
+fn lagg_with(pair: &Pair, speech: Speech, rule: &str) -> Result<()> {
     let lines = format!(
         "laggproto lacp laggport vio0 laggport vio1\nlacpmode {}\nlacptimeout {}\ninet 192.0.2.1/24\n\
          !route add 10.0.3.0/24 192.0.2.2\n",
@@ -62,7 +67,7 @@ fn lagg(pair: &Pair, speech: Speech) -> Result<()> {
         ("hostname.vio0", "up\n"),
         ("hostname.vio1", "up\n"),
         ("hostname.lagg0", &lines),
-        ("pf.conf", RULES),
+        ("pf.conf", &format!("{RULES}{rule}")),
     ])
 }
 
@@ -235,5 +240,95 @@ fn links_pulled_by_turns_lose_little_and_never_leave_both_out() -> Result<()> {
     println!("{} of {} datagrams arrived", arrived.at.len(), arrived.sent);
     // Whatever a switch costs here, between two of them everything goes: most arrive.
     assert!(arrived.at.len() as u64 * 2 > arrived.sent);
+    Ok(())
+}
+
+/// Rounds of the impatient test.
+const TURNS: usize = 8;
+
+#[test]
+fn one_cable_in_and_the_other_out_at_the_same_moment_is_always_the_one_that_is_in() -> Result<()> {
+    if skip() {
+        return Ok(());
+    }
+    let mut pair = pair()?;
+    bond(&mut pair, FAST)?;
+    lagg(&pair, FAST)?;
+    agree(&mut pair, &[0, 1])?;
+    cable(&mut pair, 1, false)?;
+    agree(&mut pair, &[0])?;
+    let mut took = Vec::new();
+    for turn in 0..TURNS {
+        let plugged = (turn + 1) % 2;
+        cable(&mut pair, plugged, true)?;
+        cable(&mut pair, 1 - plugged, false)?;
+        let started = Instant::now();
+        agree(&mut pair, &[plugged])?;
+        took.push(started.elapsed().as_millis() as u64);
+        println!("{}", ping(&pair)?);
+    }
+    let (median, worst) = median_and_worst(&took);
+    println!(
+        "both sides use the other cable after: median {median} ms, worst {worst} ms: {took:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_dead_cable_a_stranger_and_a_new_configuration_do_not_disturb_the_rest() -> Result<()> {
+    if skip() {
+        return Ok(());
+    }
+    let mut pair = pair()?;
+    bond(&mut pair, FAST)?;
+    lagg(&pair, FAST)?;
+    agree(&mut pair, &[0, 1])?;
+    // Only one end sees that the cable is out: the other hears nothing any more and gives the port up.
+    for nr in [0, 1] {
+        pair.peer.set_link(nr, false)?;
+        agree(&mut pair, &[1 - nr])?;
+        println!("{}", ping(&pair)?);
+        pair.peer.set_link(nr, true)?;
+        agree(&mut pair, &[0, 1])?;
+        pair.vm.set_link(nr, false)?;
+        agree(&mut pair, &[1 - nr])?;
+        println!("{}", ping(&pair)?);
+        pair.vm.set_link(nr, true)?;
+        agree(&mut pair, &[0, 1])?;
+    }
+    // The same configuration with another rule: nobody notices.
+    let end = SocketAddr::new(SERVER.parse().expect("an address"), 9);
+    let stream = Datagrams::start(pair.client(), pair.server(), end)?;
+    std::thread::sleep(OUT);
+    let first = stream.next();
+    for rule in ["pass in on lagg0 proto tcp to port 22\n", ""] {
+        lagg_with(&pair, FAST, rule)?;
+    }
+    std::thread::sleep(OUT);
+    let last = stream.next();
+    let arrived = stream.finish()?;
+    println!(
+        "two new configurations: {} of {} lost",
+        arrived.lost(first, last),
+        last - first
+    );
+    assert_eq!(fugu_ports(&pair)?, ["vio0", "vio1"]);
+    // A port of a switch that is no member of the aggregation any more, and does not speak.
+    pair.peer
+        .setup("ip link set eth1 nomaster\nip link set eth1 up")?;
+    wait("a port that nobody speaks on is given up", || {
+        Ok((fugu_ports(&pair)? == ["vio0"]).then_some(()))
+    })?;
+    println!("{}", ping(&pair)?);
+    // The other port becomes one of another bond: another partner is not taken beside the first.
+    pair.peer.setup(
+        "ip link add bond1 type bond mode 802.3ad miimon 100 lacp_rate fast
+         ip link set eth1 down
+         ip link set eth1 master bond1
+         ip link set bond1 up",
+    )?;
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(fugu_ports(&pair)?, ["vio0"]);
+    println!("{}", ping(&pair)?);
     Ok(())
 }
