@@ -1,7 +1,7 @@
 //! Tunnels of IP in IP: the header around a packet, and what comes of the two headers at the other end.
 //!
 //! Read first: RFC 2003 (IPv4 in IPv4), RFC 4213 (IPv6 in IPv4), RFC 2473 (both in IPv6), RFC 6040 (congestion marks), and
-//! gif(4). Knows bytes and addresses; which interface a tunnel is, and what rules say to its packets, is the worker's.
+//! gif(4); RFC 1191 and RFC 8201 (what a path carries). Knows bytes and addresses; which interface a tunnel is, and what rules say to its packets, is the worker's.
 
 use core::net::IpAddr;
 
@@ -13,6 +13,11 @@ pub const OUTER_MAX: usize = ipv6::HEADER_LEN;
 pub const TTL_DEFAULT: u8 = 64;
 /// Least and default MTU of a tunnel: every IPv6 link carries it (RFC 8200 5).
 pub const MTU_DEFAULT: u16 = 1280;
+
+/// How long it is believed what a path carries, in milliseconds (RFC 1191 6.3, RFC 8201 5.3).
+pub const PATH_LIFE_MS: u64 = 600_000;
+/// What is believed of a path at least: less is told by few and by forgers. An outer packet that is larger may be cut.
+const PATH_MIN: (u16, u16) = (576, MTU_DEFAULT);
 
 /// Bits of the traffic class that carry congestion marks (RFC 3168 5).
 const ECN: u8 = 0b11;
@@ -50,6 +55,24 @@ impl Tunnel {
     #[inline]
     pub fn is_for(&self, src: IpAddr, dst: IpAddr) -> bool {
         (self.remote, self.local) == (src, dst)
+    }
+
+    /// What is believed of the path of outer packets when somebody on it says `mtu`.
+    pub fn believed(&self, mtu: u16) -> u16 {
+        match self.remote {
+            IpAddr::V4(_) => mtu.max(PATH_MIN.0),
+            IpAddr::V6(_) => mtu.max(PATH_MIN.1),
+        }
+    }
+
+    /// The largest packet inside outer ones of `path` bytes. Senders of IPv6 need not go below what every link carries: such
+    /// outer packets are cut (RFC 2473 7.1, RFC 4213 3.2.2).
+    pub fn room(&self, path: u16, is_ipv6: bool) -> u16 {
+        let room = path.saturating_sub(self.overhead() as u16);
+        match is_ipv6 {
+            true => room.max(MTU_DEFAULT),
+            false => room,
+        }
     }
 
     /// The header around `inner`, an IP packet without anything behind it. `ident` is the identification of an IPv4 header.
@@ -247,6 +270,26 @@ mod tests {
         let outer = copy.outer(&v6(0), 0).unwrap();
         assert_eq!(outer[8], 9);
         assert_eq!(outer[6] & 0x40, 0x40, "don't fragment");
+    }
+
+    #[test]
+    fn a_path_leaves_room_for_what_every_link_carries() {
+        let (over4, over6) = (
+            tunnel("192.0.2.1", "192.0.2.2"),
+            tunnel("2001:db8:f::1", "2001:db8:f::2"),
+        );
+        // Said, believed; room for IPv4, for IPv6.
+        for (tunnel, said, expected) in [
+            (over4, 1400, (1400, 1380, 1380)),
+            (over4, 1290, (1290, 1270, 1280)),
+            (over4, 0, (576, 556, 1280)),
+            (over6, 1400, (1400, 1360, 1360)),
+            (over6, 68, (1280, 1240, 1280)),
+        ] {
+            let path = tunnel.believed(said);
+            let got = (path, tunnel.room(path, false), tunnel.room(path, true));
+            assert_eq!(got, expected, "{said}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use sync::Masks;
+use sync::{Masks, PathMtu};
 use wire::ether::{self, EtherType};
 
 use core::net::IpAddr;
@@ -341,6 +341,8 @@ pub struct Links {
     children: Children,
     laggs: Vec<Ports>,
     tunnels: Vec<Underlay>,
+    /// What the paths of the outer packets carry, as far as is known; by number of tunnel. New with each configuration.
+    paths: Vec<Arc<PathMtu>>,
     /// Ends of tunnels, ours first, and their numbers; sorted.
     by_ends: Vec<(IpAddr, IpAddr, u16)>,
 }
@@ -354,6 +356,8 @@ pub struct Underlay {
     pub tunnel: Tunnel,
     /// Routing table of outer packets.
     pub rtable: u8,
+    /// Its number, that of [`Out::Tunnel`].
+    pub number: u16,
 }
 
 impl Links {
@@ -391,6 +395,12 @@ impl Links {
     #[inline]
     pub fn tunnel(&self, n: u16) -> Option<&Underlay> {
         self.tunnels.get(usize::from(n))
+    }
+
+    /// What is known of the path of a tunnel's outer packets.
+    #[inline]
+    pub fn path(&self, n: u16) -> Option<&PathMtu> {
+        self.paths.get(usize::from(n)).map(|path| &**path)
     }
 
     /// The tunnel that is up between an address of ours and another's.
@@ -504,7 +514,9 @@ impl Links {
             interface: interface.id,
             tunnel: gif.tunnel,
             rtable: gif.rtable,
+            number,
         });
+        self.paths.push(Arc::default());
         if interface.up {
             self.by_ends.push((local, remote, number));
         }

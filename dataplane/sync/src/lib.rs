@@ -1,6 +1,7 @@
 //! What crosses cores, and nothing else does: rings with one producer and one consumer ([`ring`]), a published
 //! value ([`published`]), counters with one writer ([`counter`], [`tally`]), limits that creation of a state touches
-//! ([`gauge`], [`rate`], [`locked`]), edits of tables ([`overlay`]), agreements about translation ([`claims`]), which ports of a group are used ([`masks`]). The only
+//! ([`gauge`], [`rate`], [`locked`]), edits of tables ([`overlay`]), agreements about translation ([`claims`]), which ports of a group are used ([`masks`]),
+//! what a path carries ([`path_mtu`]). The only
 //! atomics of the dataplane live here; so does the prefetch hint ([`cache`]).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release loom` explores the interleavings of rings and published
@@ -18,6 +19,7 @@ pub mod gauge;
 pub mod locked;
 pub mod masks;
 pub mod overlay;
+pub mod path_mtu;
 mod primitive;
 pub mod published;
 pub mod rate;
@@ -32,6 +34,7 @@ pub use gauge::Gauge;
 pub use locked::Locked;
 pub use masks::Masks;
 pub use overlay::{Overlay, OverlayEdit, OverlayEntry, OverlayKey};
+pub use path_mtu::PathMtu;
 pub use published::{Publisher, Subscriber, published};
 pub use rate::{Decay, Once, Rate};
 pub use ring::{Consumer, Producer, ring};

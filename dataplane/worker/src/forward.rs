@@ -17,6 +17,7 @@ use wire::ether;
 
 use crate::batch::{Hop, Item, Origin};
 use crate::config::Config;
+use crate::path;
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Egress, Verdict};
 
@@ -79,6 +80,8 @@ impl<N: Nic> Worker<N> {
             otherwise = Verdict::Consumed(Consumer::Neighbor);
         } else if let Some(tunnel) = self.tunnel_of(n) {
             otherwise = Verdict::Tunnel(tunnel);
+        } else if path::is_error(&self.batch.items[n].pd) {
+            self.hear_of_path(n);
         }
         self.batch.items[n].verdict.get_or_insert(otherwise);
     }

@@ -105,7 +105,11 @@ impl<N: Nic> Worker<N> {
         };
         buf.advance(ETHERNET);
         self.tunnels.ident = self.tunnels.ident.wrapping_add(1);
-        let Some(outer) = way.tunnel.outer(buf.bytes(), self.tunnels.ident) else {
+        let mut tunnel = way.tunnel;
+        // What is too large for the path and comes nevertheless is small enough for its sender: it may be cut.
+        let fits = |path: u16| buf.len() + tunnel.overhead() <= usize::from(path);
+        tunnel.dont_fragment &= self.path_of(number).is_none_or(fits);
+        let Some(outer) = tunnel.outer(buf.bytes(), self.tunnels.ident) else {
             return self.discard(buf, Reason::Mtu);
         };
         if buf.prepend(outer.len()).is_err() {

@@ -28,6 +28,7 @@ mod list;
 pub mod log;
 pub mod mail;
 mod neighbors;
+mod path;
 mod reassemble;
 mod receive;
 mod refragment;

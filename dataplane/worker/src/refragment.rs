@@ -105,7 +105,7 @@ impl<N: Nic> Worker<N> {
         let Some(out) = self.config.interfaces.get(hop.interface()) else {
             return;
         };
-        let (mtu, ip_at) = (out.mtu, usize::from(item.pd.ip_at));
+        let (mtu, ip_at) = (self.room_on(out, item.pd.af), usize::from(item.pd.ip_at));
         if item.pd.af == Af::Inet {
             return;
         }
@@ -128,10 +128,10 @@ impl<N: Nic> Worker<N> {
         marks: Marks,
         egress: Egress,
     ) {
-        let mtu = self.config.interfaces.get(egress.interface);
-        let mtu = mtu.map_or(0, |i| usize::from(i.mtu));
         let way = Way { marks, egress };
         let af = family(head.bytes().get(ETHERNET..).unwrap_or_default());
+        let out = self.config.interfaces.get(egress.interface);
+        let mtu = out.map_or(0, |out| usize::from(self.room_on(out, af)));
         if af == Af::Inet && self.join(&mut head, train, mtu) {
             self.fragments.release(train.id);
             return self.send_framed(head, af, marks, egress);

@@ -11,6 +11,7 @@ use wire::ether::{self, EtherType};
 
 use crate::batch::{Hop, Item, Marks};
 use crate::mail::{Carried, Handoff, Lane};
+use crate::path;
 use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
 use crate::watch::Told;
@@ -52,7 +53,10 @@ impl<N: Nic> Worker<N> {
         let Some(out) = self.config.interfaces.get(hop.interface()) else {
             return;
         };
-        let mtu = out.mtu;
+        let mtu = self.room_on(out, item.pd.af);
+        if path::may_be_outer(item) {
+            return self.check_outer_size(n, hop, mtu);
+        }
         if item.pd.ip_len <= mtu {
             return;
         }
@@ -63,14 +67,28 @@ impl<N: Nic> Worker<N> {
                 self.send_error(n, interface, ErrorKind::FragmentationNeeded { mtu }, now_ms);
             }
         } else if self.cut_any(n, hop, mtu) {
-            self.batch.items[n].verdict =
-                Some(Verdict::Consumed(crate::verdict::Consumer::Fragments));
-            return;
+            return self.is_cut(n);
         }
         self.batch.items[n].drop_for(Reason::Mtu);
     }
 
-    fn cut_any(&mut self, n: usize, hop: Hop, mtu: u16) -> bool {
+    /// The same of what may be a packet around one in a tunnel.
+    fn check_outer_size(&mut self, n: usize, hop: Hop, mtu: u16) {
+        let Some(mtu) = self.outer_too_large(n, mtu) else {
+            return;
+        };
+        match self.cut_outer(n, hop, mtu) {
+            true => self.is_cut(n),
+            false => self.batch.items[n].drop_for(Reason::Mtu),
+        }
+    }
+
+    fn is_cut(&mut self, n: usize) {
+        let consumer = crate::verdict::Consumer::Fragments;
+        self.batch.items[n].verdict = Some(Verdict::Consumed(consumer));
+    }
+
+    pub(crate) fn cut_any(&mut self, n: usize, hop: Hop, mtu: u16) -> bool {
         match self.batch.items[n].pd.af {
             Af::Inet => self.cut(n, hop, mtu),
             Af::Inet6 => self.cut6(n, hop, mtu),

@@ -218,6 +218,15 @@ impl Topology {
         with
     }
 
+    /// Nobody may cut the outer packets of the tunnel made last (`tunneldf`).
+    pub fn tunneldf(mut self) -> Self {
+        match &mut self.last().made {
+            Made::Gif(gif) => gif.tunnel.dont_fragment = true,
+            _ => panic!("a tunnel comes first"),
+        }
+        self
+    }
+
     /// Changes the bridge made last.
     pub fn bridged(mut self, change: impl FnOnce(&mut Bridge)) -> Self {
         let bridges = self.ports.iter_mut().rev();

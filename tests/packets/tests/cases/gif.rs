@@ -1,6 +1,7 @@
 //! Tunnels: rules are asked on the tunnel for what is inside and on the interface below for what is around it.
 
 use packets::packet::raw;
+use packets::packet::{Error, error};
 use packets::{Packet, Rig, Topology, echo, everywhere, udp};
 
 /// Inside is `sim0`, the other ends of both tunnels are behind `sim1`.
@@ -205,6 +206,185 @@ fn outer_packets_too_large_for_their_way_leave_in_pieces_and_come_out_whole() {
     rig.expect("sim0", &big.answer().hop());
     rig.ignore_rest();
     rig.check_books();
+}
+
+/// Sends `inner` by a tunnel and gives what leaves on the other side, IP packets.
+fn through(rig: &mut Rig, inner: &Packet) -> Vec<Vec<u8>> {
+    rig.send("sim0", inner);
+    std::iter::from_fn(|| rig.take("sim1"))
+        .map(|frame| packet_of(&frame))
+        .collect()
+}
+
+/// `inner` does not go; its sender hears what there is room for.
+fn is_told(rig: &mut Rig, inner: &Packet, room: u16) {
+    assert_eq!(through(rig, inner).len(), 0, "{} bytes", inner.len());
+    let answer = packet_of(&rig.take("sim0").expect("an error"));
+    let said = match answer[0] >> 4 {
+        4 => (answer[20..22] == [3, 4]).then(|| u16::from_be_bytes([answer[26], answer[27]])),
+        _ => (answer[40..42] == [2, 0]).then(|| u16::from_be_bytes([answer[46], answer[47]])),
+    };
+    assert_eq!(said, Some(room), "{} bytes", inner.len());
+    // Errors are few a second.
+    rig.advance(1000);
+}
+
+/// A datagram of the client, with this many bytes of IP packet, by the tunnel of that name.
+fn sized(gif: &str, is_ipv6: bool, bytes: usize) -> Packet {
+    let (src, dst) = match (gif, is_ipv6) {
+        ("gif0", false) => ("10.0.0.2", "10.99.0.7"),
+        ("gif0", true) => ("2001:db8:1::2", "2001:db8:99::7"),
+        (_, false) => ("10.0.0.2", "10.98.0.7"),
+        (_, true) => ("2001:db8:1::2", "2001:db8:98::7"),
+    };
+    let headers = if is_ipv6 { 48 } else { 28 };
+    let packet = udp(&end(src, 1000), &end(dst, 53)).data(bytes - headers);
+    if is_ipv6 { packet } else { packet.df() }
+}
+
+/// A router on the way of `outer`, which the box has sent, says what the next link carries.
+fn router_says(rig: &mut Rig, outer: &[u8], mtu: u16) {
+    let (from, local, remote) = match outer[0] >> 4 {
+        4 => ("192.0.2.2", "192.0.2.1", "192.0.2.2"),
+        _ => ("2001:db8:f::2", "2001:db8:f::1", "2001:db8:f::2"),
+    };
+    let (protocol, payload) = match outer[0] >> 4 {
+        4 => (outer[9], &outer[20..]),
+        _ => (outer[6], &outer[40..]),
+    };
+    let about = raw(local, remote, protocol, payload);
+    rig.send("sim1", &error(from, &about, Error::TooBig(mtu)));
+    assert!(rig.take_host().is_some(), "the local host hears of it too");
+}
+
+#[test]
+fn what_the_path_of_a_tunnel_carries_is_learned_from_errors_and_forgotten() {
+    let topology = topology().mtu("gif1", 1460);
+    for policy in ["pass", "block\npass on { sim0 gif1 }\npass out on sim1"] {
+        let mut rig = Rig::new(policy, &topology);
+        for (is_ipv6, room) in [(true, 1360), (false, 1360)] {
+            let outer = through(&mut rig, &sized("gif1", is_ipv6, 1460));
+            assert_eq!(outer.len(), 1, "everything fits so far");
+            assert_eq!(outer[0].len(), 1500);
+            router_says(&mut rig, &outer[0], 1400);
+            is_told(&mut rig, &sized("gif1", is_ipv6, 1460), room);
+            is_told(&mut rig, &sized("gif1", is_ipv6, 1361), room);
+            assert_eq!(through(&mut rig, &sized("gif1", is_ipv6, 1360)).len(), 1);
+            // More is not believed while less is; after ten minutes everything is tried again.
+            router_says(&mut rig, &outer[0], 1480);
+            is_told(&mut rig, &sized("gif1", is_ipv6, 1460), room);
+            rig.advance(net::gif::PATH_LIFE_MS);
+            rig.ignore_rest();
+        }
+        rig.check_books();
+    }
+}
+
+#[test]
+fn an_ipv6_packet_that_every_link_carries_goes_through_a_narrow_path_in_pieces() {
+    let mut rig = Rig::new("pass", &topology());
+    let small = sized("gif1", true, 1280);
+    let outer = through(&mut rig, &small);
+    assert_eq!(outer[0].len(), 1320);
+    // No link of IPv6 is as narrow as that.
+    router_says(&mut rig, &outer[0], 600);
+    let pieces = through(&mut rig, &small);
+    assert_eq!(pieces.len(), 2);
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece.len() <= 1280 && piece[6] == 44)
+    );
+    // IPv4 can be made smaller by its sender.
+    is_told(&mut rig, &sized("gif1", false, 1280), 1240);
+    rig.ignore_rest();
+    rig.check_books();
+}
+
+#[test]
+fn outer_ipv6_packets_too_large_for_our_own_link_leave_in_pieces_and_come_out_whole() {
+    let topology = || topology().mtu("gif1", 1500);
+    let mut rig = Rig::new("pass", &topology());
+    let big = sized("gif1", true, 1500);
+    let pieces = through(&mut rig, &big);
+    assert_eq!(pieces.len(), 2, "1540 bytes in two pieces");
+    let outer = raw("2001:db8:f::2", "2001:db8:f::1", 41, &big.answer().bytes());
+    for piece in outer.pieces(1448) {
+        rig.send("sim1", &piece);
+    }
+    rig.expect("sim0", &big.answer().hop());
+    rig.ignore_rest();
+    rig.check_books();
+}
+
+#[test]
+fn outer_ipv4_packets_that_must_not_be_cut_teach_what_there_is_room_for() {
+    let topology = Topology::new()
+        .interface("sim0", &["10.0.0.1/24", "2001:db8:1::1/64"])
+        .host(&["10.0.0.2", "2001:db8:1::2"])
+        .interface("sim1", &["192.0.2.1/24"])
+        .host(&["192.0.2.2"])
+        .gif(
+            "gif0",
+            "192.0.2.1",
+            "192.0.2.2",
+            &["10.9.0.1/24", "2001:db8:9::1/64"],
+        )
+        .tunneldf()
+        .route("10.99.0.0/16", "10.9.0.2")
+        .route("2001:db8:99::/48", "2001:db8:9::2")
+        .mtu("gif0", 1500);
+    let mut rig = Rig::new("pass", &topology);
+    // Our own link has no room for the first; the next are answered.
+    assert_eq!(through(&mut rig, &sized("gif0", true, 1500)).len(), 0);
+    is_told(&mut rig, &sized("gif0", true, 1500), 1480);
+    let outer = through(&mut rig, &sized("gif0", true, 1480));
+    assert_eq!((outer[0].len(), outer[0][6] & 0x40), (1500, 0x40));
+    router_says(&mut rig, &outer[0], 1290);
+    is_told(&mut rig, &sized("gif0", true, 1300), 1280);
+    is_told(&mut rig, &sized("gif0", false, 1300), 1270);
+    // What its sender need not make smaller is cut here.
+    let pieces = through(&mut rig, &sized("gif0", true, 1280));
+    assert_eq!(pieces.len(), 2);
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece.len() <= 1290 && piece[6] & 0x40 == 0)
+    );
+    rig.ignore_rest();
+    rig.check_books();
+}
+
+#[test]
+fn errors_about_other_packets_teach_nothing_and_blocked_ones_neither() {
+    let topology = topology().mtu("gif1", 1460);
+    let big = sized("gif1", true, 1460);
+    let about = |src: &str, dst: &str, protocol| {
+        error(
+            "2001:db8:f::2",
+            &raw(src, dst, protocol, &big.bytes()),
+            Error::TooBig(1300),
+        )
+    };
+    let (local, remote) = ("2001:db8:f::1", "2001:db8:f::2");
+    let unreachable = error(
+        remote,
+        &raw(local, remote, 41, &big.bytes()),
+        Error::Unreachable(1, 3),
+    );
+    for (policy, message) in [
+        ("pass no state", about(local, "2001:db8:f::9", 41)),
+        ("pass no state", about(local, remote, 17)),
+        ("pass no state", unreachable),
+        // There is no state that it belongs to.
+        ("pass\nblock in on sim1", about(local, remote, 41)),
+    ] {
+        let mut rig = Rig::new(policy, &topology);
+        rig.send("sim1", &message);
+        assert_eq!(through(&mut rig, &big).len(), 1, "{policy}");
+        rig.ignore_rest();
+        rig.check_books();
+    }
 }
 
 #[test]
