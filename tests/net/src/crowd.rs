@@ -130,9 +130,14 @@ impl Drop for Crowd {
 }
 
 /// Finds the other end of a connection.
-fn pair(client: TcpStream, listener: &TcpListener) -> Result<Pair> {
-    let (server, from) = listener.accept().context("accept")?;
-    if from != client.local_addr().context("client")? {
+/// Its address may have been translated on the way, so the accepted one must say what the client was told.
+fn pair(mut client: TcpStream, listener: &TcpListener) -> Result<Pair> {
+    let (mut server, from) = listener.accept().context("accept")?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    let (said, mut heard) = (client.local_addr()?.port().to_be_bytes(), [0; 2]);
+    client.write_all(&said).context("client")?;
+    server.read_exact(&mut heard).context(from)?;
+    if heard != said {
         return Err(Failure(format!("{from} was accepted out of order")));
     }
     client.set_nonblocking(true)?;

@@ -64,6 +64,13 @@ impl Etc {
         self
     }
 
+    /// Takes a file out.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
     /// Writes it into an empty directory.
     ///
     /// # Errors

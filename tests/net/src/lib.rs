@@ -25,6 +25,7 @@ mod load;
 mod mirror;
 mod program;
 mod site;
+mod tagged;
 mod wait;
 
 pub use capture::Capture;
@@ -39,6 +40,7 @@ pub use site::{
     API, Cable, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, OUTSIDE64, Plan, Port, ROUTER_INSIDE,
     ROUTER_INSIDE6, ROUTER_OUTSIDE, ROUTER_OUTSIDE6, Site, TOKEN,
 };
+pub use tagged::tagged_bridge;
 pub use wait::{PATIENCE, until, until_within};
 
 use std::path::Path;

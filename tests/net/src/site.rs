@@ -58,6 +58,8 @@ pub struct Plan {
     pub trusted_key: Option<String>,
     /// Where ports `ap3`, `ap4`, … lead.
     pub more: Vec<Cable>,
+    /// Ports behind those that are there already, see [`Site::open_in`].
+    pub ready: usize,
 }
 
 /// Where another port of the program leads: to an interface of a host, which is made if no port led there yet.
@@ -77,6 +79,7 @@ impl Default for Plan {
             cpus: "0",
             trusted_key: None,
             more: Vec::new(),
+            ready: 0,
         }
     }
 }
@@ -110,7 +113,7 @@ pub struct Site {
     pub program: Program,
     /// With their labels, those of [`Port`] first.
     hosts: Vec<(&'static str, Namespace)>,
-    _firewall: Namespace,
+    firewall: Namespace,
     scratch: Scratch,
 }
 
@@ -128,8 +131,16 @@ impl Site {
     /// # Errors
     /// When any of that fails.
     pub fn open(plan: &Plan) -> Result<Self> {
+        Self::open_in(Namespace::new("fw")?, plan)
+    }
+
+    /// As [`Site::open`], with the program in a namespace that may have cables of its own: `ready` of them, whose ends
+    /// there are called as the ports behind the plan's.
+    ///
+    /// # Errors
+    /// When any of that fails.
+    pub fn open_in(firewall: Namespace, plan: &Plan) -> Result<Self> {
         let scratch = Scratch::new()?;
-        let firewall = Namespace::new("fw")?;
         // Frames belong to the program; the kernel here must not answer them too.
         let off = firewall.run(&["sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"])?;
         off.ok().then_some(()).ok_or(Failure(off.text))?;
@@ -151,7 +162,7 @@ impl Site {
         let mut site = Self {
             program,
             hosts,
-            _firewall: firewall,
+            firewall,
             scratch,
         };
         site.program.wait_for("forwarding: ")?;
@@ -170,6 +181,12 @@ impl Site {
     /// When there is none.
     pub fn host_named(&self, label: &str) -> Result<&Namespace> {
         named(&self.hosts, label)
+    }
+
+    /// Where the program's ends of the cables are.
+    #[must_use]
+    pub fn firewall(&self) -> &Namespace {
+        &self.firewall
     }
 
     /// A name in a directory that goes away with the site.
@@ -404,7 +421,7 @@ fn arguments(plan: &Plan, scratch: &Scratch) -> Result<Vec<String>> {
     std::fs::create_dir(scratch.join("state")).context("state")?;
     std::fs::write(scratch.join("token"), format!("{TOKEN}\n")).context("token")?;
     let mut words: Vec<String> = Vec::new();
-    for n in 0..3 + plan.more.len() {
+    for n in 0..3 + plan.more.len() + plan.ready {
         let queues = match plan.queues {
             1 => String::new(),
             more => format!(",qpairs={more}"),
