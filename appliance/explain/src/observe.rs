@@ -84,6 +84,7 @@ pub fn observe(on: &Box<'_>, arrival: &Arrival, tag: TagId) -> Result<Observed, 
         hash_seed: 1,
         dice_seed: 1,
         secret: [1, 2],
+        express: true,
         now_ms,
     });
     control.config.publish(config);

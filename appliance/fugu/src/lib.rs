@@ -316,6 +316,7 @@ impl Crew<'_> {
                     hash_seed,
                     dice_seed: random_u64(),
                     secret: [random_u64(), random_u64()],
+                    express: true,
                     now_ms: self.clock.now_ms(),
                 },
                 cpu: self.cpus[n],

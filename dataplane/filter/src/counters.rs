@@ -167,6 +167,22 @@ impl Counters {
         self.interfaces[n][af.index()][direction.index()][usize::from(!passed)].one(bytes);
     }
 
+    /// Counts packets that have passed an interface.
+    #[inline(always)]
+    pub fn passed(
+        &self,
+        id: net::InterfaceId,
+        af: Af,
+        direction: Direction,
+        packets: u64,
+        bytes: u64,
+    ) {
+        let n = usize::from(id.0).min(INTERFACES_MAX - 1);
+        let count = &self.interfaces[n][af.index()][direction.index()][0];
+        count.packets.add(packets);
+        count.bytes.add(bytes);
+    }
+
     /// Counts what a limit did.
     pub fn limit(&self, counter: LimitCounter, n: u64) {
         self.limits[counter as usize].add(n);

@@ -1,4 +1,4 @@
-//! The hash index of a state table: buckets of one cache line, tags before keys.
+//! The hash index of a table: buckets of one cache line, tags before keys.
 //!
 //! A bucket holds seven entries. When its home bucket is full an entry goes to one of the next buckets, and the
 //! home bucket counts how many of its own live elsewhere, so that a look-up that misses usually stops after one
@@ -7,19 +7,17 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use crate::record::StateIdx;
-
 /// Entries of a bucket.
 const PLACES: usize = 7;
 /// How far from home an entry may live, in buckets.
 const REACH: usize = 8;
 
-/// One cache line: tags (bits of the hash, never 0 for an entry in use), then state numbers.
+/// One cache line: tags (bits of the hash, never 0 for an entry in use), then the numbers of what is found.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u16; PLACES + 1],
-    states: [u32; PLACES],
+    entries: [u32; PLACES],
     /// Entries whose home is here and that live in a later bucket.
     strayed: u32,
     spare: [u32; 4],
@@ -29,7 +27,7 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 
 const EMPTY: Bucket = Bucket {
     tags: [0; PLACES + 1],
-    states: [0; PLACES],
+    entries: [0; PLACES],
     strayed: 0,
     spare: [0; 4],
 };
@@ -47,16 +45,16 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index for `states` entries, at most half full.
-    pub fn new(states: usize) -> Self {
+    /// An index for `entries` entries, at most half full.
+    pub fn new(entries: usize) -> Self {
         Index {
-            buckets: vec![EMPTY; buckets_for(states)].into_boxed_slice(),
+            buckets: vec![EMPTY; buckets_for(entries)].into_boxed_slice(),
         }
     }
 
-    /// Bytes of an index for `states` entries.
-    pub const fn bytes(states: usize) -> usize {
-        buckets_for(states) * size_of::<Bucket>()
+    /// Bytes of an index for `entries` entries.
+    pub const fn bytes(entries: usize) -> usize {
+        buckets_for(entries) * size_of::<Bucket>()
     }
 
     #[inline]
@@ -75,23 +73,23 @@ impl Index {
 
     /// The first entry of the home bucket whose tag fits: right in all but one of some thousands of cases.
     #[inline]
-    pub fn guess(&self, hash: u64) -> Option<StateIdx> {
+    pub fn guess(&self, hash: u64) -> Option<u32> {
         let home = self.home(hash);
         let bucket = &self.buckets[home.bucket];
         let hits = tag_hits(bucket, home.tag);
-        (hits != 0).then(|| StateIdx(bucket.states[hits.trailing_zeros() as usize % PLACES]))
+        (hits != 0).then(|| bucket.entries[place_of(hits)])
     }
 
     /// The entry for which `is_it` says yes among those whose tag fits.
-    pub fn find(&self, hash: u64, mut is_it: impl FnMut(StateIdx) -> bool) -> Option<StateIdx> {
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let home = self.home(hash);
         for step in 0..REACH {
             let bucket = &self.buckets[(home.bucket + step) & (self.buckets.len() - 1)];
             let mut hits = tag_hits(bucket, home.tag);
             while hits != 0 {
-                let state = StateIdx(bucket.states[hits.trailing_zeros() as usize % PLACES]);
-                if is_it(state) {
-                    return Some(state);
+                let entry = bucket.entries[place_of(hits)];
+                if is_it(entry) {
+                    return Some(entry);
                 }
                 hits &= hits - 1;
             }
@@ -103,14 +101,14 @@ impl Index {
     }
 
     /// Adds an entry; false if no place is in reach.
-    pub fn insert(&mut self, hash: u64, state: StateIdx) -> bool {
+    pub fn insert(&mut self, hash: u64, entry: u32) -> bool {
         let home = self.home(hash);
         let mask = self.buckets.len() - 1;
         for step in 0..REACH {
             let bucket = &mut self.buckets[(home.bucket + step) & mask];
             if let Some(place) = bucket.tags[..PLACES].iter().position(|t| *t == 0) {
                 bucket.tags[place] = home.tag;
-                bucket.states[place] = state.0;
+                bucket.entries[place] = entry;
                 if step > 0 {
                     self.buckets[home.bucket].strayed += 1;
                 }
@@ -120,14 +118,14 @@ impl Index {
         false
     }
 
-    /// Removes the entry of `state`; false if it was not there.
-    pub fn remove(&mut self, hash: u64, state: StateIdx) -> bool {
+    /// Removes an entry; false if it was not there.
+    pub fn remove(&mut self, hash: u64, entry: u32) -> bool {
         let home = self.home(hash);
         let mask = self.buckets.len() - 1;
         for step in 0..REACH {
             let bucket = &mut self.buckets[(home.bucket + step) & mask];
             let place =
-                (0..PLACES).find(|n| bucket.tags[*n] == home.tag && bucket.states[*n] == state.0);
+                (0..PLACES).find(|n| bucket.tags[*n] == home.tag && bucket.entries[*n] == entry);
             if let Some(place) = place {
                 bucket.tags[place] = 0;
                 if step > 0 {
@@ -140,19 +138,32 @@ impl Index {
     }
 }
 
-const fn buckets_for(states: usize) -> usize {
-    let buckets = (states * 2).div_ceil(PLACES).next_power_of_two();
+const fn buckets_for(entries: usize) -> usize {
+    let buckets = (entries * 2).div_ceil(PLACES).next_power_of_two();
     if buckets < REACH { REACH } else { buckets }
 }
 
-/// One bit for each place whose tag is `tag`. Written so that the compiler makes one vector comparison of it.
-#[inline]
-fn tag_hits(bucket: &Bucket, tag: u16) -> u32 {
-    let mut hits = 0;
-    for (n, t) in bucket.tags.iter().enumerate() {
-        hits |= u32::from(*t == tag) << n;
-    }
-    hits & ((1 << PLACES) - 1)
+/// The places whose tag is `tag`, for [`place_of`]; beyond the first of them perhaps one too many. Four tags at a time in
+/// one word: a lane that is zero borrows from its highest bit.
+#[inline(always)]
+fn tag_hits(bucket: &Bucket, tag: u16) -> u64 {
+    const ONES: u64 = 0x0001_0001_0001_0001;
+    let [a, b, c, d, e, f, g, h] = bucket.tags.map(u64::from);
+    let zeros = |word: u64| {
+        let word = word ^ (ONES * u64::from(tag));
+        word.wrapping_sub(ONES) & !word
+    };
+    let first = zeros(a | b << 16 | c << 32 | d << 48);
+    let second = zeros(e | f << 16 | g << 32 | h << 48);
+    // The last tag belongs to no place.
+    (first & ONES << 15) >> 15 | (second & ONES << 15 & u64::MAX >> 16) >> 14
+}
+
+/// The first place of some.
+#[inline(always)]
+fn place_of(hits: u64) -> usize {
+    let bit = hits.trailing_zeros() as usize;
+    (bit / 16 + bit % 16 * 4) % PLACES
 }
 
 #[cfg(test)]
@@ -165,14 +176,14 @@ mod tests {
         // Same bucket for all: only the tag differs.
         let hash = |n: u64| n << 49;
         for n in 0..30 {
-            assert!(index.insert(hash(n), StateIdx(n as u32)));
+            assert!(index.insert(hash(n), n as u32));
         }
         for n in 0..30 {
-            assert_eq!(index.find(hash(n), |_| true), Some(StateIdx(n as u32)));
+            assert_eq!(index.find(hash(n), |_| true), Some(n as u32));
         }
         for n in (0..30).rev() {
-            assert!(index.remove(hash(n), StateIdx(n as u32)));
-            assert!(!index.remove(hash(n), StateIdx(n as u32)));
+            assert!(index.remove(hash(n), n as u32));
+            assert!(!index.remove(hash(n), n as u32));
         }
         assert_eq!(index.buckets[0].strayed, 0);
         assert!(index.buckets.iter().all(|b| b.tags.iter().all(|t| *t == 0)));
@@ -183,10 +194,10 @@ mod tests {
         let mut index = Index::new(1);
         let places = REACH * PLACES;
         for n in 0..places {
-            assert!(index.insert(0, StateIdx(n as u32)));
+            assert!(index.insert(0, n as u32));
         }
-        assert!(!index.insert(0, StateIdx(999)));
-        assert_eq!(index.find(0, |s| s.0 == 999), None);
+        assert!(!index.insert(0, 999));
+        assert_eq!(index.find(0, |entry| entry == 999), None);
         let mut seen = 0;
         index.find(0, |_| {
             seen += 1;

@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod flow;
 pub mod index;
 pub mod key;
 pub mod record;
@@ -19,6 +20,7 @@ pub mod table;
 pub mod track;
 pub mod wheel;
 
+pub use flow::{Ends, FlowRef, FlowTable, InFlow, Onwards, Way, WayFlags};
 pub use key::{HashSeed, Key};
 pub use record::{Hold, HoldFlags, NextHop, Peer, Removed, State, StateFlags, StateIdx};
 pub use table::{InsertError, StateTable};

@@ -3,6 +3,7 @@
 use bitflags::bitflags;
 use ruleset::{Actions, Af, Direction, KifId, RouteKind, RuleSlot, TagId, Timeout};
 
+use crate::flow::InFlow;
 use crate::key::Key;
 
 /// Place of a state in its table.
@@ -120,6 +121,8 @@ pub struct State {
     pub tag: TagId,
     /// In use. Every access asks, so it must lie in the first line.
     pub used: bool,
+    /// Whether a flow knows better what line 1 says, and `last_seen`.
+    pub flow: InFlow,
     // Line 1: what tracking and counting write.
     /// The side that began, then the other.
     pub peer: [Peer; 2],
@@ -272,6 +275,7 @@ impl Default for NextHop {
 
 const _: () = assert!(size_of::<State>() == 256);
 const _: () = assert!(core::mem::offset_of!(State, used) < 64);
+const _: () = assert!(core::mem::offset_of!(State, flow) < 64);
 const _: () = assert!(core::mem::offset_of!(State, peer) == 64);
 const _: () = assert!(core::mem::offset_of!(State, stack) == 128);
 const _: () = assert!(core::mem::offset_of!(State, id) <= 192);
@@ -359,6 +363,7 @@ impl Default for State {
             stamps: State::NO_STAMPS,
             next_hop: NextHop::default(),
             used: false,
+            flow: InFlow::No,
         }
     }
 }

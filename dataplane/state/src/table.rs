@@ -1,12 +1,18 @@
-//! The per-core state table: a slab of states, a hash index over their keys, and the timing wheel. One owner;
-//! fixed size; nothing is allocated after `new`.
+//! The per-core state table: a slab of states, a hash index over their keys, the timing wheel, and the flows in front of
+//! them. One owner; fixed size; nothing is allocated after `new`.
+//!
+//! Who finds a state here finds it up to date: whatever finds, changes, sweeps or removes one asks its flow first.
 
+mod flows;
+
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use ruleset::Direction;
 
+use crate::flow::{FlowTable, InFlow};
 use crate::index::Index;
 use crate::key::{HashSeed, Key};
 use crate::record::{Hold, HoldFlags, Removed, State, StateFlags, StateIdx};
@@ -53,6 +59,9 @@ pub struct StateTable {
     /// Timestamps of states that have them followed, and free places.
     stamps: Box<[[Stamps; 2]]>,
     stamps_free: Vec<u32>,
+    flows: FlowTable,
+    /// By state: its flow, if it says that it has one.
+    flow_of: Box<[u32]>,
 }
 
 /// One state in so many can have its timestamps followed.
@@ -76,6 +85,8 @@ impl StateTable {
                 .into_boxed_slice(),
             stamps_free: (0..capacity.div_ceil(STATES_PER_STAMPS) as u32).collect(),
             departed: StateIdx::NONE,
+            flows: FlowTable::new(capacity, seed),
+            flow_of: vec![0; capacity].into_boxed_slice(),
         }
     }
 
@@ -109,7 +120,7 @@ impl StateTable {
     /// Second step: which state it probably is. Asks for that state's lines.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<StateIdx> {
-        let idx = self.index.guess(hash)?;
+        let idx = StateIdx(self.index.guess(hash)?);
         self.prefetch(idx);
         // The state of the way in also says where the packet goes.
         if let Some(st) = self.slab.get(idx.0 as usize) {
@@ -129,55 +140,80 @@ impl StateTable {
 
     /// Third step: the state with this key, trying `guess` first.
     #[inline]
-    pub fn confirm(&self, guess: Option<StateIdx>, key: &Key, hash: u64) -> Option<StateIdx> {
+    pub fn confirm(&mut self, guess: Option<StateIdx>, key: &Key, hash: u64) -> Option<StateIdx> {
         match guess {
-            Some(idx) if self.slab[idx.0 as usize].wire == *key => Some(idx),
+            Some(idx) if self.slab[idx.0 as usize].wire == *key => {
+                self.settle(idx);
+                Some(idx)
+            }
             _ => self.find(key, hash),
         }
     }
 
     /// The state of a packet that comes in with this key: the one that has it on the wire.
-    pub fn find(&self, key: &Key, hash: u64) -> Option<StateIdx> {
-        self.index.find(hash, |idx| {
-            let st = &self.slab[idx.0 as usize];
-            st.wire == *key || (st.stack == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
-        })
+    pub fn find(&mut self, key: &Key, hash: u64) -> Option<StateIdx> {
+        let idx = self.search(hash, |st| is_on_wire(st, key))?;
+        self.settle(idx);
+        Some(idx)
     }
 
     /// The state of a packet that goes out with this key, before it is translated: the one that has it on the box's
     /// side.
-    pub fn find_stack(&self, key: &Key, hash: u64) -> Option<StateIdx> {
-        self.index.find(hash, |idx| {
-            let st = &self.slab[idx.0 as usize];
-            st.stack == *key || (st.wire == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
-        })
+    pub fn find_stack(&mut self, key: &Key, hash: u64) -> Option<StateIdx> {
+        let idx = self.search(hash, |st| is_on_stack(st, key))?;
+        self.settle(idx);
+        Some(idx)
     }
 
     /// The state of a packet that passes an interface in `direction` with this key.
-    pub fn find_way(&self, direction: Direction, key: &Key) -> Option<StateIdx> {
+    pub fn find_way(&mut self, direction: Direction, key: &Key) -> Option<StateIdx> {
         match direction {
             Direction::In => self.find(key, self.hash(key)),
             Direction::Out => self.find_stack(key, self.hash(key)),
         }
     }
 
+    /// Whether a packet that passes an interface in `direction` with this key has a state.
+    pub fn has_way(&self, direction: Direction, key: &Key) -> bool {
+        let found = match direction {
+            Direction::In => self.search(self.hash(key), |st| is_on_wire(st, key)),
+            Direction::Out => self.search(self.hash(key), |st| is_on_stack(st, key)),
+        };
+        found.is_some()
+    }
+
+    fn search(&self, hash: u64, is_it: impl Fn(&State) -> bool) -> Option<StateIdx> {
+        let found = self.index.find(hash, |n| is_it(&self.slab[n as usize]));
+        found.map(StateIdx)
+    }
+
     /// A state that leaves no room for one with the keys of `st`: packets that come in are told apart by the key on the
     /// wire, those that go out by the other one.
-    pub fn in_the_way(&self, st: &State) -> Option<StateIdx> {
+    pub fn in_the_way(&mut self, st: &State) -> Option<StateIdx> {
         self.find(&st.wire, self.hash(&st.wire))
             .or_else(|| self.find_stack(&st.stack, self.hash(&st.stack)))
     }
 
-    /// A state that is in use.
+    /// A state that is in use, and that was found by its key or by its pair: both are up to date then.
     #[inline]
     pub fn get(&self, idx: StateIdx) -> Option<&State> {
-        self.slab.get(idx.0 as usize).filter(|st| st.used)
+        let st = self.peek(idx)?;
+        debug_assert!(st.flow != InFlow::Awake, "{idx:?} is not settled");
+        Some(st)
     }
 
-    /// A state that is in use, writable. The key must not be changed.
+    /// A state that is in use and was found by its key or by its pair, writable. The key must not be changed.
     #[inline]
     pub fn get_mut(&mut self, idx: StateIdx) -> Option<&mut State> {
-        self.slab.get_mut(idx.0 as usize).filter(|st| st.used)
+        let st = self.slab.get_mut(idx.0 as usize).filter(|st| st.used)?;
+        debug_assert!(st.flow != InFlow::Awake, "{idx:?} is not settled");
+        Some(st)
+    }
+
+    /// A state that is in use, for what does not change: its peers, counts and time may be behind its flow.
+    #[inline]
+    pub fn peek(&self, idx: StateIdx) -> Option<&State> {
+        self.slab.get(idx.0 as usize).filter(|st| st.used)
     }
 
     /// What a state counts on.
@@ -199,10 +235,13 @@ impl StateTable {
 
     /// Bytes that a table for `capacity` states takes, all in use.
     pub const fn bytes(capacity: usize) -> usize {
-        let per_state = size_of::<State>() + size_of::<[u32; HOLD_WORDS]>() + size_of::<StateIdx>();
+        let per_state = size_of::<State>()
+            + size_of::<[u32; HOLD_WORDS]>()
+            + size_of::<StateIdx>()
+            + size_of::<u32>();
         let per_stamps = size_of::<[Stamps; 2]>() + size_of::<u32>();
         let stamps = capacity.div_ceil(STATES_PER_STAMPS) * per_stamps;
-        capacity * per_state + stamps + Index::bytes(capacity)
+        capacity * per_state + stamps + Index::bytes(capacity) + FlowTable::bytes(capacity)
     }
 
     /// Inserts `st`, to be looked at again after `timeout_s` seconds. Fills in the id.
@@ -212,17 +251,18 @@ impl StateTable {
         }
         let idx = *self.free.last().ok_or(InsertError::Full)?;
         let hash = self.hash(&st.wire);
-        if !self.index.insert(hash, idx) {
+        if !self.index.insert(hash, idx.0) {
             return Err(InsertError::NoPlace);
         }
-        if st.wire != st.stack && !self.index.insert(self.hash(&st.stack), idx) {
-            self.index.remove(hash, idx);
+        if st.wire != st.stack && !self.index.insert(self.hash(&st.stack), idx.0) {
+            self.index.remove(hash, idx.0);
             return Err(InsertError::NoPlace);
         }
         self.free.pop();
         self.next_id += 1;
         st.id = self.next_id;
         st.used = true;
+        st.flow = InFlow::No;
         st.timer_slot = crate::wheel::NOWHERE;
         let at_s = (st.last_seen / TICKS_PER_S).wrapping_add(timeout_s);
         self.slab[idx.0 as usize] = st;
@@ -253,18 +293,22 @@ impl StateTable {
 
     /// Ties the two states of one connection together.
     pub fn link(&mut self, a: StateIdx, b: StateIdx) {
+        self.leave_flow(a);
+        self.leave_flow(b);
         self.slab[a.0 as usize].pair = b;
         self.slab[b.0 as usize].pair = a;
     }
 
     /// Removes a state; gives it back for the last counts. Its pair stays, unlinked.
     pub fn remove(&mut self, idx: StateIdx) -> Option<Removed> {
+        self.peek(idx)?;
+        self.leave_flow(idx);
         let st = self.get(idx)?.clone();
         let hold = self.hold(idx);
-        let removed = self.index.remove(self.hash(&st.wire), idx);
+        let removed = self.index.remove(self.hash(&st.wire), idx.0);
         debug_assert!(removed, "a state in use is in the index");
         if st.wire != st.stack {
-            self.index.remove(self.hash(&st.stack), idx);
+            self.index.remove(self.hash(&st.stack), idx.0);
         }
         self.wheel.unhang(&mut self.slab, idx);
         if let Some(pair) = st.pair.some() {
@@ -330,6 +374,9 @@ impl StateTable {
             let Some(idx) = self.wheel.next_due(&mut self.slab) else {
                 return looked_at;
             };
+            if self.slab[idx.0 as usize].flow == InFlow::Awake {
+                self.write_back(self.flow_of[idx.0 as usize]);
+            }
             let st = &self.slab[idx.0 as usize];
             let timeout = timeout_s(st);
             if has_expired(st, now, timeout) {
@@ -365,9 +412,13 @@ impl StateTable {
         for _ in 0..places.min(self.slab.len()) {
             let idx = StateIdx(self.scan_at as u32);
             self.scan_at = (self.scan_at + 1) % self.slab.len();
-            let st = &self.slab[idx.0 as usize];
-            if st.used
-                && has_expired(st, now, timeout_s(st))
+            let expires = |st: &State| st.used && has_expired(st, now, timeout_s(st));
+            if !expires(&self.slab[idx.0 as usize]) {
+                continue;
+            }
+            // By what the state says; its flow may have seen a packet since.
+            self.settle(idx);
+            if expires(&self.slab[idx.0 as usize])
                 && let Some(st) = self.remove(idx)
             {
                 purged(st);
@@ -380,8 +431,22 @@ impl StateTable {
         self.next_id
     }
 
-    /// States in use from place `from` on, for listing in portions: (place, state).
-    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, &State)> {
+    /// States in use from place `from` on, for listing in portions: (place, state), as they are now.
+    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, Cow<'_, State>)> {
+        self.peek_from(from).map(|(idx, st)| {
+            if st.flow != InFlow::Awake {
+                return (idx, Cow::Borrowed(st));
+            }
+            let mut st = st.clone();
+            self.flows
+                .peek(self.flow_of[idx.0 as usize])
+                .add_to(&mut st);
+            (idx, Cow::Owned(st))
+        })
+    }
+
+    /// The same, for what does not change: peers, counts and time may be behind a flow.
+    pub fn peek_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, &State)> {
         self.slab
             .iter()
             .enumerate()
@@ -389,6 +454,16 @@ impl StateTable {
             .filter(|(_, st)| st.used)
             .map(|(n, st)| (StateIdx(n as u32), st))
     }
+}
+
+/// A packet that comes in with this key belongs to the state.
+fn is_on_wire(st: &State, key: &Key) -> bool {
+    st.wire == *key || (st.stack == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
+}
+
+/// A packet that goes out with this key belongs to the state.
+fn is_on_stack(st: &State, key: &Key) -> bool {
+    st.stack == *key || (st.wire == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
 }
 
 fn has_expired(st: &State, now: u32, timeout_s: u32) -> bool {
@@ -412,272 +487,4 @@ fn unpacked([a, b, c, d, e, rest, mapping]: [u32; HOLD_WORDS]) -> Hold {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ruleset::{Af, Direction, Timeout};
-
-    fn key(n: u32) -> Key {
-        Key::new(Direction::In, Af::Inet, 17, (u128::from(n), 1), (7, 53))
-    }
-
-    fn state(n: u32, now_ms: u64) -> State {
-        State {
-            wire: key(n),
-            stack: key(n),
-            last_seen: ticks(now_ms),
-            timeout: Timeout::UdpFirst,
-            ..State::default()
-        }
-    }
-
-    fn table(capacity: usize) -> StateTable {
-        StateTable::new(capacity, HashSeed(42), 0, 0)
-    }
-
-    #[test]
-    fn what_was_inserted_is_found_until_it_is_removed() {
-        let mut t = table(1000);
-        let idx: Vec<StateIdx> = (0..1000)
-            .map(|n| t.insert(state(n, 0), 60).unwrap())
-            .collect();
-        assert_eq!(t.insert(state(5, 0), 60), Err(InsertError::Exists));
-        assert_eq!(t.insert(state(5000, 0), 60), Err(InsertError::Full));
-        for n in 0..1000 {
-            let h = t.hash(&key(n));
-            assert_eq!(t.find(&key(n), h), Some(idx[n as usize]));
-            assert_eq!(t.confirm(t.guess(h), &key(n), h), Some(idx[n as usize]));
-        }
-        for (n, idx) in idx.into_iter().enumerate() {
-            assert_eq!(t.remove(idx).unwrap().wire, key(n as u32));
-            assert!(t.remove(idx).is_none());
-        }
-        assert!(t.is_empty());
-        assert!(t.insert(state(5000, 0), 60).is_ok());
-    }
-
-    #[test]
-    fn a_removed_state_leaves_its_pair_unlinked() {
-        let mut t = table(8);
-        let (a, b) = (
-            t.insert(state(1, 0), 60).unwrap(),
-            t.insert(state(2, 0), 60).unwrap(),
-        );
-        t.link(a, b);
-        assert_eq!(t.get(a).unwrap().pair, b);
-        t.remove(a);
-        assert_eq!(t.get(b).unwrap().pair, StateIdx::NONE);
-    }
-
-    #[test]
-    fn a_translated_state_is_found_by_either_key_and_only_its_way() {
-        let mut t = table(8);
-        let (wire, stack) = (key(1), key(2));
-        let translated = State {
-            wire,
-            stack,
-            ..state(1, 0)
-        };
-        let idx = t.insert(translated.clone(), 60).unwrap();
-        assert_eq!(t.find_way(Direction::In, &wire), Some(idx));
-        assert_eq!(t.find_way(Direction::Out, &stack), Some(idx));
-        assert_eq!(t.find_way(Direction::In, &stack), None);
-        assert_eq!(t.find_way(Direction::Out, &wire), None);
-        // Either key alone stands in the way of a state that wants it for the same packets.
-        assert_eq!(t.insert(state(1, 0), 60), Err(InsertError::Exists));
-        assert_eq!(t.insert(state(2, 0), 60), Err(InsertError::Exists));
-        let crossed = State {
-            wire: stack,
-            stack: wire,
-            ..translated
-        };
-        let crossed = t.insert(crossed, 60).unwrap();
-        t.remove(idx);
-        t.remove(crossed);
-        assert!(t.is_empty() && t.insert(state(1, 0), 60).is_ok());
-    }
-
-    #[test]
-    fn a_departed_state_keeps_its_place_until_others_have_heard() {
-        let mut t = table(2);
-        for n in 0..2 {
-            let known = State {
-                flags: StateFlags::KNOWN_ELSEWHERE,
-                ..state(n, 0)
-            };
-            let idx = t.insert(known, 60).unwrap();
-            t.remove(idx);
-        }
-        assert_eq!(t.insert(state(5, 0), 60), Err(InsertError::Full));
-        assert_eq!(t.departed().map(|st| st.wire), Some(key(1)));
-        t.forget_departed();
-        assert!(t.insert(state(5, 0), 60).is_ok());
-        t.forget_departed();
-        assert!(t.departed().is_none());
-    }
-
-    #[test]
-    fn what_a_state_counts_on_goes_with_it_and_not_to_the_next() {
-        let mut t = table(8);
-        let idx = t.insert(state(1, 0), 60).unwrap();
-        let hold = Hold {
-            nodes: [1, 2, 3, 4, 5],
-            flags: HoldFlags::CONNECTED,
-            state_limiter: 255,
-            mapping: 77,
-        };
-        t.set_hold(idx, &hold);
-        assert_eq!(t.hold(idx), hold);
-        assert_eq!(t.remove(idx).unwrap().hold, hold);
-        let next = t.insert(state(2, 0), 60).unwrap();
-        assert_eq!((next, t.hold(next)), (idx, Hold::default()));
-    }
-
-    /// The promise, which `sizing` of the program relies on.
-    #[test]
-    fn ten_million_states_take_less_than_six_gibibytes() {
-        let bytes = StateTable::bytes(10_000_000);
-        assert!(bytes < 6 << 30, "{bytes}");
-        assert!(bytes > 10_000_000 * size_of::<State>());
-    }
-
-    fn run_until(t: &mut StateTable, from_ms: u64, to_ms: u64, timeout_s: u32) -> Vec<(u64, Key)> {
-        let mut gone = Vec::new();
-        for now in (from_ms..=to_ms).step_by(250) {
-            t.sweep(now, 1000, |_| timeout_s, |st| gone.push((now, st.wire)));
-        }
-        gone
-    }
-
-    #[test]
-    fn a_state_expires_within_two_seconds_after_its_timeout_and_never_before() {
-        for timeout in [0, 1, 10, 255, 256, 257, 900, 86_400] {
-            let mut t = table(8);
-            t.insert(state(1, 0), timeout).unwrap();
-            let end = u64::from(timeout) * 1000 + 3000;
-            let gone = run_until(&mut t, 0, end, timeout);
-            assert_eq!(gone.len(), 1, "timeout {timeout}");
-            let late = gone[0].0 - u64::from(timeout) * 1000;
-            assert!(late <= 2000, "timeout {timeout}: {late} ms late");
-        }
-    }
-
-    #[test]
-    fn traffic_keeps_a_state_alive_without_touching_the_wheel() {
-        let mut t = table(8);
-        let idx = t.insert(state(1, 0), 10).unwrap();
-        for now in (0..60_000).step_by(500) {
-            t.get_mut(idx).unwrap().last_seen = ticks(now);
-            t.sweep(now, 10, |_| 10, |_| panic!("purged at {now}"));
-        }
-        let gone = run_until(&mut t, 60_000, 80_000, 10);
-        assert_eq!(gone.len(), 1);
-        assert!((69_500..=71_500).contains(&gone[0].0), "{}", gone[0].0);
-    }
-
-    #[test]
-    fn a_shorter_timeout_takes_effect_when_requeued() {
-        let mut t = table(8);
-        let idx = t.insert(state(1, 0), 86_400).unwrap();
-        t.requeue(idx, 5);
-        assert_eq!(run_until(&mut t, 0, 8000, 5).len(), 1);
-    }
-
-    #[test]
-    fn places_for_timestamps_are_given_back_with_their_states() {
-        let mut t = table(16);
-        for n in 0..100 {
-            let idx = t.insert(state(n, 0), 60).unwrap();
-            assert!(t.follow_stamps(idx), "{n}");
-            assert!(!t.follow_stamps(idx), "{n}");
-            assert!(t.get_with_stamps(idx).is_some());
-            t.remove(idx);
-            assert!(t.get_with_stamps(idx).is_none());
-        }
-        // One state in eight, and no more.
-        let all: Vec<_> = (0..3).map(|n| t.insert(state(n, 0), 60).unwrap()).collect();
-        assert_eq!(
-            all.iter().map(|i| t.follow_stamps(*i)).collect::<Vec<_>>(),
-            [true, true, false]
-        );
-        assert!(t.get_with_stamps(all[2]).is_none());
-    }
-
-    #[test]
-    fn a_scan_finds_what_expires_sooner_than_it_was_hung_up_for() {
-        let mut t = table(10);
-        for n in 0..10 {
-            t.insert(state(n, 0), 86_400).unwrap();
-        }
-        let mut gone = 0;
-        t.scan(4_999, 10, |_| 5, |_| gone += 1);
-        assert_eq!(gone, 0);
-        // Three at a time, round and round.
-        for expect in [3, 6, 9, 10, 10] {
-            t.scan(5_000, 3, |_| 5, |_| gone += 1);
-            assert_eq!(gone, expect);
-        }
-        assert!(t.is_empty());
-    }
-
-    #[test]
-    fn a_sweep_keeps_its_budget_and_loses_nothing() {
-        let mut t = table(10_000);
-        for n in 0..10_000 {
-            t.insert(state(n, 0), 300).unwrap();
-        }
-        let mut purged = 0;
-        let mut now = 0;
-        while !t.is_empty() {
-            now += 100;
-            let mut in_this_turn = 0;
-            let looked_at = t.sweep(now, 64, |_| 300, |_| in_this_turn += 1);
-            assert!(looked_at <= 64 && in_this_turn <= 64);
-            purged += in_this_turn;
-            assert!(now < 400_000, "{} left", t.len());
-        }
-        assert_eq!(purged, 10_000);
-    }
-
-    #[test]
-    fn random_operations_agree_with_a_map() {
-        let mut seed = 0xfeed_beef_1234_5678u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
-        let mut t = table(500);
-        let mut model = std::collections::HashMap::new();
-        let mut now = 0;
-        for step in 0..100_000u32 {
-            let n = (next() % 800) as u32;
-            match next() % 4 {
-                0 | 1 => match t.insert(state(n, now), (next() % 400) as u32) {
-                    Ok(idx) => assert!(model.insert(n, idx).is_none(), "step {step}"),
-                    Err(InsertError::Exists) => assert!(model.contains_key(&n)),
-                    Err(e) => assert_eq!((e, model.len()), (InsertError::Full, 500)),
-                },
-                2 => {
-                    let idx = t.find(&key(n), t.hash(&key(n)));
-                    assert_eq!(idx, model.remove(&n), "step {step}");
-                    if let Some(idx) = idx {
-                        t.remove(idx);
-                    }
-                }
-                _ => {
-                    now += next() % 500;
-                    t.sweep(
-                        now,
-                        8,
-                        |_| 100,
-                        |st| {
-                            model.remove(&(st.wire.end(0).0 as u32));
-                        },
-                    );
-                }
-            }
-            assert_eq!(t.len(), model.len(), "step {step}");
-        }
-    }
-}
+mod tests;

@@ -18,6 +18,8 @@ pub struct Counters {
     pub links: Box<[[Count; 2]]>,
     /// Frames taken from the cards.
     pub received: Counter,
+    /// Of these, packets of established connections that were served by flows.
+    pub served: Counter,
     /// Packets that this worker made: ICMP errors, resets, ARP, neighbor discovery.
     pub generated: Counter,
     /// Packets of the local host.
@@ -63,6 +65,7 @@ impl Counters {
             filter: filter::Counters::new(rule_slots),
             links: (0..INTERFACES_MAX).map(|_| Default::default()).collect(),
             received: Counter::new(),
+            served: Counter::new(),
             generated: Counter::new(),
             from_host: Counter::new(),
             handed_in: Counter::new(),

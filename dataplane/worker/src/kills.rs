@@ -123,7 +123,7 @@ impl<N: Nic> Worker<N> {
         };
         let end = (job.next + places).min(self.states.capacity());
         while job.next < end {
-            let next = self.states.iter_from(job.next).next();
+            let next = self.states.peek_from(job.next).next();
             let Some((idx, st)) = next.filter(|(idx, _)| (idx.0 as usize) < end) else {
                 job.next = end;
                 break;

@@ -19,6 +19,7 @@ mod delay;
 mod detour;
 mod ether;
 mod family;
+mod flow;
 mod forward;
 mod generate;
 mod gif;

@@ -71,7 +71,12 @@ impl<N: Nic> Worker<N> {
                 next = idx.0.min(end as u32);
                 break;
             }
-            if self.ends.reports.push(Report::State(st.clone())).is_err() {
+            if self
+                .ends
+                .reports
+                .push(Report::State(st.into_owned()))
+                .is_err()
+            {
                 return Some(Listing::States { next: idx.0, left });
             }
             left -= 1;

@@ -18,7 +18,7 @@ use crate::verdict::{Consumer, Verdict};
 /// Bytes of an Ethernet header.
 const HEADER: usize = 14;
 /// Ports of what a DHCP server says to a client.
-const DHCP_PORTS: (u16, u16) = (67, 68);
+pub(crate) const DHCP_PORTS: (u16, u16) = (67, 68);
 
 /// Where the network header of a frame begins, and what it is.
 #[derive(Clone, Copy)]
@@ -55,8 +55,16 @@ impl<N: Nic> Worker<N> {
             return 0;
         };
         let n = rx.receive(&mut self.batch.bufs);
-        if n == 0 {
-            return 0;
+        if n != 0 {
+            self.counters.received.add(n as u64);
+        }
+        n
+    }
+
+    /// What came from a card and was not served by flows is looked at as a whole from here on.
+    pub(crate) fn unpack(&mut self, port: usize) {
+        if self.batch.bufs.is_empty() {
+            return;
         }
         let receiver = self.config.interfaces.receiver(port as u16);
         let interface = receiver.map(|r| (r.interface, r.rdomain));
@@ -71,11 +79,9 @@ impl<N: Nic> Worker<N> {
             let pushed = self.batch.items.push(item);
             debug_assert!(pushed.is_ok(), "as many items as buffers");
         }
-        self.counters.received.add(n as u64);
         if let Some((receiver, (lagg, place))) = receiver.and_then(|r| Some((r, r.lagg?))) {
             self.receive_by_lagg(&receiver, lagg, place);
         }
-        n
     }
 
     fn receive_generated(&mut self) -> usize {
@@ -340,7 +346,7 @@ impl<N: Nic> Worker<N> {
     /// Second and third loop: which state each packet probably has, then which it has; asks the cache for the lines
     /// that the next step needs.
     pub(crate) fn look_up(&mut self) {
-        let states = &self.states;
+        let states = &mut self.states;
         for item in self.batch.items.iter_mut().filter(|i| needs_state_in(i)) {
             item.state = states.guess(item.hash);
         }

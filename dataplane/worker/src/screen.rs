@@ -11,7 +11,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
 use state::{State, StateFlags, StateIdx};
 
-use crate::batch::{Item, Origin};
+use crate::batch::Origin;
 use crate::config::Config;
 use crate::detour::DETOURS_MAX;
 use crate::forward::{addr_of, route};
@@ -88,7 +88,7 @@ impl<N: Nic> Worker<N> {
             let Some(hop) = item.egress.filter(|_| item.is_open()) else {
                 return;
             };
-            let state = self.state_out(item);
+            let state = self.state_out(n);
             let found = self.screen(n, hop.interface(), Direction::Out, state, now_ms);
             let Some(idx) = found.filter(|_| self.batch.items[n].is_open()) else {
                 return;
@@ -105,7 +105,8 @@ impl<N: Nic> Worker<N> {
     }
 
     /// The state for the way out: the pair of the state of the way in, if it is that; otherwise by look-up.
-    fn state_out(&self, item: &Item) -> Option<StateIdx> {
+    fn state_out(&mut self, n: usize) -> Option<StateIdx> {
+        let item = &self.batch.items[n];
         if !item.pd.may_have_state() {
             return None;
         }
@@ -178,7 +179,7 @@ impl<N: Nic> Worker<N> {
         };
         // An earlier packet of this burst may have made or replaced it since the look-up.
         let state = if self.made_state && item.pd.may_have_state() {
-            find(&core, &item.pd, direction)
+            find(&mut core, &item.pd, direction)
         } else {
             state
         };
@@ -277,7 +278,7 @@ impl<N: Nic> Worker<N> {
     }
 }
 
-fn find(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateIdx> {
+fn find(core: &mut Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateIdx> {
     core.states.find_way(direction, &pd.key(direction))
 }
 

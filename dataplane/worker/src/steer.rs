@@ -49,7 +49,7 @@ impl<N: Nic> Worker<N> {
         }
         // What the box says about a packet is said where that packet was.
         let may_be_here = self.strangers > 0 || direction == Direction::Out;
-        if may_be_here && self.states.find_way(direction, &key).is_some() {
+        if may_be_here && self.states.has_way(direction, &key) {
             return self.id;
         }
         reached

@@ -116,7 +116,8 @@ impl<N: Nic> Worker<N> {
             return longer;
         }
         let wire = item.pd.key(Direction::Out);
-        let found = self.states.find(&wire, self.states.hash(&wire));
+        let hash = self.states.hash(&wire);
+        let found = self.states.find(&wire, hash);
         let Some(st) = found.and_then(|idx| self.states.get(idx)) else {
             return longer;
         };

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::delay::DelayLine;
 use crate::detour::Ways;
+use crate::flow::Express;
 use crate::generate::Generated;
 use crate::gif::{TUNNEL_ROUNDS, Tunnels};
 use crate::kills::KillJobs;
@@ -72,6 +73,9 @@ pub struct WorkerSetup<N: Nic> {
     pub dice_seed: u64,
     /// Secret key behind sequence numbers and cookies that the box chooses.
     pub secret: filter::secret::Key,
+    /// Packets of established connections are served by flows, in front of states and rules. Without it nothing is
+    /// different but the time it takes.
+    pub express: bool,
     /// Milliseconds since start.
     pub now_ms: u64,
 }
@@ -88,6 +92,7 @@ pub struct Worker<N: Nic> {
     /// What `config` was at first: nobody else would hold it, and a worker frees no memory.
     _beginning: Arc<Config>,
     pub(crate) states: StateTable,
+    pub(crate) express: Express,
     pub(crate) shared: Arc<Shared>,
     /// Kills that the packet at hand asks for.
     pub(crate) kills: Kills,
@@ -176,6 +181,7 @@ impl<N: Nic> Worker<N> {
                 id_base,
                 setup.now_ms,
             ),
+            express: Express::new(setup.express),
             shared: setup.shared,
             kills: Kills::new(),
             kill_jobs: KillJobs::default(),
@@ -236,6 +242,10 @@ impl<N: Nic> Worker<N> {
             }
             work = true;
             let from_card = source < self.ports.len();
+            if from_card {
+                self.express(source, now_ms);
+                self.unpack(source);
+            }
             self.describe(from_card, now_ms);
             if self.watched.left > 0 {
                 self.watch(now_ms);
@@ -246,6 +256,7 @@ impl<N: Nic> Worker<N> {
             self.filter_in(now_ms);
             self.forward(now_ms);
             self.filter_out(now_ms);
+            self.remember();
             self.dispatch(now_ms);
         }
         self.neighbor_timers(now_ms);

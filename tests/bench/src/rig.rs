@@ -82,6 +82,7 @@ impl Rig {
                 hash_seed: 0x1234_5678_9abc_def1,
                 dice_seed: 7,
                 secret: [3, 4],
+                express: std::env::var_os("FUGU_NO_EXPRESS").is_none(),
                 now_ms: 1000,
             })
         };

@@ -419,7 +419,7 @@ pub(crate) fn translated_answers(rig: &Rig, tcp: Option<Segment>) -> Vec<Packet>
     let states = rig.workers.iter().flat_map(|w| w.states().iter_from(0));
     let outer = states.filter(|(_, st)| st.direction == ruleset::Direction::Out);
     // For packets that leave, end 0 is where they go.
-    let answer = |(_, st): (_, &state::State)| {
+    let answer = |(_, st): (_, std::borrow::Cow<state::State>)| {
         let (server, ours) = (st.wire.end(0), st.wire.end(1));
         Packet {
             v6: false,

@@ -219,6 +219,7 @@ impl Rig {
                 hash_seed: 0x5eed ^ u64::from(id),
                 dice_seed: 0xd1ce,
                 secret: [0x5ec7e7, u64::from(id)],
+                express: topology.express,
                 now_ms: 0,
             })
         };
@@ -777,10 +778,10 @@ impl Rig {
             format!("{states} states in tables, {total} on the shared count")
         });
         let is_half_open =
-            |st: &&State| st.wire.proto() == 6 && state::track::tcp::is_half_open(&st.peer[0]);
+            |st: &State| st.wire.proto() == 6 && state::track::tcp::is_half_open(&st.peer[0]);
         let of = |w: &Worker<SimNic>| {
             let states = w.states().iter_from(0).map(|(_, st)| st);
-            states.filter(is_half_open).count() as u64
+            states.filter(|st| is_half_open(st)).count() as u64
         };
         let half_open: u64 = self.workers.iter().map(of).sum();
         let total = self.shared.half_open.get();
@@ -802,6 +803,11 @@ impl Rig {
         })
     }
 
+    /// Packets that flows have served.
+    pub fn served(&self) -> u64 {
+        self.control.iter().map(|c| c.counters.served.get()).sum()
+    }
+
     /// One exchange: a packet arrives at `from`, `out` leaves and nothing else, and `counted` is what changes.
     pub fn exchange(&mut self, from: &str, packet: &Packet, out: &[(&str, Packet)], counted: &str) {
         self.send(from, packet);
@@ -814,7 +820,8 @@ impl Rig {
     /// All states of all workers.
     pub fn states(&self) -> Vec<State> {
         let of = |w: &Worker<SimNic>| -> Vec<State> {
-            w.states().iter_from(0).map(|(_, st)| st.clone()).collect()
+            let states = w.states().iter_from(0);
+            states.map(|(_, st)| st.into_owned()).collect()
         };
         self.workers.iter().flat_map(of).collect()
     }

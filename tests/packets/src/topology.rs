@@ -98,6 +98,8 @@ pub struct Topology {
     pub tx_depth: usize,
     /// Packet buffers of the box.
     pub buffers: usize,
+    /// Packets of established connections are served by flows.
+    pub express: bool,
 }
 
 /// Parses `text`, or panics with it: rigs are written by hand.
@@ -124,6 +126,7 @@ impl Topology {
     pub fn new() -> Self {
         Topology {
             tx_depth: 1024,
+            express: true,
             buffers: 4096,
             ..Topology::default()
         }
@@ -132,6 +135,12 @@ impl Topology {
     /// A box with only so many packet buffers.
     pub fn buffers(mut self, buffers: usize) -> Self {
         self.buffers = buffers;
+        self
+    }
+
+    /// A box in which every packet goes the long way.
+    pub fn without_express(mut self) -> Self {
+        self.express = false;
         self
     }
 

@@ -216,8 +216,9 @@ impl Search {
         let key = self.key(addr, port, ends);
         // Answers to what goes out come in, and the other way round.
         let answers = self.direction.opposite();
-        core.states.find_way(answers, &key).is_none()
-            && !(self.direction == Direction::Out && core.shared.agreement.is_claimed(&key))
+        let is_claimed =
+            || self.direction == Direction::Out && core.shared.agreement.is_claimed(&key);
+        !core.states.has_way(answers, &key) && !is_claimed()
     }
 }
 

@@ -8,6 +8,7 @@ mod behaviour_ways;
 mod bridge_frames;
 mod bridge_packets;
 mod ether;
+mod express;
 mod filter;
 mod forward;
 mod fragment;
