@@ -7,7 +7,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `machine` | states, events, and the one function between them |
-//! | `cache` | the entries of one worker, what is held for them, limits |
+//! | `cache` | the entries of one worker, limits |
+//! | `held` | the packets that wait for them |
 //! | `answer` | answers to others' questions, validity of discovery messages |
 //! | `frame` | questions and answers as Ethernet frames |
 //!
@@ -17,6 +18,7 @@
 mod answer;
 mod cache;
 mod frame;
+mod held;
 mod index;
 mod machine;
 #[cfg(test)]
@@ -26,8 +28,7 @@ pub use answer::{
     Advert, Discovery, DiscoveryMessage, Refused, answer_arp, answer_ns, receive_discovery,
 };
 pub use cache::{
-    Action, HELD_MAX, HELD_PER_NEIGHBOR_MAX, Heard, Held, Limits, Neighbor, NeighborCache,
-    Resolution, Update,
+    Action, HELD_PER_NEIGHBOR_MAX, Heard, Held, Limits, Neighbor, NeighborCache, Resolution, Update,
 };
 pub use frame::{
     FRAME_LEN_MAX, PROBE_PREFIX, build_arp, build_arp_probe, build_arp_request,

@@ -38,6 +38,10 @@ const OTHER_SOURCES: usize = 4 + TUNNEL_ROUNDS;
 const REPORTS_PER_S: u32 = 50;
 /// States looked at per turn by the sweep.
 const SWEEP_BUDGET: usize = 32;
+/// Most packets that wait for neighbors: the answers of a few servers to all their clients, before the first of these is
+/// known. At least so many wait where memory is short.
+const HELD_MAX: usize = 2048;
+const HELD_MIN: usize = 256;
 /// Most places of the state table searched per turn.
 const SCAN_BUDGET: u64 = 1024;
 
@@ -65,7 +69,8 @@ pub struct WorkerSetup<N: Nic> {
     pub states_capacity: usize,
     /// What all workers count together.
     pub shared: Arc<Shared>,
-    /// Pieces of datagrams this worker can hold, and as many packets that `set delay` keeps; each is a buffer of the pool.
+    /// Pieces of datagrams this worker can hold, as many packets that `set delay` keeps, and a quarter of it that wait for
+    /// neighbors; each is a buffer of the pool.
     pub fragments_capacity: usize,
     /// Secret start value of the state table's hash.
     pub hash_seed: u64,
@@ -153,6 +158,15 @@ pub(crate) struct PortOf<N: Nic> {
     pub(crate) queue: PortQueue<N::Buf>,
 }
 
+/// What the neighbor cache of a worker may remember that has so many buffers for pieces of datagrams.
+fn neighbor_limits(fragments_capacity: usize) -> Limits {
+    let held = (fragments_capacity / 4).clamp(HELD_MIN, HELD_MAX);
+    Limits {
+        held: held as u16,
+        ..Limits::default()
+    }
+}
+
 impl<N: Nic> Worker<N> {
     /// A worker that passes nothing until a configuration is published.
     pub fn new(setup: WorkerSetup<N>) -> Self {
@@ -195,7 +209,11 @@ impl<N: Nic> Worker<N> {
             ),
             delayed: DelayLine::new(setup.fragments_capacity),
             coming,
-            neighbors: NeighborCache::new(Limits::default(), setup.hash_seed, setup.now_ms),
+            neighbors: NeighborCache::new(
+                neighbor_limits(setup.fragments_capacity),
+                setup.hash_seed,
+                setup.now_ms,
+            ),
             neighbor_generation: 0,
             error_rate: TokenBucket::new(
                 TokenBucket::ERRORS_PER_S,

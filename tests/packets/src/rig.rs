@@ -330,6 +330,12 @@ impl Rig {
         }
     }
 
+    /// Lets time pass at once, with turns at its end only.
+    pub fn skip(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.run();
+    }
+
     /// Milliseconds since the box was made.
     pub fn now_ms(&self) -> u64 {
         self.now_ms

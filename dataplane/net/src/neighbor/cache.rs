@@ -10,26 +10,28 @@ use core::net::{IpAddr, Ipv6Addr};
 use heapless::Deque;
 use wire::{arp, ether, icmp6};
 
+use super::held::{Pool, Queue};
 use super::index::Index;
 use super::machine::{ASK_MAX, Ask, Event, Next, STALE_MS, State, step};
 use crate::icmp_error::{TokenBucket, one_host4};
 use crate::interface::{Interface, InterfaceId};
 
-/// Most packets held for one neighbor. RFC 4861 7.2.2 asks for at least one; a TCP handshake and a DNS
-/// query are the typical guests.
-pub const HELD_PER_NEIGHBOR_MAX: usize = 8;
+/// Most packets held for one neighbor. RFC 4861 7.2.2 asks for at least one. But a server behind us that comes back gets
+/// what a hundred clients say in the millisecond that its answer takes, and whoever answers a hundred of them gets no
+/// second chance: a segment that is dropped here was tracked before, and a SYN+ACK is repeated after a second.
+pub const HELD_PER_NEIGHBOR_MAX: usize = 128;
 
-/// Most packets held in all. Each is a buffer of the pool that receives packets too.
-pub const HELD_MAX: usize = 256;
+/// Packets that come with one action.
+const HELD_PER_ACTION: usize = 8;
 
-/// Packets of one neighbor, oldest first.
-pub type Held<P> = heapless::Vec<P, HELD_PER_NEIGHBOR_MAX>;
+/// Some packets of one neighbor, oldest first.
+pub type Held<P> = heapless::Vec<P, HELD_PER_ACTION>;
 
 /// Actions waiting to be polled; more wait in their entries.
 const READY_MAX: usize = 64;
 
 /// Entries waiting to be looked at in the next poll; more are found by the round.
-const URGENT_MAX: usize = 64;
+const URGENT_MAX: usize = 256;
 
 /// Time between rounds over all entries, in milliseconds: how late a timer may be.
 const ROUND_MS: u64 = 100;
@@ -40,12 +42,17 @@ const ROUND_STEP: usize = 64;
 /// Entries looked at to find one to give up when there is no room.
 const EVICT_STEP: usize = 64;
 
-/// Questions to everybody per second, and at once. A scan of a network behind us must not become a
-/// broadcast storm.
+/// Questions to everybody per second. A scan of a network behind us must not become a broadcast storm.
 const QUESTIONS_PER_S: u32 = 1000;
 
-/// Answers to questions that another worker may have asked, passed on per second, and at once.
+/// Questions to everybody at once: all hosts of a /20, which were there before us when we start.
+const QUESTIONS_AT_ONCE: u32 = 4096;
+
+/// Answers to questions that another worker may have asked, passed on per second.
 const FOREIGN_PER_S: u32 = 1000;
+
+/// The same at once: as many as are asked.
+const FOREIGN_AT_ONCE: u32 = QUESTIONS_AT_ONCE;
 
 /// How many entries there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +63,17 @@ pub struct Limits {
     pub incomplete: u16,
     /// Entries made because somebody asked us.
     pub unsolicited: u16,
+    /// Packets held in all. Each is a buffer of the pool that receives packets too.
+    pub held: u16,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            neighbors: 4096,
-            incomplete: 2048,
-            unsolicited: 1024,
+            neighbors: 16_384,
+            incomplete: 8192,
+            unsolicited: 4096,
+            held: 256,
         }
     }
 }
@@ -98,7 +108,7 @@ pub enum Action<P> {
         /// At which address.
         link: ether::Addr,
     },
-    /// The neighbor is known now: send what was held for it.
+    /// The neighbor is known now: send what was held for it. Where that is more, another action follows at once.
     Release {
         /// Where.
         interface: InterfaceId,
@@ -110,7 +120,7 @@ pub enum Action<P> {
         packets: Held<P>,
     },
     /// The neighbor does not answer, or gave way to another: free the packets, and tell their sources
-    /// (host unreachable).
+    /// (host unreachable). Where there are more, other actions follow.
     Failed {
         /// Where.
         interface: InterfaceId,
@@ -181,16 +191,8 @@ struct Entry {
     /// Made because somebody asked us, and never used by us.
     unsolicited: bool,
     due_ms: u64,
-    /// Places in the pool of held packets, oldest first.
-    held: Deque<u8, HELD_PER_NEIGHBOR_MAX>,
-}
-
-#[derive(Debug)]
-struct Waiting<P> {
-    packet: P,
-    /// Counts up, to find the oldest of all.
-    order: u64,
-    slot: u16,
+    /// What waits for it.
+    held: Queue,
 }
 
 /// The cache. `P` is a packet that waits, an owned buffer.
@@ -199,13 +201,13 @@ pub struct NeighborCache<P> {
     limits: Limits,
     seed: u64,
     entries: Vec<Option<Entry>>,
+    /// All entries have been below this so far: the lowest free one is taken first.
+    used: usize,
     free: Vec<u16>,
     index: Index,
     incomplete: u16,
     unsolicited: u16,
-    pool: Vec<Option<Waiting<P>>>,
-    pool_free: heapless::Vec<u8, HELD_MAX>,
-    order: u64,
+    held: Pool<P>,
     ready: Deque<Action<P>, READY_MAX>,
     urgent: Deque<u16, URGENT_MAX>,
     round: Round,
@@ -221,6 +223,8 @@ pub struct NeighborCache<P> {
 struct Round {
     next: usize,
     begins_ms: u64,
+    /// Somebody behind `next` could not be remembered as urgent.
+    again: bool,
 }
 
 impl<P> NeighborCache<P> {
@@ -235,22 +239,22 @@ impl<P> NeighborCache<P> {
             limits,
             seed,
             entries: core::iter::repeat_with(|| None).take(capacity).collect(),
+            used: 0,
             free: (0..limits.neighbors).rev().collect(),
             index: Index::new(capacity),
             incomplete: 0,
             unsolicited: 0,
-            pool: core::iter::repeat_with(|| None).take(HELD_MAX).collect(),
-            pool_free: (0..=u8::MAX).collect(),
-            order: 0,
+            held: Pool::new(limits.held),
             ready: Deque::new(),
             urgent: Deque::new(),
             round: Round {
                 next: 0,
                 begins_ms: now_ms,
+                again: false,
             },
             hand: 0,
-            questions: TokenBucket::new(QUESTIONS_PER_S, QUESTIONS_PER_S, now_ms),
-            foreign: TokenBucket::new(FOREIGN_PER_S, FOREIGN_PER_S, now_ms),
+            questions: TokenBucket::new(QUESTIONS_PER_S, QUESTIONS_AT_ONCE, now_ms),
+            foreign: TokenBucket::new(FOREIGN_PER_S, FOREIGN_AT_ONCE, now_ms),
             generation: 0,
         }
     }
@@ -295,7 +299,7 @@ impl<P> NeighborCache<P> {
             router: false,
             unsolicited: false,
             due_ms: now_ms,
-            held: Deque::new(),
+            held: Queue::EMPTY,
         };
         match self.insert(entry) {
             true => Resolution::Pending,
@@ -314,63 +318,47 @@ impl<P> NeighborCache<P> {
         let Some(entry) = &self.entries[usize::from(slot)] else {
             return Some(packet);
         };
-        let oldest = match (entry.held.is_full(), self.pool_free.is_empty()) {
-            (true, _) => entry.held.front().copied(),
-            (false, true) => self.oldest_held(),
-            (false, false) => None,
+        let gives_way = if entry.held.len() >= HELD_PER_NEIGHBOR_MAX {
+            Some(slot)
+        } else if self.held.is_full() {
+            self.held.slot_of_oldest()
+        } else {
+            None
         };
-        let dropped = oldest.and_then(|place| self.take_held(place));
-        let Some(place) = self.pool_free.pop() else {
-            return Some(packet); // cannot be: one was just freed
+        let dropped = gives_way.and_then(|slot| self.take_held(slot));
+        let Some(entry) = &mut self.entries[usize::from(slot)] else {
+            return Some(packet);
         };
-        self.order += 1;
-        self.pool[usize::from(place)] = Some(Waiting {
-            packet,
-            order: self.order,
-            slot,
-        });
-        if let Some(entry) = &mut self.entries[usize::from(slot)] {
-            let fits = entry.held.push_back(place).is_ok();
-            debug_assert!(fits, "the oldest made room");
-            if entry.state != State::Incomplete {
-                self.urge(slot); // known by now: send it in the next poll
-            }
+        if let Err(packet) = self.held.push(&mut entry.held, slot, packet) {
+            return Some(packet); // only if there is room for none at all
+        }
+        if entry.state != State::Incomplete {
+            self.urge(slot); // known by now: send it in the next poll
         }
         dropped
     }
 
-    fn oldest_held(&self) -> Option<u8> {
-        let waiting = self.pool.iter().enumerate();
-        let orders = waiting.filter_map(|(place, w)| Some((w.as_ref()?.order, place as u8)));
-        orders.min().map(|(_, place)| place)
+    /// Takes the oldest packet that is held for an entry.
+    fn take_held(&mut self, slot: u16) -> Option<P> {
+        let entry = self.entries[usize::from(slot)].as_mut()?;
+        self.held.pop(&mut entry.held)
     }
 
-    /// Takes a packet out of the pool and out of its entry's list, of which it is the oldest.
-    fn take_held(&mut self, place: u8) -> Option<P> {
-        let waiting = self.pool[usize::from(place)].take()?;
-        if let Some(entry) = &mut self.entries[usize::from(waiting.slot)] {
-            let first = entry.held.pop_front();
-            debug_assert_eq!(first, Some(place));
-        }
-        let freed = self.pool_free.push(place).is_ok();
-        debug_assert!(freed, "a place is free at most once");
-        Some(waiting.packet)
-    }
-
-    /// Takes all packets held for an entry.
+    /// Takes the oldest packets that are held for an entry, as many as go with one action.
     fn release(&mut self, slot: u16) -> Held<P> {
-        let mut packets = Held::new();
-        while let Some(place) = self.entries[usize::from(slot)]
-            .as_ref()
-            .and_then(|e| e.held.front().copied())
+        core::iter::from_fn(|| self.take_held(slot))
+            .take(HELD_PER_ACTION)
+            .collect()
+    }
+
+    /// More is held for an entry than went with an action: the next poll goes on there.
+    fn go_on_with(&mut self, slot: u16) {
+        let entry = self.entries[usize::from(slot)].as_ref();
+        if entry.is_some_and(|entry| !entry.held.is_empty())
+            && self.urgent.push_front(slot).is_err()
         {
-            let Some(packet) = self.take_held(place) else {
-                break;
-            };
-            let fits = packets.push(packet).is_ok();
-            debug_assert!(fits, "both lists have the same limit");
+            self.go_round_again();
         }
-        packets
     }
 
     /// An ARP message came in on `interface`.
@@ -561,7 +549,7 @@ impl<P> NeighborCache<P> {
             router: false,
             unsolicited: true,
             due_ms: now_ms + STALE_MS,
-            held: Deque::new(),
+            held: Queue::EMPTY,
         });
         match inserted {
             true => Heard::Learned,
@@ -668,10 +656,12 @@ impl<P> NeighborCache<P> {
             return None;
         }
         for _ in 0..ROUND_STEP {
-            if self.round.next >= self.entries.len() {
+            if self.round.next >= self.used {
+                let pause_ms = if self.round.again { 0 } else { ROUND_MS };
                 self.round = Round {
                     next: 0,
-                    begins_ms: now_ms + ROUND_MS,
+                    begins_ms: now_ms + pause_ms,
+                    again: false,
                 };
                 return None;
             }
@@ -690,6 +680,7 @@ impl<P> NeighborCache<P> {
         let (interface, ip, link) = (entry.interface, entry.ip, entry.link);
         if entry.state != State::Incomplete && !entry.held.is_empty() {
             let packets = self.release(slot);
+            self.go_on_with(slot);
             return Some(Action::Release {
                 interface,
                 ip,
@@ -741,9 +732,22 @@ impl<P> NeighborCache<P> {
         }
     }
 
-    /// Removes an entry; what was held for it failed.
+    /// Removes an entry; what was held for it failed. If more was held than goes with an action, it is still there: what
+    /// made it go makes it go again.
     fn remove(&mut self, slot: u16) -> Option<Action<P>> {
         let packets = self.release(slot);
+        if let Some(entry) = self.entries[usize::from(slot)]
+            .as_ref()
+            .filter(|entry| !entry.held.is_empty())
+        {
+            let (interface, ip) = (entry.interface, entry.ip);
+            self.go_on_with(slot);
+            return Some(Action::Failed {
+                interface,
+                ip,
+                packets,
+            });
+        }
         let entry = self.entries[usize::from(slot)].take()?;
         self.index.remove(entry.hash, slot);
         self.free.push(slot);
@@ -766,6 +770,7 @@ impl<P> NeighborCache<P> {
         self.incomplete += u16::from(entry.state == State::Incomplete);
         self.unsolicited += u16::from(entry.unsolicited);
         self.index.insert(entry.hash, slot);
+        self.used = self.used.max(usize::from(slot) + 1);
         self.entries[usize::from(slot)] = Some(entry);
         self.urge(slot);
         true
@@ -774,10 +779,7 @@ impl<P> NeighborCache<P> {
     /// Gives up the entry in `state` that is due first among the next few, whatever it hoped for. False
     /// where there is none, or no room to say so.
     fn evict(&mut self, state: State) -> bool {
-        if self.ready.is_full() {
-            return false;
-        }
-        let len = self.entries.len();
+        let len = self.used;
         let candidates = (0..EVICT_STEP.min(len)).map(|n| (self.hand + n) % len);
         let in_state = |&slot: &usize| {
             self.entries[slot]
@@ -787,12 +789,19 @@ impl<P> NeighborCache<P> {
         let due = |&slot: &usize| self.entries[slot].as_ref().map(|e| e.due_ms);
         let victim = candidates.filter(in_state).min_by_key(due);
         self.hand = (self.hand + EVICT_STEP) % len.max(1);
-        let Some(victim) = victim else {
+        let Some((victim, entry)) = victim.and_then(|n| Some((n, self.entries[n].as_ref()?)))
+        else {
             return false;
         };
-        if let Some(failed) = self.remove(victim as u16) {
-            let pushed = self.ready.push_back(failed).is_ok();
-            debug_assert!(pushed, "there was room");
+        let needed = entry.held.len().div_ceil(HELD_PER_ACTION).max(1);
+        if READY_MAX - self.ready.len() < needed {
+            return false;
+        }
+        while self.entries[victim].is_some() {
+            if let Some(failed) = self.remove(victim as u16) {
+                let pushed = self.ready.push_back(failed).is_ok();
+                debug_assert!(pushed, "there was room");
+            }
         }
         true
     }
@@ -803,8 +812,14 @@ impl<P> NeighborCache<P> {
             let pushed = self.urgent.push_back(slot).is_ok();
             debug_assert!(pushed);
         } else {
-            self.round.begins_ms = 0;
+            self.go_round_again();
         }
+    }
+
+    /// Has a round begin at once, and another after it if one is under way: it may have passed by.
+    fn go_round_again(&mut self) {
+        self.round.again = self.round.next > 0;
+        self.round.begins_ms = 0;
     }
 
     /// All entries, for `arp -a` and `ndp -a`.
@@ -828,7 +843,7 @@ impl<P> NeighborCache<P> {
 
     /// Packets held now.
     pub fn held(&self) -> usize {
-        HELD_MAX - self.pool_free.len()
+        self.held.len()
     }
 
     #[inline]

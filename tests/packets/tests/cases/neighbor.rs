@@ -269,22 +269,22 @@ fn who_has_no_answer_in_three_seconds_is_unreachable() {
 }
 
 #[test]
-fn more_than_eight_waiting_for_one_neighbor_push_out_the_oldest() {
+fn more_than_128_waiting_for_one_neighbor_push_out_the_oldest() {
     let mut rig = Rig::cold("pass no state", &mute(), Spread::ONE);
-    let packets: Vec<Packet> = (0..10).map(|n| udp(&at(A, 1), &at(B, n))).collect();
+    let packets: Vec<Packet> = (0..130).map(|n| udp(&at(A, 1), &at(B, n))).collect();
     rig.send_burst("sim0", &packets);
     let asked = question(rig.mac("sim1"), "198.51.100.1", B);
     rig.expect_frame("sim1", &padded(arp_frame(&asked)));
     rig.counted(
-        "received 10 generated passed waiting 8 drop:no-neighbor 2 searches 20
-         sim0.in4.pass 10 sim1.out4.pass 10 r0.evals 20 r0.in 10 r0.out 10",
+        "received 130 generated passed waiting 128 drop:no-neighbor 2 searches 260
+         sim0.in4.pass 130 sim1.out4.pass 130 r0.evals 260 r0.in 130 r0.out 130",
     );
     let host = rig.station("sim1", B.parse().unwrap());
     rig.send_frame("sim1", &arp_frame(&reply(&asked, host)));
     for packet in &packets[2..] {
         rig.expect("sim1", &packet.hop());
     }
-    rig.counted("received consumed passed 8 waiting -8");
+    rig.counted("received consumed passed 128 waiting -128");
 }
 
 #[test]

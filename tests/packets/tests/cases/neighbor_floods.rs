@@ -1,9 +1,12 @@
-//! A million addresses that nobody needs: what the box remembers is bounded, and every packet is counted.
+//! A million addresses that nobody needs: what the box remembers is bounded, and every packet is counted. And thousands
+//! that are needed all at once, when the box has just started.
 
 use std::net::Ipv4Addr;
 
+use std::collections::BTreeSet;
+
 use packets::rig::{arp_frame, discovery};
-use packets::{Rig, Spread, Topology, udp};
+use packets::{Packet, Rig, Spread, Topology, udp};
 use wire::{arp, ether, icmp6, ipv6};
 
 use crate::at;
@@ -13,13 +16,13 @@ const SENDERS: u32 = 250_000;
 /// Frames between two looks at what left.
 const BURST: u32 = 500;
 /// Neighbors that a worker remembers at most.
-const NEIGHBORS_MAX: usize = 4096;
+const NEIGHBORS_MAX: usize = 16_384;
 /// The host on the other link, which the box knows from the beginning.
 const KNOWN: usize = 1;
 /// That one, and those that only asked.
-const ASKERS_MAX: usize = KNOWN + 1024;
-/// Questions in a second, and errors to those whose packets waited in vain.
-const SAID_MAX: i64 = 1000 + 100;
+const ASKERS_MAX: usize = KNOWN + 4096;
+/// Questions at once, and errors to those whose packets waited in vain.
+const SAID_MAX: i64 = 4096 + 100;
 
 /// One link with room for sixteen million hosts.
 fn wide() -> Topology {
@@ -135,4 +138,134 @@ fn a_scan_of_a_link_asks_no_more_than_it_may_and_holds_no_more_than_it_can() {
     );
     assert_eq!(of("drop:no-neighbor"), 250_000 - 256, "{changes:?}");
     assert!(rig.neighbors() <= NEIGHBORS_MAX, "{}", rig.neighbors());
+}
+
+/// Hosts behind a box that has just started.
+const HOSTS: u32 = 2000;
+/// Each answers within so many milliseconds.
+const ANSWER_MS: u64 = 5;
+/// Time after which a sender tries again: that of TCP's first SYN.
+const AGAIN_MS: u64 = 1000;
+
+/// Hosts that answer late, by hand: which packets they got, and what they are about to say.
+#[derive(Default)]
+struct Crowd {
+    answers: Vec<(u64, arp::Repr)>,
+    questions: usize,
+    reached: BTreeSet<Ipv4Addr>,
+    packets: usize,
+}
+
+impl Crowd {
+    /// Looks at what left by their port.
+    fn hear(&mut self, rig: &mut Rig) {
+        while let Some(bytes) = rig.take("sim0") {
+            let frame = ether::Frame::new_checked(&bytes[..]).unwrap();
+            if frame.ethertype() != ether::EtherType::ARP {
+                let packet = wire::ipv4::Packet::new_checked(frame.payload()).unwrap();
+                let to = packet.dst();
+                assert_eq!(frame.dst(), station(to.to_bits()), "{to}");
+                self.reached.insert(to);
+                self.packets += 1;
+                continue;
+            }
+            let asked = arp::Repr::parse(&arp::Packet::new_checked(frame.payload()).unwrap());
+            let asked = asked.unwrap();
+            self.questions += 1;
+            let late_ms = 1 + u64::from(asked.target_ip.to_bits()) % ANSWER_MS;
+            let answer = arp::Repr {
+                operation: arp::Operation::REPLY,
+                sender_ether: station(asked.target_ip.to_bits()),
+                sender_ip: asked.target_ip,
+                target_ether: asked.sender_ether,
+                target_ip: asked.sender_ip,
+            };
+            self.answers.push((rig.now_ms() + late_ms, answer));
+        }
+    }
+
+    /// A millisecond goes by.
+    fn live(&mut self, rig: &mut Rig) {
+        rig.skip(1);
+        self.hear(rig);
+        let now_ms = rig.now_ms();
+        let (due, later) = self.answers.iter().partition(|(at, _)| *at <= now_ms);
+        self.answers = later;
+        let due: Vec<(u64, arp::Repr)> = due;
+        for (_, answer) in due {
+            rig.send_frame("sim0", &arp_frame(&answer));
+        }
+        self.hear(rig);
+    }
+}
+
+fn for_host(n: u32) -> Packet {
+    udp("172.16.0.2:1", &at(&host4(n).to_string(), 1))
+}
+
+#[test]
+fn thousands_of_hosts_that_all_get_packets_in_the_first_second_lose_none() {
+    for spread in Spread::ALL {
+        let mut rig = Rig::cold("pass no state", &wide(), spread);
+        let mut crowd = Crowd::default();
+        for n in 0..HOSTS {
+            rig.send("sim1", &for_host(n));
+            crowd.hear(&mut rig);
+            if n % 2 == 1 {
+                crowd.live(&mut rig);
+            }
+        }
+        for _ in 0..2 * ANSWER_MS {
+            crowd.live(&mut rig);
+        }
+        assert_eq!(crowd.reached.len(), HOSTS as usize, "{spread:?}");
+        assert_eq!(crowd.packets, HOSTS as usize, "{spread:?}");
+        rig.counted(
+            "received 4000 consumed 2000 generated 2000 passed 4000 searches 4000
+             sim1.in4.pass 2000 sim0.out4.pass 2000 r0.evals 4000 r0.in 2000 r0.out 2000",
+        );
+        rig.finish();
+    }
+}
+
+#[test]
+fn thousands_of_hosts_that_all_get_packets_at_once_are_all_reached_when_these_are_repeated() {
+    for spread in Spread::ALL {
+        let mut rig = Rig::cold("pass no state", &wide(), spread);
+        let mut crowd = Crowd::default();
+        let all: Vec<Packet> = (0..HOSTS).map(for_host).collect();
+        for burst in all.chunks(32) {
+            rig.send_burst("sim1", burst);
+            crowd.hear(&mut rig);
+        }
+        // Everybody was asked for in the first millisecond, and each has answered some milliseconds later.
+        assert_eq!(crowd.questions, HOSTS as usize, "{spread:?}");
+        for _ in 0..2 * ANSWER_MS {
+            crowd.live(&mut rig);
+        }
+        let first = crowd.packets as i64;
+        if spread == Spread::ONE {
+            // What a worker of this rig can hold.
+            assert_eq!(first, 256);
+        }
+        let changes = rig.changes();
+        let dropped = changes.get("drop:no-neighbor").copied().unwrap_or(0);
+        assert_eq!(first + dropped, i64::from(HOSTS), "{spread:?}");
+        rig.mark();
+        for _ in 0..AGAIN_MS {
+            crowd.live(&mut rig);
+        }
+        (crowd.packets, crowd.questions) = (0, 0);
+        crowd.reached.clear();
+        for burst in all.chunks(32) {
+            rig.send_burst("sim1", burst);
+            crowd.hear(&mut rig);
+        }
+        assert_eq!(crowd.reached.len(), HOSTS as usize, "{spread:?}");
+        rig.counted(
+            "received 2000 passed 2000 searches 4000 sim1.in4.pass 2000 sim0.out4.pass 2000
+             r0.evals 4000 r0.in 2000 r0.out 2000",
+        );
+        rig.finish();
+    }
 }
