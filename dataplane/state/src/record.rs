@@ -30,7 +30,7 @@ pub struct Peer {
     pub seq_hi: u32,
     /// Largest window seen, unscaled.
     pub win_max: u16,
-    /// Window scale shift in the low four bits; [`Peer::WSCALE_KNOWN`] if the side offered one.
+    /// Window scale shift in the low four bits; [`Peer::WSCALE_KNOWN`] if the side offered one, unless the other did not.
     pub wscale: u8,
     /// State of this side in its protocol: a `TcpState`, or `track::TRAFFIC_*`.
     pub state: u8,
@@ -41,6 +41,8 @@ pub struct Peer {
 impl Peer {
     /// The side sent a window scale option.
     pub const WSCALE_KNOWN: u8 = 0x80;
+    /// It did, and the other side did not: windows are plain.
+    pub const WSCALE_WAIVED: u8 = 0x40;
     /// Bits of `wscale` that are the shift.
     pub const WSCALE_MASK: u8 = 0x0f;
 }

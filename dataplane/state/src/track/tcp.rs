@@ -116,8 +116,7 @@ pub fn begin(first: &Segment) -> [Peer; 2] {
         src.seq_hi = src.seq_hi.wrapping_add(1);
         if let Some(shift) = first.wscale {
             // The window of a SYN is never scaled (RFC 7323 2.2); windows are kept unscaled by the shift.
-            let window = u32::from(src.win_max) + (1 << shift) - 1;
-            src.win_max = (window >> shift).min(0xffff) as u16;
+            src.win_max = in_units(src.win_max.into(), shift);
             src.wscale = shift | Peer::WSCALE_KNOWN;
         }
     }
@@ -136,7 +135,7 @@ pub fn begin(first: &Segment) -> [Peer; 2] {
 /// Shifts that apply to the windows of `src` and `dst`: none unless both offered scaling, and none on SYN.
 #[inline]
 fn shifts(src: &Peer, dst: &Peer, flags: u8) -> (u8, u8) {
-    if src.wscale != 0 && dst.wscale != 0 && flags & SYN == 0 {
+    if src.wscale & dst.wscale & Peer::WSCALE_KNOWN != 0 && flags & SYN == 0 {
         (
             src.wscale & Peer::WSCALE_MASK,
             dst.wscale & Peer::WSCALE_MASK,
@@ -167,15 +166,24 @@ pub fn track(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, 
     if let Some(verdict) = test_syn(src, dst, segment.flags) {
         return (verdict, timeout_for(src, dst));
     }
-    if src.seq_lo != 0 {
-        return judge(
-            src,
-            dst,
-            segment,
-            extent(segment),
-            shifts(src, dst, segment.flags),
-        );
+    if src.seq_lo == 0 {
+        return judge_first(src, dst, segment);
     }
+    let judged = judge(
+        src,
+        dst,
+        segment,
+        extent(segment),
+        shifts(src, dst, segment.flags),
+    );
+    match judged.0 {
+        TcpVerdict::BadState if answers_anew(src, dst, segment) => judge_anew(src, dst, segment),
+        _ => judged,
+    }
+}
+
+/// The tests for the first segment that is seen from this side.
+fn judge_first(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, Timeout) {
     let before = (*src, *dst);
     let mut extent = extent(segment);
     let shifts = shifts(src, dst, segment.flags);
@@ -230,6 +238,40 @@ pub fn track_plain(src: &mut Peer, dst: &mut Peer, segment: &Plain) -> bool {
         slide_limit(dst, segment.ack, scaled);
     }
     in_window
+}
+
+/// A SYN+ACK with another number than the one before, while the side that began has acknowledged neither. A server that
+/// answers by cookies while it has many half-open connections, and has room when the SYN comes again, answers so; the
+/// first of its answers was lost behind us, since the other side would not have repeated its SYN. PF refuses the
+/// second, and the connection does not come about. A stranger must guess one number of all, where he may be off by
+/// [`ACK_SKEW_MAX`] to be taken for the first answer.
+#[cold]
+fn answers_anew(src: &Peer, dst: &Peer, segment: &Segment) -> bool {
+    let is_answer = segment.flags & (SYN | ACK | RST | FIN) == SYN | ACK;
+    let beyond = effective_ack(dst, segment).wrapping_sub(dst.seq_lo);
+    is_answer && src.state == SYN_SENT && dst.state == ESTABLISHED && beyond <= 1
+}
+
+/// The tests for an answer in whose light the one before says nothing.
+#[cold]
+fn judge_anew(src: &mut Peer, dst: &mut Peer, segment: &Segment) -> (TcpVerdict, Timeout) {
+    let before = (*src, *dst);
+    (src.seq_lo, src.seq_hi, src.win_max, src.wscale) = (0, 1, 1, 0);
+    if segment.wscale.is_some() && dst.wscale & Peer::WSCALE_WAIVED != 0 {
+        let shift = dst.wscale & Peer::WSCALE_MASK;
+        dst.win_max = in_units(dst.win_max.into(), shift);
+        dst.wscale = shift | Peer::WSCALE_KNOWN;
+    }
+    let (verdict, timeout) = judge_first(src, dst, segment);
+    if verdict != TcpVerdict::Pass {
+        (*src, *dst) = before;
+    }
+    (verdict, timeout)
+}
+
+/// A window in units of `1 << shift` bytes, rounded up.
+fn in_units(window: u32, shift: u8) -> u16 {
+    ((window + (1 << shift) - 1) >> shift).min(0xffff) as u16
 }
 
 /// What a segment covers and offers.
@@ -339,13 +381,13 @@ fn first_of_side(
         if let Some(shift) = segment.wscale {
             src.wscale = shift | Peer::WSCALE_KNOWN;
             sws = shift;
-            extent.window = (extent.window + (1 << sws) - 1) >> sws;
+            extent.window = in_units(extent.window, sws).into();
             dws = dst.wscale & Peer::WSCALE_MASK;
         } else {
             // The other side asked for scaling and this one does not know it: windows are plain after all.
             let plain = u32::from(dst.win_max) << (dst.wscale & Peer::WSCALE_MASK);
             dst.win_max = plain.min(0xffff) as u16;
-            dst.wscale = 0;
+            dst.wscale = dst.wscale & Peer::WSCALE_MASK | Peer::WSCALE_WAIVED;
         }
     }
     src.seq_lo = segment.seq;

@@ -263,7 +263,9 @@ impl World {
 impl World {
     /// Both hosts scale their windows, and the firewall has not heard it of one of them.
     fn units_are_unknown(&self) -> bool {
-        let knows = |(peers, _): &([Peer; 2], Model)| peers.iter().all(|p| p.wscale != 0);
+        let knows = |(peers, _): &([Peer; 2], Model)| {
+            peers.iter().all(|p| p.wscale & Peer::WSCALE_KNOWN != 0)
+        };
         self.hosts.iter().all(Host::scales) && !self.firewall.known.as_ref().is_some_and(knows)
     }
 }
@@ -328,6 +330,27 @@ fn what_overtakes_the_syn_ack_leaves_the_scale_of_its_side_unknown() {
         }
         let (peers, _) = firewall.known.expect("a connection");
         assert_eq!(peers[1].wscale & Peer::WSCALE_KNOWN != 0, known);
+    }
+}
+
+/// As servers do that answer by cookies while they are flooded, and no more when the SYN comes again. Their first answer
+/// may say nothing of scales.
+#[test]
+fn a_server_that_answers_afresh_is_heard_when_its_first_answer_was_lost() {
+    for seed in 0..500 {
+        let mut world = World::new(seed, FAIR);
+        let syn = world.hosts[0].acts(&mut world.random).expect("a SYN");
+        let mut flooded = Host::new(&mut world.random, false);
+        flooded.hears(&syn);
+        let lost = flooded.acts(&mut world.random).expect("an answer");
+        for (from, segment) in [(0, &syn), (1, &lost), (0, &syn)] {
+            let verdict = world.firewall.hears(from, segment);
+            assert_eq!(verdict, TcpVerdict::Pass, "seed {seed}");
+        }
+        world.hosts[1].hears(&syn);
+        world.run(&format!("seed {seed}"));
+        assert!(world.hosts.iter().all(Host::is_done), "seed {seed}");
+        assert_eq!(world.refused, 0, "seed {seed}");
     }
 }
 

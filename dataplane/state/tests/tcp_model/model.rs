@@ -33,6 +33,8 @@ struct End {
     window: i64,
     /// It speaks of windows in units of two to the power of this.
     scale: Option<u8>,
+    /// It would have, but the other does not.
+    waived: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ impl Model {
                     limit: Some(begin + length + 1),
                     window: in_units(first.window.max(1), scale.unwrap_or(0)),
                     scale,
+                    waived: None,
                 },
                 End {
                     phase: Phase::Unheard,
@@ -76,6 +79,7 @@ impl Model {
                     limit: None,
                     window: 1,
                     scale: None,
+                    waived: None,
                 },
             ],
         }
@@ -87,7 +91,11 @@ impl Model {
             seq_lo: end.next.unwrap_or(0) as u32,
             seq_hi: end.limit.unwrap_or(1) as u32,
             win_max: end.window as u16,
-            wscale: end.scale.map_or(0, |s| s | Peer::WSCALE_KNOWN),
+            wscale: match (end.scale, end.waived) {
+                (Some(scale), _) => scale | Peer::WSCALE_KNOWN,
+                (None, Some(scale)) => scale | Peer::WSCALE_WAIVED,
+                (None, None) => 0,
+            },
             state: end.phase as u8,
             seq_diff: 0,
         })
@@ -95,7 +103,7 @@ impl Model {
 
     /// A segment from side `from`.
     pub(crate) fn hears(&mut self, from: usize, segment: &Segment) -> TcpVerdict {
-        let (me, other) = (self.ends[from], self.ends[1 - from]);
+        let (mut me, mut other) = (self.ends[from], self.ends[1 - from]);
         if has(segment, SYN) && !has(segment, ACK) {
             if me.phase >= Phase::FinAcked && other.phase >= Phase::FinAcked {
                 return TcpVerdict::Reuse;
@@ -105,7 +113,17 @@ impl Model {
             }
         }
         let mut scene = Scene::set(me, other, segment);
-        let verdict = scene.judge(segment);
+        let mut verdict = scene.judge(segment);
+        if verdict == TcpVerdict::BadState && answers_anew(&me, &other, segment) {
+            // As if the first answer had never come.
+            (me.next, me.limit, me.window, me.scale) = (None, None, 1, None);
+            if let (Some(_), Some(scale)) = (segment.wscale, other.waived) {
+                other.window = in_units(other.window as u16, scale);
+                (other.scale, other.waived) = (Some(scale), None);
+            }
+            scene = Scene::set(me, other, segment);
+            verdict = scene.judge(segment);
+        }
         let passed = matches!(verdict, TcpVerdict::Pass | TcpVerdict::PassLoose);
         if passed {
             (self.ends[from], self.ends[1 - from]) = (scene.me, scene.other);
@@ -120,6 +138,16 @@ impl Model {
         }
         verdict
     }
+}
+
+/// A SYN+ACK that acknowledges the SYN and nothing else, from a side that answered before and was not acknowledged.
+fn answers_anew(me: &End, other: &End, segment: &Segment) -> bool {
+    let is_answer = segment.flags & (SYN | ACK | FIN | RST) == SYN | ACK;
+    let unfinished = me.phase == Phase::SynSent && other.phase == Phase::Established;
+    // The number of the SYN, or the one behind it if it was repeated.
+    let known = other.next.unwrap_or(EPOCH);
+    let ack = unwrap(segment.ack, known);
+    is_answer && unfinished && (ack == known || ack == known + 1)
 }
 
 /// One segment in the light of what both sides are known to be.
@@ -161,7 +189,7 @@ impl Scene {
                     }
                     None => {
                         other.window = (other.window << theirs).min(65_535);
-                        other.scale = None;
+                        (other.scale, other.waived) = (None, Some(theirs));
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use packets::packet::{Error, error};
 use packets::rig::{arp_frame, discovery};
-use packets::{Packet, Rig, Spread, Topology, everywhere, udp};
+use packets::{Packet, Rig, Spread, Topology, everywhere, tcp, udp};
 use wire::{arp, ether, icmp6, ipv6};
 
 use crate::{A, A6, B, B6, INET, INET6, at};
@@ -116,6 +116,53 @@ fn the_first_packet_waits_for_neighbor_discovery_and_leaves_when_it_is_answered(
     rig.send_frame("sim1", &advert(host, B6, mac, "2001:db8:2::1"));
     rig.expect("sim1", &first.hop());
     rig.counted("received consumed passed waiting -1 searches sim1.in6.pass r0.in");
+}
+
+/// Many clients of a server behind the box, which has forgotten who they are: their answers come before it is known where
+/// to. What is too much is lost, and what a server then says instead must pass.
+#[test]
+fn answers_to_a_host_that_is_not_known_yet_wait_and_those_that_are_lost_come_anew() {
+    const CLIENTS: u32 = 130;
+    const LOST: u32 = CLIENTS - net::neighbor::HELD_PER_NEIGHBOR_MAX as u32;
+    let mut topology = usual();
+    let port = topology.port_of("sim0");
+    let inside = topology.hosts.iter_mut().filter(|h| h.port == port);
+    inside.for_each(|h| h.answers = false);
+    let mut rig = Rig::cold("pass", &topology, Spread::ONE);
+    let (mac, host) = (rig.mac("sim0"), rig.station("sim0", A.parse().unwrap()));
+    let ends = |n: u32| (at(A, 1000 + n as u16), at(B, 80));
+    let there = |n, flags| tcp(&ends(n).0, &ends(n).1, flags).seq(1000);
+    let back = |n, number| tcp(&ends(n).1, &ends(n).0, "SA").seq(number).ack(1001);
+    for n in 0..CLIENTS {
+        rig.send("sim0", &there(n, "S"));
+        rig.expect("sim1", &there(n, "S").hop());
+    }
+    rig.mark();
+    for n in 0..CLIENTS {
+        rig.send("sim1", &back(n, 5000 + n));
+    }
+    let asked = question(mac, "192.0.2.1", A);
+    rig.expect_frame("sim0", &padded(arp_frame(&asked)));
+    rig.counted(
+        "received 130 generated passed waiting 128 drop:no-neighbor 2 searches 130
+         sim1.in4.pass 130 sim0.out4.pass 130 r0.in 130 r0.out 130",
+    );
+    rig.send_frame("sim0", &arp_frame(&reply(&asked, host)));
+    for n in LOST..CLIENTS {
+        rig.expect("sim0", &back(n, 5000 + n).hop());
+    }
+    rig.counted("received consumed passed 128 waiting -128");
+    // The server had answered those by a cookie, and has room now.
+    for n in 0..LOST {
+        let syn = there(n, "S");
+        let there = "received passed searches sim0.in4.pass sim1.out4.pass r0.in r0.out";
+        rig.exchange("sim0", &syn, &[("sim1", syn.hop())], there);
+        let answer = back(n, 0x9000_0000);
+        let counted = "received passed searches sim1.in4.pass sim0.out4.pass r0.in r0.out";
+        rig.exchange("sim1", &answer, &[("sim0", answer.hop())], counted);
+        let ack = tcp(&ends(n).0, &ends(n).1, "A").seq(1001).ack(0x9000_0001);
+        rig.exchange("sim0", &ack, &[("sim1", ack.hop())], there);
+    }
 }
 
 #[test]

@@ -62,6 +62,46 @@ pub(crate) fn took(rig: &mut Rig, port: &str) -> header::Repr {
     segment_of(&frame)
 }
 
+/// A server that answers by cookies while it is flooded chooses its number anew when the SYN comes again and it has room.
+#[test]
+fn a_server_may_answer_with_another_number_while_nobody_has_acknowledged_the_first() {
+    const ANEW: u32 = 0x9000_0000;
+    both("pass", &Topology::usual(), |rig, f| {
+        let e = Ends::of(f, 1000);
+        let syn = e.there("S", ISS_A, 0).wscale(7);
+        // The first answer is lost behind the box.
+        for number in [ISS_B, ANEW] {
+            rig.send("sim0", &syn);
+            rig.expect("sim1", &syn.hop());
+            let answer = e.back("SA", number, ISS_A + 1).wscale(5);
+            rig.send("sim1", &answer);
+            rig.expect("sim0", &answer.hop());
+        }
+        rig.mark();
+        let answer = e.back("SA", ANEW, ISS_A + 1).wscale(5);
+        rig.exchange(
+            "sim1",
+            &answer,
+            &[("sim0", answer.hop())],
+            &f.counted("received passed searches sim1.in#.pass sim0.out#.pass r0.in r0.out"),
+        );
+        for (from, segment) in [
+            ("sim0", e.there("A", ISS_A + 1, ANEW + 1)),
+            ("sim1", e.back("PA", ANEW + 1, ISS_A + 1).data(1400)),
+            ("sim0", e.there("PA", ISS_A + 1, ANEW + 1401).data(1400)),
+        ] {
+            let to = if from == "sim0" { "sim1" } else { "sim0" };
+            let counted = "received passed searches FROM.in#.pass TO.out#.pass r0.in r0.out";
+            let counted = counted.replace("FROM", from).replace("TO", to);
+            rig.exchange(from, &segment, &[(to, segment.hop())], &f.counted(&counted));
+        }
+        // Once it is acknowledged no other will do.
+        let late = e.back("SA", ISS_B, ISS_A + 1);
+        let refused = "received searches sim1.in#.block drop:state-mismatch";
+        rig.exchange("sim1", &late, &[], &f.counted(refused));
+    });
+}
+
 #[test]
 fn modulate_v4_and_v6_rewrite_the_sequence_number_of_a_syn_and_everything_that_follows() {
     both(

@@ -111,6 +111,37 @@ fn a_whole_connection_from_handshake_to_close() {
     );
 }
 
+/// A server that answers by cookies while it is flooded, and later has room.
+#[test]
+fn another_answer_is_taken_until_one_is_acknowledged() {
+    let half = ["ESTABLISHED", "SYN_SENT"];
+    let up = ["ESTABLISHED", "ESTABLISHED"];
+    const OTHER: u32 = 0x9000_0000;
+    check(
+        "lost",
+        &[
+            Row(0, SYN, 0, 0, 0, 1000, Pass, ["", ""]),
+            Row(1, SA, 0, 1, 0, 1000, Pass, half),
+            // It must acknowledge the SYN, and nothing but it; and be an answer.
+            Row(1, SA, OTHER, 3, 0, 1000, BadState, half),
+            Row(1, SA, OTHER, 0xffff_ffff, 0, 1000, BadState, half),
+            Row(1, SA | RST, OTHER, 1, 0, 1000, BadState, half),
+            Row(1, SA | FIN, OTHER, 1, 0, 1000, BadState, half),
+            Row(1, SYN, OTHER, 0, 0, 1000, BadState, half),
+            Row(1, ACK, OTHER, 1, 10, 1000, BadState, half),
+            Row(0, SYN, 0, 0, 0, 1000, Pass, half),
+            Row(1, SA, OTHER, 1, 0, 1000, Pass, half),
+            // The first one is over now, and the second fits as it would have.
+            Row(0, ACK, 1, 1, 0, 1000, BadState, half),
+            Row(1, SA, OTHER, 1, 0, 1000, Pass, half),
+            Row(0, ACK, 1, OTHER + 1, 0, 1000, Pass, up),
+            Row(1, SA, 0, 1, 0, 1000, BadState, up),
+            Row(1, ACK, OTHER + 1, 1, 1000, 1000, Pass, up),
+            Row(1, ACK, OTHER + 1001, 1, 1, 1000, BadState, up),
+        ],
+    );
+}
+
 #[test]
 fn segments_outside_the_window_are_dropped_and_change_nothing() {
     let up = ["ESTABLISHED", "ESTABLISHED"];
