@@ -31,7 +31,7 @@ struct Desk {
 pub(crate) struct Ward {
     /// Port numbers by place.
     pub(crate) ports: Vec<u16>,
-    /// Places that can be used, by what the control core knows.
+    /// Places that can be used, by what the control core knows: with LACP, those agreed on.
     pub(crate) usable: u32,
     pub(crate) protocol: LaggProtocol,
     /// Failover: frames of ports that do not send are taken, too.
@@ -101,7 +101,7 @@ impl Ward {
                 let receive = if self.receive_all { usable } else { first };
                 self.masks.set(first, receive);
             }
-            _ => self.masks.set(usable, usable),
+            _ => self.masks.set(usable, self.masks.receive()),
         }
         true
     }
@@ -139,7 +139,7 @@ mod tests {
             (OVER, 0b111, &[5], 1004, (0b001, 0b001)),
             (OVER, 0b001, &[7], 1004, (0b001, 0b001)),
             (OVER, 0b111, &[5, 6, 7], 1004, (0b001, 0b001)),
-            (BALANCE, 0b111, &[6], 1004, (0b011, 0b011)),
+            (BALANCE, 0b111, &[6], 1004, (0b011, 0b111)),
         ] {
             let before = match protocol {
                 OVER => (1, 1),

@@ -12,6 +12,7 @@ use worker::FrameEnd;
 
 use crate::api::{LacpSystemView, LacpView};
 use crate::control::Control;
+use crate::deputy::Ward;
 
 /// Between two looks at the machines; their shortest time is a second.
 const TICK_MS: u64 = 100;
@@ -36,6 +37,24 @@ impl LacpRun {
     /// What its ports may do.
     pub(crate) fn may(&self) -> Ports {
         self.machine.ports()
+    }
+
+    pub(crate) fn publish(&self) {
+        let may = self.may();
+        self.masks
+            .set(may.distributing.into(), may.collecting.into());
+    }
+
+    /// What the deputy has to know.
+    pub(crate) fn ward(&self) -> Ward {
+        Ward {
+            ports: self.ports.iter().map(|(port, _)| *port).collect(),
+            usable: self.may().distributing.into(),
+            protocol: LaggProtocol::Lacp,
+            receive_all: true,
+            min_links: self.lagg.rules.min_links,
+            masks: self.masks.clone(),
+        }
     }
 
     fn view(&self) -> LacpView {
@@ -74,8 +93,7 @@ impl Control {
                 let same = before.iter().position(|run| interface.name == *run.name);
                 let old = same.map(|at| before.swap_remove(at));
                 let run = self.lacp_of(interfaces, interface, lagg, old);
-                run.masks
-                    .set(run.may().distributing.into(), run.may().collecting.into());
+                run.publish();
                 self.laggs.lacp.push(run);
             }
         }
@@ -197,9 +215,11 @@ impl Control {
         run.machine
             .tick(now_ms, |place, pdu| out.push((ports[place].0, pdu)));
         let (may, said) = (run.may(), run.said);
-        run.masks
-            .set(may.distributing.into(), may.collecting.into());
+        run.publish();
         run.said = may;
+        if may != said {
+            self.laggs.brief_deputy();
+        }
         for (port, pdu) in out {
             self.send_slow(port, &pdu.bytes());
         }

@@ -96,9 +96,11 @@ impl Run {
 }
 
 impl Laggs {
-    fn brief_deputy(&self) {
+    /// To be called whenever ports may be used that could not be before, or the other way round.
+    pub(crate) fn brief_deputy(&self) {
         let wards = self.runs.iter().map(Run::ward);
-        self.deputy.hand_over(wards.collect());
+        let lacp = self.lacp.iter().map(LacpRun::ward);
+        self.deputy.hand_over(wards.chain(lacp).collect());
     }
 
     /// This core is back, and has heard of all links: what it knows counts.
@@ -106,6 +108,7 @@ impl Laggs {
         let acted = self.deputy.report(now_ms);
         if std::mem::replace(&mut self.acted, acted) != acted {
             self.runs.iter().for_each(Run::publish);
+            self.lacp.iter().for_each(LacpRun::publish);
         }
     }
 }
@@ -127,8 +130,8 @@ impl Control {
                 self.laggs.runs.push(run);
             }
         }
-        self.laggs.brief_deputy();
         self.follow_lacp(interfaces);
+        self.laggs.brief_deputy();
         self.set_addresses(interfaces);
     }
 

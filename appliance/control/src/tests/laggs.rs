@@ -259,6 +259,10 @@ fn a_lagg_with_lacp_uses_the_ports_that_both_sides_agree_on() {
     // A new configuration with the same lagg does not interrupt the conversation.
     b.push(&[CARDS[0], CARDS[1], LACP, PF]).unwrap();
     assert_eq!(masks(&b), (0b11, 0b11));
+    // While the control core is busy somebody else sees that a link has gone.
+    let now_ms = b.control.clock.now_ms();
+    assert!(b.control.deputy().stand_in(now_ms + 10, |port| port != 0));
+    assert_eq!(masks(&b), (0b10, 0b11));
     link(&mut b, 0, LinkState::Down);
     assert_eq!(masks(&b), (0b10, 0b10), "at once, and the other goes on");
     // Silence on the other takes three seconds.
