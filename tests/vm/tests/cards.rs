@@ -129,3 +129,45 @@ fn a_card_that_is_asked_for_stays_until_the_box_is_off() -> Result<()> {
     misses(&said);
     works(&lab, &[SPARE])
 }
+
+/// Both ports of a lagg lead to hosts of one network; the first one is in use.
+#[test]
+fn a_lagg_lives_on_with_the_card_that_is_left() -> Result<()> {
+    if skip() {
+        return Ok(());
+    }
+    let lab = Lab::open(&Lab::options(4, NicModel::Virtio))?;
+    for port in [LAN, SPARE] {
+        lab.host(port).address(&format!("10.0.1.{}/24", port + 1))?;
+    }
+    let files = [
+        ("myname", "cards\n"),
+        (LAN_FILE, "name lan0\nup\n"),
+        (
+            "hostname.52:54:00:00:00:03",
+            "name adm0\ninet 172.16.0.1/24\n",
+        ),
+        ("hostname.52:54:00:00:00:04", "name lan1\nup\n"),
+        (
+            "hostname.trunk0",
+            "trunkproto failover trunkport lan0 trunkport lan1\ninet 10.0.1.1/24\n",
+        ),
+        (
+            "pf.conf",
+            "block return log\n\
+             pass in quick on adm0 proto tcp to 172.16.0.1 port 80\n\
+             pass in on trunk0 inet proto icmp\n",
+        ),
+    ];
+    println!("{}", lab.accept(&files)?);
+    ping(lab.host(LAN), "10.0.1.1", &[])?;
+    let (mut lab, said) = lab.rebuilt(|machine| machine.plugged = Some(vec![3, 2, 0]))?;
+    misses(&said);
+    ping(lab.host(SPARE), "10.0.1.1", &[])?;
+    let shown = lab.ask("ifconfig trunk0")?;
+    println!("{shown}");
+    assert!(shown.contains("lan1 port"), "{shown}");
+    let (lab, said) = lab.rebuilt(|machine| machine.plugged = None)?;
+    assert!(!said.contains("has no card"), "{said}");
+    ping(lab.host(LAN), "10.0.1.1", &[]).map(drop)
+}
