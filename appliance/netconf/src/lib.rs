@@ -1,5 +1,5 @@
 //! The small files of an etc tree: `hostname.IF`, `mygate`, `myname`, `hosts`, `resolv.conf`, `services`, `protocols`,
-//! `rad.conf`, `rc.conf` and `fugu.conf`. File names and bytes in, one [`NetConfig`] and all diagnostics out.
+//! `rad.conf`, `rc.conf`, `sysctl.conf` and `fugu.conf`. File names and bytes in, one [`NetConfig`] and all diagnostics out.
 //!
 //! Has no side effect and knows no network card: whether `em0` exists is for the caller to say. Anything it does not
 //! understand is an error; nothing is silently left out. Read first: hostname.if(5), mygate(5), route(8),
@@ -30,6 +30,7 @@ mod route;
 mod shell;
 mod small;
 mod source;
+mod sysctl;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -392,7 +393,7 @@ impl NetConfig {
 }
 
 /// Files that this crate reads, besides `hostname.*`.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "rad.conf",
     "rc.conf",
     "rc.conf.local",
@@ -402,6 +403,7 @@ const KNOWN: [&str; 10] = [
     "resolv.conf",
     "services",
     "protocols",
+    "sysctl.conf",
     "fugu.conf",
 ];
 
@@ -437,12 +439,17 @@ fn parse_with(
         protocols: Protocols::built_in(),
         ..NetConfig::default()
     };
+    let mut knobs = sysctl::Knobs::default();
     for (name, bytes) in files {
         let suffix = name.strip_prefix("hostname.");
         if let Some(interface) = suffix.or(name.strip_prefix("bridgename.")) {
             interface::read(interface, name, bytes, &mut config, &mut reporter);
         } else if RC_CONF.contains(&name.as_str()) {
             // Read together, below.
+        } else if name == "sysctl.conf" {
+            if let Some(source) = Source::new(name, bytes, &mut reporter) {
+                knobs = sysctl::read(&source, &mut reporter);
+            }
         } else if KNOWN.contains(&name.as_str()) {
             read_known(name, bytes, &mut config, &mut reporter);
         } else {
@@ -451,6 +458,7 @@ fn parse_with(
     }
     rcconf::read(files, &mut config, &mut reporter);
     changes::apply(commands, &mut config, &mut reporter);
+    knobs.apply(&mut config);
     config.fugu.apply(&mut config.interfaces, &mut reporter);
     check::whole(files, &config, &mut reporter);
     (config, reporter.into_diagnostics())
