@@ -162,9 +162,15 @@ fn environment_of(
         }
     }
     kifs.group(ALL)?;
+    let names = environment::names(conf);
+    // A file that is bound to a station address does not know the name of its card.
+    let wants = layout.map(|l| &l.wants);
+    let here = wants.iter().flat_map(|w| w.dhcp.iter().chain(&w.slaac));
+    let learning = names.learning.iter().chain(here).cloned().collect();
     Ok(Environment {
         kifs: kifs.iter().map(|(name, kif)| (name.into(), kif)).collect(),
         interfaces,
-        ..environment::names(conf)
+        learning,
+        ..names
     })
 }

@@ -76,6 +76,12 @@ pub fn names(conf: &NetConfig) -> Environment {
             .collect(),
         hosts: conf.hosts.clone().into_iter().collect(),
         routes: routes(conf),
+        learning: conf
+            .interfaces
+            .iter()
+            .filter(|i| i.dhcp || i.slaac.is_some())
+            .map(|i| i.name.clone())
+            .collect(),
         rtables: Some(rtables(conf)),
         ..Environment::default()
     }

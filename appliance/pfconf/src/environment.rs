@@ -74,6 +74,9 @@ pub struct EnvRoute {
 pub struct Environment {
     /// Interfaces.
     pub interfaces: Vec<EnvInterface>,
+    /// Names of interfaces whose addresses are learned, by DHCP or from routers: they come and go after the rules were
+    /// loaded.
+    pub learning: Vec<String>,
     /// Static routes. Of several default routes of a family the first is in force. Warnings are made of them, nothing else.
     pub routes: Vec<EnvRoute>,
     /// Routing tables that exist, if that is known: rules may name no others.

@@ -68,7 +68,7 @@ impl Builder<'_> {
     }
 
     pub(crate) fn target(&mut self, redirect: &Redirect) -> Resolved<Target<Redirect>> {
-        let hosts = self.hosts(&redirect.hosts)?;
+        let hosts = self.rule_hosts(&redirect.hosts)?;
         self.mention_tables(&hosts);
         Ok(Target {
             spec: redirect.clone(),

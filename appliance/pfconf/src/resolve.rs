@@ -74,6 +74,46 @@ impl Builder<'_> {
         Ok(all)
     }
 
+    /// The hosts of a rule. The bare name of an interface that learns its addresses is read as if it stood in parentheses:
+    /// pfctl refuses it before the first lease, and after it keeps addresses that may be somebody else's tomorrow. A box that
+    /// starts without a person needs its rules in force, and an empty list would let pass for good what is blocked by name.
+    pub(crate) fn rule_hosts(&mut self, hosts: &[ast::Host]) -> Resolved<Vec<Host>> {
+        let read: Vec<ast::Host> = hosts.iter().map(|h| self.following(h)).collect();
+        self.hosts(&read)
+    }
+
+    pub(crate) fn following(&mut self, host: &ast::Host) -> ast::Host {
+        let HostKind::Name { text, bits } = &host.kind else {
+            return host.clone();
+        };
+        if !self.learns(split_modifiers(text).0) {
+            return host.clone();
+        }
+        let said =
+            format!("the addresses of {text} are learned: read as ({text}), which follows them");
+        let message = Message::error("learned-address", host.span, said);
+        let message = message.hint(Some(format!("write ({text})")));
+        let warning = message.severity(crate::diag::Severity::Warning);
+        self.messages.add(warning.to(Audience::Person));
+        ast::Host {
+            kind: HostKind::Dynamic {
+                text: text.clone(),
+                bits: *bits,
+            },
+            ..host.clone()
+        }
+    }
+
+    /// An interface that learns its addresses, or a group with one in it; `egress` has nobody in it before the first lease.
+    pub(crate) fn learns(&self, name: &str) -> bool {
+        let learning = &self.known.env.learning;
+        let is_learning = |name: &str| learning.iter().any(|n| n == name);
+        let members = self.known.members(name).unwrap_or_default();
+        is_learning(name)
+            || members.iter().any(|i| is_learning(&i.name))
+            || name == "egress" && members.is_empty() && !learning.is_empty()
+    }
+
     /// All addresses that one host item stands for; at least one.
     pub(crate) fn host(&mut self, host: &ast::Host) -> Resolved<Vec<Host>> {
         let one = |addr| {

@@ -146,8 +146,8 @@ impl Builder<'_> {
         let mut lists = Lists {
             on: head.on.clone(),
             proto: self.protocols(&head.proto)?,
-            src: self.hosts(&head.from.hosts)?,
-            dst: self.hosts(&head.to.hosts)?,
+            src: self.rule_hosts(&head.from.hosts)?,
+            dst: self.rule_hosts(&head.to.hosts)?,
             src_port: self.ports(&head.from.ports)?,
             dst_port: self.ports(&head.to.ports)?,
             os: head.os.iter().map(|os| os.text.clone()).collect(),
@@ -519,6 +519,9 @@ impl Builder<'_> {
         for item in &stmt.interfaces {
             match &item.kind {
                 IfKind::Dynamic(name) => self.antispoof_dynamic(&base, name, item)?,
+                IfKind::Name(name) if self.learns(name) => {
+                    self.antispoof_dynamic(&base, name, item)?;
+                }
                 IfKind::Name(name) => self.antispoof_static(&base, name, item)?,
                 _ => {}
             }

@@ -519,3 +519,90 @@ fn diverting_is_refused_with_what_to_do_instead() {
         assert_eq!(said(rule), [expect], "{rule}");
     }
 }
+
+/// What a box says to these rules whose em0 has these addresses and learns others.
+fn learned(addresses: &[(&str, u8)], source: &str) -> (Vec<String>, Vec<String>) {
+    let mut env = environment();
+    let groups: &[&str] = if addresses.is_empty() {
+        &[]
+    } else {
+        &["egress"]
+    };
+    env.interfaces[1] = interface("em0", 1, addresses, groups);
+    env.learning = vec!["em0".into()];
+    let compiled = compile(
+        "pf.conf",
+        source.as_bytes(),
+        &NoFiles,
+        &env,
+        &Options::default(),
+    );
+    assert!(
+        compiled.ruleset.is_some(),
+        "{source}: {:?}",
+        compiled.diagnostics
+    );
+    let said = compiled.diagnostics.iter().map(|d| {
+        let hint = d.hint.clone().unwrap_or_default();
+        format!(
+            "{}:{}: {:?}: {} | {hint}",
+            d.line, d.column, d.severity, d.text
+        )
+    });
+    let rules = compiled.rules.into_iter().map(|r| r.text);
+    (rules.collect(), said.collect())
+}
+
+#[test]
+fn the_bare_name_of_an_interface_that_learns_its_addresses_follows_them() {
+    // Before the first lease and after it, it is the same ruleset.
+    for addresses in [&[][..], &[("192.0.2.77", 24)]] {
+        for (source, rule) in [
+            (
+                "pass out on em0 from em0",
+                "pass out on em0 from (em0) to any flags S/SA",
+            ),
+            (
+                "block in on em0 inet from any to em0:network",
+                "block drop in on em0 inet from any to (em0:network)",
+            ),
+            (
+                "pass out from egress",
+                "pass out from (egress) to any flags S/SA",
+            ),
+            (
+                "match out on em0 inet from 10.0.0.0/24 nat-to em0",
+                "match out on em0 inet from 10.0.0.0/24 to any nat-to (em0) round-robin",
+            ),
+        ] {
+            let (rules, said) = learned(addresses, &format!("{source}\n"));
+            assert_eq!(rules, [rule], "{addresses:?}");
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(
+                said[0].contains("Warning") && said[0].contains("write ("),
+                "{said:?}"
+            );
+        }
+    }
+    let (rules, said) = learned(&[], "antispoof for em0\n");
+    assert_eq!(said, Vec::<String>::new());
+    assert!(
+        rules.contains(&"block drop in on ! em0 from (em0:network) to any".to_string()),
+        "{rules:?}"
+    );
+    // Others are as they always were, and so are tables, which have no place for names.
+    let (rules, said) = learned(&[], "pass out on em1 from em1\n");
+    assert_eq!((rules.len(), said.len()), (1, 0));
+    let mut env = environment();
+    env.learning = vec!["em0".into()];
+    env.interfaces[1].addresses.clear();
+    let source = "table <t> { em0 }\n";
+    let compiled = compile(
+        "pf.conf",
+        source.as_bytes(),
+        &NoFiles,
+        &env,
+        &Options::default(),
+    );
+    assert!(compiled.ruleset.is_none(), "{source}");
+}
