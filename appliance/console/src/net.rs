@@ -433,8 +433,10 @@ pub(crate) fn neighbors(
     api: &mut dyn Api,
 ) -> Result<String, String> {
     let (words, json) = without_json(words);
-    if let ["-d", word] = words[..] {
-        return netchange::forget(command, word, api);
+    match words[..] {
+        ["-d", word] => return netchange::forget(command, word, api),
+        ["-s" | "-S", ..] => return netchange::change(command, &words, api),
+        _ => {}
     }
     let only: Option<IpAddr> = match words[..] {
         ["-a" | "-an" | "-na"] | ["-n", "-a"] | ["-a", "-n"] => None,
@@ -470,14 +472,22 @@ fn arp_row(host: &str, lladdr: &str, netif: &str, expire: &str, flags: &str) -> 
 }
 
 fn arp(n: &NeighborView) -> String {
-    let flags = if n.expires_s.is_none() { "l" } else { "" };
     arp_row(
         &n.addr.to_string(),
         lladdr(n),
         &n.interface,
         &expiry(n),
-        flags,
+        flags(n),
     )
+}
+
+/// `l` is one of our own, `p` one that we answer for.
+fn flags(n: &NeighborView) -> &'static str {
+    match n.state.as_str() {
+        "permanent" => "l",
+        _ if n.published => "p",
+        _ => "",
+    }
 }
 
 fn ndp_header() -> String {
@@ -508,12 +518,11 @@ fn ndp(n: &NeighborView) -> String {
         addr => addr.to_string(),
     };
     let state = match n.state.as_str() {
-        "permanent" => "R".to_string(),
+        "permanent" | "static" => "R".to_string(),
         "incomplete" => "N".to_string(),
         other => other.chars().take(1).flat_map(char::to_uppercase).collect(),
     };
-    let flags = if n.expires_s.is_none() { "l" } else { "" };
-    ndp_row(&host, lladdr(n), &n.interface, &expiry(n), &state, flags)
+    ndp_row(&host, lladdr(n), &n.interface, &expiry(n), &state, flags(n))
 }
 
 fn lladdr(n: &NeighborView) -> &str {

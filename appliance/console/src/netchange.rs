@@ -1,4 +1,4 @@
-//! `ifconfig IF WORDS`, `ifconfig -g GROUP`, `route add`, `arp -d`, `netstart`: changes of the network that live until the next
+//! `ifconfig IF WORDS`, `ifconfig -g GROUP`, `route add`, `arp -s`, `arp -d`, `netstart`: changes of the network that live until the next
 //! apply. The control core reads the words as it reads files; here they are only handed over.
 //!
 //! Read first: ifconfig(8), route(8), arp(8), netstart(8).
@@ -104,6 +104,11 @@ pub(crate) fn forget(command: &str, word: &str, api: &mut dyn Api) -> Result<Str
         .next()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| format!("{command}: -d: '{word}' is not an address"))?;
+    let known = api.neighbors();
+    if known.iter().any(|n| n.addr == addr && n.state == "static") {
+        let said = change(command, &["-d", &addr.to_string()], api)?;
+        return Ok(format!("{addr} deleted\n{said}"));
+    }
     match api.forget_neighbor(addr) {
         0 => Err(format!("{command}: {addr} -- no entry")),
         _ => Ok(format!("{addr} deleted\n")),
@@ -264,6 +269,11 @@ mod tests {
             forget("arp", "x", api),
             Err("arp: -d: 'x' is not an address".into())
         );
+        // One that is set goes by a change of the configuration.
+        api.neighbors[0].state = "static".into();
+        let addr = api.neighbors[0].addr.to_string();
+        forget("arp", &addr, api).unwrap();
+        assert_eq!(api.status.network_changes, [format!("arp -d {addr}")]);
     }
 
     #[test]

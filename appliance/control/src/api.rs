@@ -505,8 +505,10 @@ pub struct NeighborView {
     pub interface: String,
     /// Seconds until it is asked for again; none for our own, permanent ones.
     pub expires_s: Option<u64>,
-    /// `reachable`, `stale`, `incomplete`, `permanent`, …
+    /// `reachable`, `stale`, `incomplete`, …; `permanent` for our own addresses, `static` for neighbors that are set.
     pub state: String,
+    /// We answer for it (`arp -s ... pub`).
+    pub published: bool,
 }
 
 /// An anchor.
@@ -811,7 +813,7 @@ pub trait Api {
     fn routes(&mut self) -> Vec<RouteView>;
     /// `arp -a`, `ndp -a`.
     fn neighbors(&mut self) -> Vec<NeighborView>;
-    /// `arp -d`, `ndp -d`: has all workers forget a neighbor; how many entries it had.
+    /// `arp -d`, `ndp -d`: has all workers forget a neighbor that was learned; how many entries it had.
     fn forget_neighbor(&mut self, addr: IpAddr) -> u64;
     /// `ifconfig bridge0 addr`: the stations behind all bridges. Asks the workers.
     fn stations(&mut self) -> Vec<StationView>;

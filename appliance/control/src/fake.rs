@@ -342,6 +342,7 @@ impl Default for Fake {
                     interface: "vio0".into(),
                     expires_s: Some(1170),
                     state: "reachable".into(),
+                    published: false,
                 },
                 NeighborView {
                     addr: ip("192.0.2.9"),
@@ -349,6 +350,7 @@ impl Default for Fake {
                     interface: "vio0".into(),
                     expires_s: Some(2),
                     state: "incomplete".into(),
+                    published: false,
                 },
                 NeighborView {
                     addr: ip("2001:db8::1"),
@@ -356,6 +358,7 @@ impl Default for Fake {
                     interface: "vio0".into(),
                     expires_s: None,
                     state: "permanent".into(),
+                    published: false,
                 },
             ],
             samples: Vec::new(),

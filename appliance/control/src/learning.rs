@@ -186,7 +186,10 @@ impl Learning {
         let tentative = self.claims.iter().filter(|(_, claim)| claim.is_tentative());
         let claims =
             tentative.filter_map(|((name, addr), _)| Some((interfaces.by_name(name)?.id, *addr)));
+        let (fixed, published) = wants.fixed(interfaces);
         Listening::new(dhcp, routers, claims.collect())
+            .publishing(published)
+            .knowing(fixed)
     }
 
     /// A link came up or went down.

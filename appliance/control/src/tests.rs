@@ -30,6 +30,7 @@ mod carriers;
 mod changes;
 mod laggs;
 mod learning;
+mod neighbors;
 mod tables;
 
 /// The other ends of a worker's rings.

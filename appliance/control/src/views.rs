@@ -101,6 +101,29 @@ impl Control {
         found.map(|i| i.name.to_string()).unwrap_or_default()
     }
 
+    /// Neighbors that are set, and those that we answer for.
+    fn set_neighbors(&self) -> Vec<NeighborView> {
+        let interfaces = &self.fleet.current().interfaces;
+        let view =
+            |interface: net::InterfaceId, addr, link: Option<wire::ether::Addr>, published| {
+                let own = || interfaces.get(interface).map(|i| i.mac);
+                NeighborView {
+                    addr,
+                    lladdr: link.or_else(own).map(|mac| mac.to_string()),
+                    interface: self.interface_name(interface),
+                    expires_s: None,
+                    state: "static".into(),
+                    published,
+                }
+            };
+        let listening = interfaces.listening();
+        let fixed = listening.all_fixed().iter();
+        let fixed = fixed.map(|f| view(f.interface, f.addr, Some(f.link), false));
+        let published = listening.all_published().iter();
+        let published = published.map(|p| view(p.interface, p.addr, p.link, true));
+        fixed.chain(published).collect()
+    }
+
     fn worker_statuses(&mut self) -> Vec<WorkerStatus> {
         let load = self.fleet.load();
         let workers = self.fleet.workers().iter().zip(load).enumerate();
@@ -526,6 +549,7 @@ impl Api for Control {
             .iter()
             .filter(|i| i.up && !i.is_loopback());
         all.extend(interfaces.flat_map(own_neighbors));
+        all.extend(self.set_neighbors());
         all.sort_by(|a, b| (&a.interface, a.addr).cmp(&(&b.interface, b.addr)));
         all
     }
@@ -615,6 +639,7 @@ fn neighbor_view(entry: &neighbor::Neighbor, interface: String, now_ms: u64) -> 
         interface,
         expires_s: Some(entry.due_ms.saturating_sub(now_ms) / 1000),
         state: format!("{:?}", entry.state).to_lowercase(),
+        published: false,
     }
 }
 
@@ -625,5 +650,6 @@ fn own_neighbors(interface: &Interface) -> impl Iterator<Item = NeighborView> + 
         interface: interface.name.to_string(),
         expires_s: None,
         state: "permanent".into(),
+        published: false,
     })
 }

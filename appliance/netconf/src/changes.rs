@@ -1,4 +1,4 @@
-//! Commands that people type while the box runs, `ifconfig …` and `route …`: laid on top of what the files say, in the order
+//! Commands that people type while the box runs, `ifconfig …`, `route …`, `arp -s …`: laid on top of what the files say, in the order
 //! they were typed. They mean what the same words mean in a file, and besides they can take things away.
 
 use std::net::IpAddr;
@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use crate::names_of::{self, is_made};
 use crate::source::{Line, Reporter, Source, Word, printable};
 use crate::{
-    InterfaceAddress, InterfaceConfig, NetConfig, Origin, StaticRoute, interface, near, route,
+    InterfaceAddress, InterfaceConfig, NetConfig, Origin, StaticRoute, interface, near, neighbors,
+    route,
 };
 
 /// The file that messages about typed commands name.
@@ -25,6 +26,8 @@ pub(crate) fn apply(commands: &[String], config: &mut NetConfig, reporter: &mut 
         match line.words[0].text {
             "ifconfig" => ifconfig(&line, config, reporter),
             "route" => routes(&line, config, reporter),
+            "arp" => neighbors::typed(&line, true, config, reporter),
+            "ndp" => neighbors::typed(&line, false, config, reporter),
             other => {
                 let text = format!("'{}' changes nothing of the network", printable(other));
                 line.error(reporter, line.words[0], "command", text);

@@ -58,12 +58,32 @@ pub(crate) fn whole(
     }
     layers::whole(config, reporter);
     adverts(config, reporter);
+    neighbors(config, reporter);
     // An interface whose file is wrong has not all of its networks: what follows from that is no message of its own.
     if !reporter.has_errors() {
         next_hops(config, reporter);
     }
     defaults(config, reporter);
     management(config, reporter);
+}
+
+/// A neighbor that no interface is named for must be in a network of one.
+fn neighbors(config: &NetConfig, reporter: &mut Reporter) {
+    for neighbor in config.neighbors.iter().filter(|n| n.interface.is_none()) {
+        let mut networks = config.interfaces.iter().flat_map(|i| &i.addresses);
+        let learns = config
+            .interfaces
+            .iter()
+            .any(|i| i.dhcp || i.slaac.is_some());
+        if !learns && !networks.any(|a| a.is_on_link(neighbor.addr)) {
+            let text = format!(
+                "no interface has a network with {}: it has no effect",
+                neighbor.addr
+            );
+            let severity = Severity::Warning;
+            reporter.push(at(&neighbor.origin, severity, "no-such-network", text));
+        }
+    }
 }
 
 pub(crate) fn at(

@@ -5,8 +5,8 @@ use crate::feature::Feature;
 use crate::reading::Reading;
 use crate::source::{Line, Reporter, Source, Word, printable};
 use crate::{
-    InterfaceConfig, Kind, NetConfig, Origin, StaticRoute, Station, bridge, layered, names_of,
-    near, route,
+    InterfaceConfig, Kind, NetConfig, Origin, Station, bridge, layered, names_of, near, neighbors,
+    route,
 };
 use pfconf::diag::Severity;
 
@@ -184,8 +184,7 @@ pub(crate) fn read(
     };
     for line in source.lines(reporter) {
         if line.words[0].text.starts_with('!') {
-            let route = command(&line, &mut interface, reporter);
-            config.routes.extend(route);
+            command(&line, &mut interface, config, reporter);
         } else {
             // What was wrong has been reported; the next line is a new chance.
             let _understood = read_line(&line, &mut interface, reporter);
@@ -218,15 +217,27 @@ pub(crate) fn read_line(
     Some(())
 }
 
-/// A `!` line: a route, or ifconfig(8) for this very interface. There is no shell for the rest.
+/// A `!` line: a route, a neighbor, or ifconfig(8) for this very interface. There is no shell for the rest.
 fn command(
     line: &Line<'_>,
     interface: &mut InterfaceConfig,
+    config: &mut NetConfig,
     reporter: &mut Reporter,
-) -> Option<StaticRoute> {
-    let (command, words) = route::command(line, reporter)?;
+) {
+    let Some((command, words)) = route::command(line, reporter) else {
+        return;
+    };
     if matches!(command, "route" | "/sbin/route") {
-        return route::add(line, words, &interface.name, reporter);
+        let route = route::add(line, words, &interface.name, reporter);
+        config.routes.extend(route);
+        return;
+    }
+    if let Some(v4) = neighbors::family(command) {
+        let own = Some(interface.name.as_str());
+        if let Some(fresh) = neighbors::set(line, words, v4, own, reporter) {
+            neighbors::add(line, line.words[0], fresh, config, reporter);
+        }
+        return;
     }
     let own = |word: &Word<'_>| word.text == "$if" || word.text == "\\$if";
     let ours = |word: &Word<'_>| own(word) || word.text == interface.name;
@@ -236,12 +247,12 @@ fn command(
             ..line.clone()
         };
         let _understood = read_line(&rest, interface, reporter);
-        return None;
+        return;
     }
     let text = format!("'{}' is not run: there is no shell", printable(command));
-    line.error(reporter, line.whole(), "command", text).hint =
-        Some("of commands, '!route add' and '!ifconfig $if' are understood".into());
-    None
+    line.error(reporter, line.whole(), "command", text).hint = Some(
+        "of commands, '!route add', '!arp -s', '!ndp -s' and '!ifconfig $if' are understood".into(),
+    );
 }
 
 /// An interface as yet without anything, if the file's name is good for one.

@@ -22,6 +22,7 @@ mod layers;
 pub mod names;
 mod names_of;
 pub mod near;
+mod neighbors;
 mod prefix;
 mod radconf;
 mod rcconf;
@@ -44,6 +45,7 @@ pub use kind::{
 };
 pub use names::{Protocols, Services};
 pub use names_of::station;
+pub use neighbors::StaticNeighbor;
 pub use pfconf::diag::{Diagnostic, Severity, has_errors};
 pub use prefix::contains;
 
@@ -69,6 +71,8 @@ pub struct NetConfig {
     pub gateways: Vec<Gateway>,
     /// From `!route add` lines and `rc.conf`, in the order of files and lines.
     pub routes: Vec<StaticRoute>,
+    /// From `!arp -s` and `!ndp -s` lines and `rc.conf`.
+    pub neighbors: Vec<StaticNeighbor>,
     /// From `rad.conf`: on which interfaces hosts are told of us.
     pub adverts: Vec<RouterAdvert>,
     /// From `hosts`, for names in pf.conf. Names in lower case.

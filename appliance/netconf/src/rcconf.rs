@@ -12,7 +12,7 @@ use crate::shell::{self, Variable};
 use crate::source::{Line, Reporter, Source, Word, printable};
 use crate::{
     Gateway, InterfaceConfig, Kind, Named, NetConfig, RC_CONF, RouterAdvert, interface, layered,
-    names_of, near, reading, route, small,
+    names_of, near, neighbors, reading, route, small,
 };
 
 /// Most addresses of one range, `10.0.0.1-99/24`.
@@ -54,7 +54,7 @@ const FIXED: [&str; 31] = [
 ];
 
 /// Variables that go on with a name.
-const PREFIXES: [&str; 9] = [
+const PREFIXES: [&str; 11] = [
     "ifconfig_",
     "ipv4_addrs_",
     "ipv6_ifconfig_",
@@ -64,12 +64,12 @@ const PREFIXES: [&str; 9] = [
     "create_args_",
     "route_",
     "ipv6_route_",
+    "static_arp_",
+    "static_ndp_",
 ];
 
 /// Variables that Fugu would have to obey and cannot.
-const NOT_YET: [&str; 6] = [
-    "static_arp_pairs",
-    "static_ndp_pairs",
+const NOT_YET: [&str; 4] = [
     "ipv6_cpe_wanif",
     "ipv6_default_interface",
     "ifconfig_DEFAULT",
@@ -100,6 +100,7 @@ pub(crate) fn read(
     rc.interfaces();
     rc.gateways();
     rc.routes();
+    rc.neighbors();
     rc.whole_box();
     rc.add();
     strangers(&variables, reporter);
@@ -417,6 +418,30 @@ impl<'v> Rc<'v, '_> {
                 if let Some(line) = variable.line() {
                     let route = self.route(&line, inet6, None);
                     self.config.routes.extend(route);
+                }
+            }
+        }
+    }
+
+    /// `static_arp_pairs`, `static_ndp_pairs`: neighbors that are set.
+    fn neighbors(&mut self) {
+        for (list, prefix, v4) in [
+            ("static_arp_pairs", "static_arp_", true),
+            ("static_ndp_pairs", "static_ndp_", false),
+        ] {
+            let Some((_, line)) = self.words(list) else {
+                continue;
+            };
+            for word in &line.words {
+                let name = format!("{prefix}{}", word.text);
+                let Some(pair) = self.find(&name).and_then(Variable::line) else {
+                    let text = format!("{} is not set", printable(&name));
+                    line.error(self.reporter, *word, "missing-neighbor", text);
+                    continue;
+                };
+                let fresh = neighbors::pair(&pair, &pair.words, v4, None, self.reporter);
+                if let Some(fresh) = fresh {
+                    neighbors::add(&pair, pair.words[0], fresh, self.config, self.reporter);
                 }
             }
         }

@@ -325,7 +325,7 @@ fn wrong_variables_are_placed_and_explained() {
         ),
         (
             "static_arp_pairs=\"a\"",
-            "1:1: error: 'static_arp_pairs' is not supported yet",
+            "1:19: error: static_arp_a is not set",
         ),
         (
             "ipv4_addrs_em0=\"10.0.0.1-300/24\"",

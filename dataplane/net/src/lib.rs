@@ -31,7 +31,7 @@ pub mod ttl;
 pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTable, Name};
 pub use kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
 pub use link::{Gif, Kind, Lagg, LaggProtocol, Links, Tpid, Vlan};
-pub use listen::{Listening, Published};
+pub use listen::{Fixed, Listening, Published};
 pub use prefix::Prefix;
 pub use route::{Route, RouteError, RouteKind, RouteTable, StaticRoute, Target};
 pub use tables::{Domain, RTABLE_MAX, RouteTables};

@@ -1,22 +1,33 @@
 //! What workers tell the control core of: messages of configuration protocols, and who answers for addresses that are in
-//! question. Published with the interfaces.
+//! question. And the neighbors that the administrator has set. Published with the interfaces.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
 use wire::ether;
 
 use crate::kif::InterfaceId;
 
-/// An address for which we answer although it is not ours (`arp -s ... pub`, proxy ARP).
+/// An address for which we answer although it is not ours (`arp -s ... pub`, `ndp -s ... proxy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Published {
     /// Where it is asked for.
     pub interface: InterfaceId,
     /// The address.
-    pub addr: Ipv4Addr,
+    pub addr: IpAddr,
     /// The station address to tell; none for the interface's own.
     pub link: Option<ether::Addr>,
+}
+
+/// A neighbor whose station address is set, and never asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fixed {
+    /// Where it is.
+    pub interface: InterfaceId,
+    /// Its address.
+    pub addr: IpAddr,
+    /// Its station.
+    pub link: ether::Addr,
 }
 
 /// What is listened for. Sorted lists, looked at for rare packets only.
@@ -26,6 +37,7 @@ pub struct Listening {
     routers: Vec<InterfaceId>,
     claims: Vec<(InterfaceId, IpAddr)>,
     published: Vec<Published>,
+    fixed: Vec<Fixed>,
 }
 
 impl Listening {
@@ -44,6 +56,7 @@ impl Listening {
             routers,
             claims,
             published: Vec::new(),
+            fixed: Vec::new(),
         }
     }
 
@@ -51,6 +64,14 @@ impl Listening {
     pub fn publishing(mut self, mut published: Vec<Published>) -> Listening {
         published.sort_unstable();
         self.published = published;
+        self
+    }
+
+    /// The same, with neighbors that are set. Of two with one address on an interface the first in order counts.
+    pub fn knowing(mut self, mut fixed: Vec<Fixed>) -> Listening {
+        fixed.sort_unstable();
+        fixed.dedup_by_key(|f| (f.interface, f.addr));
+        self.fixed = fixed;
         self
     }
 
@@ -70,21 +91,43 @@ impl Listening {
         self.claims.binary_search(&(interface, addr)).is_ok()
     }
 
-    /// Whether the group is that of an address that is about to be ours (RFC 4862 5.4.2).
+    /// Whether the group is that of an address that is about to be ours (RFC 4862 5.4.2), or that we answer for (RFC 4861
+    /// 7.2.8).
     pub fn claims_group(&self, interface: InterfaceId, group: core::net::Ipv6Addr) -> bool {
-        self.claims.iter().any(|(on, addr)| match addr {
-            IpAddr::V6(addr) => *on == interface && wire::ipv6::solicited_node(*addr) == group,
+        let is_of = |on: InterfaceId, addr: IpAddr| match addr {
+            IpAddr::V6(addr) => on == interface && wire::ipv6::solicited_node(addr) == group,
             IpAddr::V4(_) => false,
-        })
+        };
+        let mut claims = self.claims.iter();
+        let mut published = self.published.iter();
+        claims.any(|(on, addr)| is_of(*on, *addr)) || published.any(|p| is_of(p.interface, p.addr))
     }
 
     /// For whom else we answer on the interface; the station address to tell, if it is not the interface's own.
-    pub fn publishes(&self, interface: InterfaceId, addr: Ipv4Addr) -> Option<Option<ether::Addr>> {
+    pub fn publishes(&self, interface: InterfaceId, addr: IpAddr) -> Option<Option<ether::Addr>> {
         let key = |p: &Published| (p.interface, p.addr);
         let at = self
             .published
             .binary_search_by_key(&(interface, addr), key)
             .ok()?;
         Some(self.published[at].link)
+    }
+
+    /// The station of a neighbor that is set.
+    #[inline]
+    pub fn fixed(&self, interface: InterfaceId, addr: IpAddr) -> Option<ether::Addr> {
+        let key = |f: &Fixed| (f.interface, f.addr);
+        let at = self.fixed.binary_search_by_key(&(interface, addr), key);
+        Some(self.fixed[at.ok()?].link)
+    }
+
+    /// All neighbors that are set.
+    pub fn all_fixed(&self) -> &[Fixed] {
+        &self.fixed
+    }
+
+    /// All that we answer for.
+    pub fn all_published(&self) -> &[Published] {
+        &self.published
     }
 }

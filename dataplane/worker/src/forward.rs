@@ -61,6 +61,9 @@ impl<N: Nic> Worker<N> {
             return self.batch.items[n].drop_for(Reason::Martian);
         }
         match interfaces.classify(rdomain, interface, dst) {
+            Destination::Remote if self.asks_for_published(n, interface, dst) => {
+                self.deliver(n, interface, now_ms);
+            }
             Destination::Remote => self.route_one(n, interface, src, dst, now_ms),
             Destination::Local | Destination::Broadcast | Destination::Joined => {
                 self.deliver(n, interface, now_ms);
@@ -69,6 +72,13 @@ impl<N: Nic> Worker<N> {
             Destination::LinkScope => self.batch.items[n].drop_for(Reason::NoRoute),
             Destination::Invalid => self.batch.items[n].drop_for(Reason::Martian),
         }
+    }
+
+    /// Whether somebody who knows the station of an address that we answer for asks whether it is still there.
+    fn asks_for_published(&self, n: usize, interface: InterfaceId, dst: IpAddr) -> bool {
+        let listening = self.config.interfaces.listening();
+        self.batch.items[n].pd.is_neighbor_discovery
+            && listening.publishes(interface, dst).is_some()
     }
 
     /// Neighbor discovery is the dataplane's own, unless the control core wants to know, and so are tunnels; everything
@@ -159,6 +169,14 @@ impl<N: Nic> Worker<N> {
         if self.config.interfaces.links().is_tunnel(interface) {
             // Only one station is at the other end.
             return Hop::Known(Egress::routed(interface, ether::Addr::ZERO));
+        }
+        if let Some(link) = self
+            .config
+            .interfaces
+            .listening()
+            .fixed(interface, next_hop)
+        {
+            return Hop::Known(Egress::routed(interface, link));
         }
         match self.neighbors.resolve(now_ms, interface, next_hop) {
             Resolution::Known(lladdr) => Hop::Known(Egress::routed(interface, lladdr)),

@@ -160,6 +160,32 @@ Neighbor                             Linklayer Address  Netif Expire    S Flags
     assert_eq!(out, expected, "\n{out}");
     let out = neighbors("arp", true, &words("192.0.2.9"), &mut api).unwrap();
     assert_eq!(out.lines().count(), 2);
+    for (published, line) in [
+        (
+            false,
+            "192.0.2.9                            52:54:00:00:00:09   vio0 permanent      ",
+        ),
+        (
+            true,
+            "192.0.2.9                            52:54:00:00:00:09   vio0 permanent     p",
+        ),
+    ] {
+        api.neighbors[1] = NeighborView {
+            lladdr: Some("52:54:00:00:00:09".into()),
+            expires_s: None,
+            state: "static".into(),
+            published,
+            ..api.neighbors[1].clone()
+        };
+        let out = neighbors("arp", true, &words("192.0.2.9"), &mut api).unwrap();
+        assert_eq!(out.lines().nth(1), Some(line));
+    }
+    let set = words("-s 192.0.2.9 52:54:00:00:00:09 pub");
+    neighbors("arp", true, &set, &mut api).unwrap();
+    assert_eq!(
+        api.status.network_changes,
+        ["arp -s 192.0.2.9 52:54:00:00:00:09 pub"]
+    );
 }
 
 #[test]

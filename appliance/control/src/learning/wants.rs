@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use autoconf::router::{Advertisement, Preference, PrefixInfo};
-use net::Interface;
-use netconf::{AdvertPrefix, NetConfig, RouterAdvert};
+use net::{Fixed, Interface, InterfaceTable, Published};
+use netconf::{AdvertPrefix, NetConfig, RouterAdvert, StaticNeighbor};
 
 use super::learned::Teacher;
 
@@ -18,6 +18,8 @@ pub(crate) struct Wants {
     pub(crate) dhcp: Vec<String>,
     /// Interfaces with a SLAAC client.
     pub(crate) slaac: Vec<String>,
+    /// Neighbors that are set and answered for, with the interface of the machine where one is named.
+    pub(crate) neighbors: Vec<StaticNeighbor>,
     /// `rad.conf`.
     pub(crate) adverts: Vec<RouterAdvert>,
     /// Name of the box, told to DHCP servers.
@@ -32,10 +34,15 @@ impl Wants {
     ) -> Wants {
         let mut wants = Wants {
             adverts: conf.adverts.clone(),
+            neighbors: conf.neighbors.clone(),
             hostname: conf.hostname.clone(),
             ..Wants::default()
         };
         for (name, file) in names {
+            let of_file = |n: &&mut StaticNeighbor| n.interface.as_deref() == Some(&file.name);
+            for neighbor in wants.neighbors.iter_mut().filter(of_file) {
+                neighbor.interface = Some(name.into());
+            }
             if file.dhcp {
                 wants.dhcp.push(name.into());
             }
@@ -44,6 +51,38 @@ impl Wants {
             }
         }
         wants
+    }
+
+    /// The neighbors that workers are to know without asking, and those that they answer for.
+    pub(crate) fn fixed(&self, interfaces: &InterfaceTable) -> (Vec<Fixed>, Vec<Published>) {
+        let (mut fixed, mut published) = (Vec::new(), Vec::new());
+        for neighbor in &self.neighbors {
+            let addr = neighbor.addr;
+            let on = match &neighbor.interface {
+                Some(name) => interfaces.by_name(name),
+                None => interfaces
+                    .iter()
+                    .find(|i| !i.is_loopback() && i.on_link(addr)),
+            };
+            let Some(interface) = on.filter(|i| !i.owns(addr)).map(|i| i.id) else {
+                continue;
+            };
+            let link = neighbor.station.map(wire::ether::Addr);
+            match link {
+                _ if neighbor.published => published.push(Published {
+                    interface,
+                    addr,
+                    link,
+                }),
+                Some(link) => fixed.push(Fixed {
+                    interface,
+                    addr,
+                    link,
+                }),
+                None => {}
+            }
+        }
+        (fixed, published)
     }
 
     pub(crate) fn teaches(&self, name: &str, teacher: Teacher) -> bool {

@@ -24,7 +24,7 @@ pub fn answer_arp(
         interface.mac
     } else {
         let published = interfaces.listening();
-        let link = published.publishes(interface.id, message.target_ip)?;
+        let link = published.publishes(interface.id, message.target_ip.into())?;
         link.unwrap_or(interface.mac)
     };
     let asked = message.operation == arp::Operation::REQUEST && message.sender_ether.is_unicast();
@@ -54,7 +54,8 @@ pub struct Advert {
     pub message: icmp6::NeighborAdvert,
 }
 
-/// The advertisement that answers a valid solicitation for an address of the interface it came in on.
+/// The advertisement that answers a valid solicitation for an address of the interface it came in on, or one that is
+/// published there: that is said so that the owner's own word counts for more (RFC 4861 7.2.8).
 /// `src` is the source of the packet, `from` that of the frame.
 pub fn answer_ns(
     interfaces: &InterfaceTable,
@@ -66,7 +67,16 @@ pub fn answer_ns(
     let interface = interfaces
         .get(interface)
         .filter(|i| i.up && !i.is_loopback())?;
-    if !interface.owns(message.target.into()) || !from.is_unicast() {
+    let own = interface.owns(message.target.into());
+    let target_link = match own {
+        true => interface.mac,
+        false => {
+            let published = interfaces.listening();
+            let link = published.publishes(interface.id, message.target.into())?;
+            link.unwrap_or(interface.mac)
+        }
+    };
+    if !from.is_unicast() {
         return None;
     }
     // Who has no address yet (duplicate address detection) is told through the all-nodes group.
@@ -87,10 +97,10 @@ pub fn answer_ns(
         dst,
         message: icmp6::NeighborAdvert {
             target: message.target,
-            target_link: Some(interface.mac),
+            target_link: Some(target_link),
             router: true,
             solicited: !nameless,
-            override_: true,
+            override_: own,
         },
     })
 }

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use net::{InterfaceId, Listening, Published};
+use net::{Fixed, InterfaceId, Listening, Published};
 use packets::rig::{arp_frame, discovery};
 use packets::{Rig, Spread, Topology, everywhere, udp};
 use wire::{arp, ether, icmp6, ipv6};
@@ -188,12 +188,12 @@ fn published_addresses_are_answered_for_and_no_others() {
     let published = vec![
         Published {
             interface: SIM0,
-            addr: ip4("192.0.2.50"),
+            addr: ip4("192.0.2.50").into(),
             link: None,
         },
         Published {
             interface: SIM0,
-            addr: ip4("192.0.2.51"),
+            addr: ip4("192.0.2.51").into(),
             link: Some(elsewhere),
         },
     ];
@@ -225,4 +225,70 @@ fn published_addresses_are_answered_for_and_no_others() {
         );
         rig.counted("received consumed");
     });
+}
+
+#[test]
+fn neighbors_that_are_set_are_never_asked_for_and_cannot_be_talked_away() {
+    let station = ether::Addr([2, 0, 0, 0, 9, 9]);
+    let fixed = Fixed {
+        interface: SIM0,
+        addr: A.parse().unwrap(),
+        link: station,
+    };
+    let topology = hearing(Listening::default().knowing(vec![fixed]));
+    everywhere("pass", &topology, |rig| {
+        // Somebody says that the address is his.
+        rig.send_frame(
+            "sim0",
+            &arp_frame(&arp_message(arp::Operation::REPLY, A, "192.0.2.1")),
+        );
+        rig.ignore_rest();
+        rig.counted("received consumed");
+        rig.host_sends(&udp("192.0.2.1:5000", &format!("{A}:6000")));
+        let sent = rig.take("sim0").expect("no question is asked");
+        assert_eq!(sent[..6], station.0);
+        assert_eq!(sent[12..14], [0x08, 0x00]);
+        rig.ignore_rest();
+    });
+}
+
+#[test]
+fn discovery_is_answered_for_published_addresses() {
+    let target: Ipv6Addr = "2001:db8:1::50".parse().unwrap();
+    let published = vec![Published {
+        interface: SIM0,
+        addr: target.into(),
+        link: None,
+    }];
+    let topology = hearing(Listening::default().publishing(published));
+    // By the group of the address, and asked itself whether it is still there.
+    let group = ipv6::solicited_node(target);
+    for to in [
+        (ether::Addr::multicast6(group), group),
+        (ether::Addr::ZERO, target),
+    ] {
+        let mut rig = Rig::with("pass", &topology, Spread::ONE);
+        let mac = rig.mac("sim0");
+        let to = if to.0 == ether::Addr::ZERO {
+            (mac, to.1)
+        } else {
+            to
+        };
+        let message = icmp6::Repr::NeighborSolicit(icmp6::NeighborSolicit {
+            target,
+            source_link: Some(STRANGER),
+        });
+        let asker: Ipv6Addr = "2001:db8:1::9".parse().unwrap();
+        rig.send_frame("sim0", &discovery((STRANGER, asker), to, &message));
+        let reply = rig.take("sim0").expect("answered");
+        // Flags of the advertisement: router and solicited, not override; the option is our station.
+        assert_eq!(reply[..6], STRANGER.0);
+        assert_eq!(
+            (reply[54], reply[58] & 0xe0),
+            (icmp6::kind::NEIGHBOR_ADVERT, 0xc0)
+        );
+        assert_eq!(reply[62..78], target.octets());
+        assert_eq!(reply[80..86], mac.0);
+        rig.ignore_rest();
+    }
 }
