@@ -385,14 +385,10 @@ impl Control {
 
     /// Every address of the box, for the local host.
     pub fn local_addresses(&self) -> Vec<(IpAddr, u8)> {
-        let interfaces = self
-            .fleet
-            .current()
-            .interfaces
-            .iter()
-            .filter(|i| i.up && !i.is_loopback());
+        let interfaces = self.fleet.current().interfaces.iter().filter(|i| i.up);
         interfaces
             .flat_map(|i| &i.addrs)
+            .filter(|a| !a.addr.is_loopback())
             .map(|a| (a.addr, a.prefix_len))
             .collect()
     }

@@ -1,7 +1,7 @@
 //! From `hostname.*`, `mygate` and the ports that are there to interfaces, routes and names. What the files name and the
 //! machine lacks is a warning: a bundle must still load when a card has died.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use net::{
@@ -60,7 +60,7 @@ pub(crate) fn lay_out(
         let kind = Kind::Ethernet { port: n as u16 };
         built.push(described(conf, &name, kind, mac, mtu, found));
     }
-    built.push(loopback());
+    built.extend(loopbacks(conf, &mut used));
     let stacked = Layers {
         conf,
         built: &mut built,
@@ -242,6 +242,27 @@ pub(crate) fn described(
     built
 }
 
+/// `lo0`, which every box has, and those that files make. Addresses there are the box's whatever becomes of its links.
+fn loopbacks(conf: &NetConfig, used: &mut Vec<String>) -> Vec<Interface> {
+    let mut all = vec![loopback()];
+    let files = conf.interfaces.iter();
+    for file in files.filter(|file| file.kind == netconf::Kind::Loopback) {
+        used.push(file.name.clone());
+        let (mac, mtu) = (wire::ether::Addr::ZERO, file.mtu.unwrap_or(LOOPBACK_MTU));
+        let mut made = described(conf, &file.name, Kind::Loopback, mac, mtu, Some(file));
+        // Nobody is on the link.
+        made.addrs
+            .retain(|a| !matches!(a.addr, IpAddr::V6(a) if a.is_unicast_link_local()));
+        if file.name == LOOPBACK {
+            made.addrs.splice(0..0, all[0].addrs.drain(..));
+            all[0] = made;
+        } else {
+            all.push(made);
+        }
+    }
+    all
+}
+
 fn loopback() -> Interface {
     let addr = |addr: std::net::IpAddr, prefix_len| IfAddr { addr, prefix_len };
     Interface {
@@ -296,6 +317,8 @@ fn routes(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> RouteTables {
     let mut labels = Vec::new();
+    let priorities = interface_priorities(conf, interfaces);
+    let priority = |id: InterfaceId| priorities.get(&id).copied().unwrap_or(0);
     let mut wanted = wanted_routes(conf, interfaces, &mut labels);
     let learned = learned.routes(interfaces, wants);
     wanted.extend(learned.map(|(route, interface)| Wanted {
@@ -307,6 +330,16 @@ fn routes(
         },
     }));
     let domains: BTreeSet<u8> = interfaces.iter().map(|i| i.rdomain).collect();
+    for wanted in &mut wanted {
+        let rdomain = Some(wanted.rtable).filter(|n| domains.contains(n));
+        // What says its priority means it.
+        let usual = [net::route::PRIORITY_STATIC, net::route::PRIORITY_LEARNED];
+        if usual.contains(&wanted.route.priority)
+            && let Some(id) = interface_of(interfaces, rdomain.unwrap_or(0), &wanted.route)
+        {
+            wanted.route.priority = wanted.route.priority.saturating_add(priority(id));
+        }
+    }
     let numbers: BTreeSet<u8> = wanted.iter().map(|w| w.rtable).collect();
     let tables = numbers.union(&domains).map(|rtable| {
         // A table that is no domain's belongs to the first, as on OpenBSD.
@@ -320,10 +353,21 @@ fn routes(
     });
     let tables: Vec<(Domain, RouteTable)> = tables.collect();
     let of_interfaces = interface_labels(conf, interfaces, &mut labels);
-    let label = |id: InterfaceId| of_interfaces.get(usize::from(id.0)).copied().unwrap_or(0);
+    let label = |id: InterfaceId| of_interfaces.get(&id).copied().unwrap_or(0);
     let tables = tables.into_iter();
-    let tables = tables.map(|(domain, table)| (domain, table.label_networks(label)));
+    let tables = tables.map(|(domain, table)| {
+        let table = table.label_networks(label).with_priorities(priority);
+        (domain, table)
+    });
     RouteTables::new(tables.collect(), labels)
+}
+
+/// The file of an interface. What stands on a card has its station address, and not its file.
+fn file_of<'a>(conf: &'a NetConfig, interface: &Interface) -> Option<&'a InterfaceConfig> {
+    let mac = Some(interface.mac.0);
+    let of_card = |c: &&InterfaceConfig| c.lladdr == mac && interface.port().is_some();
+    let named = conf.interface(&interface.name);
+    named.or_else(|| conf.interfaces.iter().find(of_card))
 }
 
 /// By interface the number of the label that its networks have.
@@ -331,14 +375,40 @@ fn interface_labels(
     conf: &NetConfig,
     interfaces: &InterfaceTable,
     labels: &mut Vec<String>,
-) -> Vec<u16> {
+) -> BTreeMap<InterfaceId, u16> {
     let of = |interface: &Interface| {
-        let mac = Some(interface.mac.0);
-        let mut files = conf.interfaces.iter();
-        let file = files.find(|c| c.name == interface.name.as_str() || c.lladdr == mac);
-        label_number(file.and_then(|c| c.route_label.as_deref()), labels)
+        let label = file_of(conf, interface)?.route_label.as_deref()?;
+        Some((interface.id, label_number(Some(label), labels)))
     };
-    interfaces.iter().map(of).collect()
+    interfaces.iter().filter_map(of).collect()
+}
+
+/// By interface how much worse routes over it are than others.
+fn interface_priorities(
+    conf: &NetConfig,
+    interfaces: &InterfaceTable,
+) -> BTreeMap<InterfaceId, u8> {
+    let of = |interface: &Interface| Some((interface.id, file_of(conf, interface)?.priority?));
+    interfaces.iter().filter_map(of).collect()
+}
+
+/// The interface that packets by a route leave by.
+fn interface_of(
+    interfaces: &InterfaceTable,
+    rdomain: u8,
+    route: &StaticRoute,
+) -> Option<InterfaceId> {
+    match route.target {
+        Target::Gateway(_, Some(id)) | Target::Neighbor(_, id) | Target::Link(id) => Some(id),
+        Target::Gateway(addr, None) => {
+            let all = interfaces.iter().filter(|i| i.rdomain == rdomain);
+            let networks = all.flat_map(|i| i.addrs.iter().map(move |a| (i, a)));
+            let reached = networks.filter(|(_, a)| a.on_link(addr));
+            let best = reached.max_by_key(|(i, a)| (i.up, a.prefix_len));
+            best.map(|(i, _)| i.id)
+        }
+        Target::Blackhole | Target::Reject => None,
+    }
 }
 
 fn route_table(
@@ -685,6 +755,58 @@ pub(crate) mod tests {
             assert_eq!(found, (gateway, label), "{dst} in {rtable}");
         }
         assert_eq!(routes.lookup(0, "172.16.0.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn routes_over_an_interface_of_low_priority_are_worse() {
+        let (layout, said) = lay(&[
+            (
+                "hostname.em0",
+                "inet 192.0.2.1/24\npriority 5\n!route add default 192.0.2.254\n",
+            ),
+            (
+                "hostname.em1",
+                "inet 198.51.100.1/24\n!route add -priority 12 default 198.51.100.254\n\
+                 !route add 192.0.2.0/24 198.51.100.9 -priority 8\n",
+            ),
+        ]);
+        assert_eq!(said, Vec::<String>::new());
+        let routes = layout.unwrap().routes;
+        let to = |dst: &str| routes.lookup(0, dst.parse().unwrap()).unwrap().gateway;
+        // 8 + 5 against 12, and 4 + 5 against 8.
+        assert_eq!(to("203.0.113.9"), Some("198.51.100.254".parse().unwrap()));
+        assert_eq!(to("192.0.2.9"), Some("198.51.100.9".parse().unwrap()));
+        assert_eq!(to("192.0.2.1"), None, "our own address is ours");
+    }
+
+    #[test]
+    fn loopback_interfaces_have_addresses() {
+        let (layout, said) = lay(&[
+            ("hostname.em0", "inet 192.0.2.1/24\n"),
+            (
+                "hostname.lo0",
+                "inet 127.0.0.1/8\ninet alias 10.9.9.9/32\ninet6 2001:db8::9 128\n",
+            ),
+            (
+                "hostname.lo1",
+                "rdomain 4\ninet 10.9.9.9/32\ndescription services\n",
+            ),
+        ]);
+        assert_eq!(said, Vec::<String>::new());
+        let layout = layout.unwrap();
+        let lo0 = layout.interfaces.by_name("lo0").unwrap();
+        let addrs: Vec<String> = lo0.addrs.iter().map(|a| a.addr.to_string()).collect();
+        assert_eq!(addrs, ["127.0.0.1", "::1", "10.9.9.9", "2001:db8::9"]);
+        assert!(lo0.up && lo0.mtu == LOOPBACK_MTU && lo0.groups == ["lo"]);
+        let lo1 = layout.interfaces.by_name("lo1").unwrap();
+        assert_eq!(
+            (lo1.rdomain, lo1.groups.join(" "), lo1.addrs.len()),
+            (4, "lo".into(), 1)
+        );
+        for (rtable, id) in [(0, lo0.id), (4, lo1.id)] {
+            let addr = "10.9.9.9".parse().unwrap();
+            assert_eq!(layout.interfaces.local(rtable, addr), Some(id));
+        }
     }
 
     #[test]

@@ -73,9 +73,10 @@ pub enum Feature {
 /// What is refused, with the words for it.
 const LACKING: &[(Feature, &str)] = &[
     (Feature::BridgeSticky, "sticky or limited ports of a bridge"),
-    (Feature::Loopback, "addresses on loopback interfaces"),
-    (Feature::SlaacTemporary, "temporary addresses"),
-    (Feature::InterfacePriority, "a priority of an interface"),
+    (
+        Feature::SlaacTemporary,
+        "temporary addresses: that of a firewall is to stay what its rules and peers know",
+    ),
     (Feature::RouteMtu, "an MTU of a route"),
 ];
 

@@ -182,6 +182,7 @@ pub(crate) fn read(
         Some(place) => config.interfaces.remove(place),
         None => fresh,
     };
+    let neighbors = config.neighbors.len();
     for line in source.lines(reporter) {
         if line.words[0].text.starts_with('!') {
             command(&line, &mut interface, config, reporter);
@@ -189,6 +190,10 @@ pub(crate) fn read(
             // What was wrong has been reported; the next line is a new chance.
             let _understood = read_line(&line, &mut interface, reporter);
         }
+    }
+    // The word name may have come after them.
+    for neighbor in config.neighbors.iter_mut().skip(neighbors) {
+        neighbor.interface = Some(interface.name.clone());
     }
     if let Some(other) = config.interface(&interface.name) {
         let file = &other.origin.file;

@@ -246,6 +246,15 @@ impl RouteTable {
         self
     }
 
+    /// Makes the routes to an interface's own networks worse by what `of` says (`priority` of ifconfig(8)).
+    pub fn with_priorities(mut self, of: impl Fn(InterfaceId) -> u8) -> RouteTable {
+        let connected = |r: &&mut Route| r.kind == RouteKind::Connected;
+        for route in self.routes.iter_mut().filter(connected) {
+            route.priority = priority(route.kind).saturating_add(of(route.interface));
+        }
+        RouteTable::index(self.routes)
+    }
+
     /// Whether some prefix has several routes that may be used: only there does it matter which links are there.
     pub fn has_choices(&self) -> bool {
         let choice = |pair: &[Route]| pair[0].prefix == pair[1].prefix && pair[0].up && pair[1].up;
