@@ -7,9 +7,10 @@
 
 use hosts::service::Web;
 use hosts::{Context, Failure, Result};
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-use vm_tests::pair::Pair;
+use vm_tests::pair::{Pair, wait};
 use vm_tests::peer::skip;
 use vm_tests::stream::Transfer;
 
@@ -223,4 +224,121 @@ fn ipv4_in_ipv4_and_both_in_ipv6_to_linux() -> Result<()> {
     carries_all(&pair, 1280, PING4, "172.16.0.2", "10.0.3.2")?;
     configure(&pair, "2001:db8:1::1 2001:db8:1::2", "mtu 1460", "ipv6")?;
     carries_all(&pair, 1460, PING6, "2001:db8:2::2", "2001:db8:3::2")
+}
+
+/// Beyond a router that is part of the Linux machine: a link of 1400 bytes, and the other ends of tunnels behind it.
+const FAR: &str = "
+    ip netns add far
+    ip link add narrow mtu 1400 type veth peer name eth0 mtu 1400 netns far
+    ip address add 198.51.100.1/24 dev narrow
+    ip address add 2001:db8:51::1/64 dev narrow
+    ip link set narrow up
+    ip -n far link set lo up
+    ip -n far link set eth0 up
+    ip -n far address add 198.51.100.2/24 dev eth0
+    ip -n far address add 2001:db8:51::2/64 dev eth0
+    ip -n far route add default via 198.51.100.1
+    ip -n far route add default via 2001:db8:51::1
+    ip -n far tunnel add tun4 mode sit local 198.51.100.2 remote 192.0.2.1 ttl 64
+    ip -n far -6 tunnel add tun6 mode any local 2001:db8:51::2 remote 2001:db8:1::1 encaplimit none
+    ip -n far link set tun4 up
+    ip -n far link set tun6 up
+    ip -n far address add 2001:db8:f::2/64 dev tun4
+    ip -n far address add 2001:db8:6::2/64 dev tun6
+    mkdir /www
+    dd if=/dev/zero of=/www/large bs=1000 count=2000
+    ip netns exec far httpd -p 80 -h /www
+";
+
+/// A page from an address in the far end, and a megabyte towards it.
+fn carries_far(pair: &mut Pair, address: &str) -> Result<()> {
+    const UP: usize = 1_000_000;
+    let url = format!("http://[{address}]/large");
+    let words = [
+        "curl",
+        "-sS",
+        "-m",
+        "60",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{size_download}",
+        &url,
+    ];
+    let got = pair.client().run(&words)?;
+    assert_eq!(
+        (got.text.as_str(), got.status),
+        (&*LARGE_BYTES.to_string(), Some(0))
+    );
+    let listen = "ip netns exec far sh -c 'nc -l -p 9 | wc -c >/tmp/got' >/dev/null 2>&1 & sleep 1";
+    pair.peer.setup(&format!("rm -f /tmp/got\n{listen}"))?;
+    let end = SocketAddr::new(address.parse().context(address)?, 9);
+    let mut stream = pair
+        .client()
+        .inside(|| TcpStream::connect(end).context("connect"))?;
+    stream.write_all(&vec![b'x'; UP])?;
+    drop(stream);
+    wait("all bytes have come up", || {
+        let got = pair.peer.run("cat /tmp/got")?;
+        Ok((got.text == UP.to_string()).then_some(()))
+    })
+}
+
+#[test]
+fn a_narrow_path_between_the_ends_of_a_tunnel_is_found_out() -> Result<()> {
+    if skip() {
+        return Ok(());
+    }
+    let mut pair = pair()?;
+    pair.peer.setup(FAR)?;
+    for (ends, line, net, tunnel, room) in [
+        (
+            "192.0.2.1 198.51.100.2",
+            "mtu 1480\ntunneldf",
+            "f",
+            "tun4",
+            1380,
+        ),
+        (
+            "2001:db8:1::1 2001:db8:51::2",
+            "mtu 1460",
+            "6",
+            "tun6",
+            1360,
+        ),
+    ] {
+        let gif = format!("tunnel {ends}\ninet6 2001:db8:{net}::1/64\n{line}\n");
+        let routes = "!route add -inet 198.51.100.0/24 192.0.2.2\n!route add -inet6 2001:db8:51::/64 2001:db8:1::2\n";
+        pair.configure(&[
+            ("hostname.vio0", &format!("{FUGU_CARD}{routes}")),
+            ("hostname.vio2", CLIENT_CARD),
+            ("hostname.gif0", &gif),
+            (
+                "pf.conf",
+                "set skip on lo\nblock return log\npass on { vio2 gif0 }\npass out on vio0\n\
+                         pass on vio0 inet6 proto icmp6 icmp6-type { neighbrsol neighbradv }\n",
+            ),
+        ])?;
+        let back = format!("ip -n far route replace 2001:db8:2::/64 dev {tunnel}");
+        pair.peer.must(&back)?;
+        let server = format!("2001:db8:{net}::2");
+        println!("{ends}: {}", ping(&pair, false, &[&server])?);
+        // The router tells Fugu, and Fugu tells the client when it tries again.
+        let (big, fits) = ((room - PING6 + 1).to_string(), (room - PING6).to_string());
+        let tried = [
+            "ping", "-c", "1", "-W", "1", "-M", "do", "-s", &big, &server,
+        ];
+        assert!(!pair.client().run(&tried)?.ok(), "it does not fit");
+        too_big(&pair, room, room - PING6 + 1, &server)?;
+        println!(
+            "{}",
+            ping(&pair, false, &["-M", "do", "-s", &fits, &server])?
+        );
+        println!(
+            "in pieces: {}",
+            ping(&pair, false, &["-s", "3000", &server])?
+        );
+        carries_far(&mut pair, &server)?;
+    }
+    Ok(())
 }
