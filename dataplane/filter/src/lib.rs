@@ -114,9 +114,10 @@ impl Core<'_> {
         (*self.dice >> 32) as u32
     }
 
-    /// Counts a removed state off.
-    pub fn removed(&self, gone: &Removed) {
+    /// Counts off the state that was removed last.
+    pub fn removed(&mut self, gone: &Removed) {
         count_removal(self.counters, self.shared, self.ruleset, self.now_ms, gone);
+        translate::retract_departed(self, gone);
     }
 }
 

@@ -411,7 +411,7 @@ fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, In
     }
     let inserted = core.states.insert(st.clone(), timeout_s);
     if inserted.is_err() {
-        translate::withdraw(core, &st);
+        translate::retract(&core.shared.agreement, &st);
     }
     inserted
 }

@@ -22,6 +22,7 @@ pub mod pool;
 pub mod route;
 pub mod rule;
 pub mod table;
+pub mod targets;
 pub mod walk;
 
 use alloc::string::String;
@@ -50,6 +51,7 @@ pub use rule::{
     PortRange, Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
 };
 pub use table::{Table, TableEntry, TableFlags, TableId, TableSlot};
+pub use targets::Targets;
 pub use walk::{ANCHOR_DEPTH_MAX, Walk};
 
 /// One immutable policy. Rules are in evaluation order, lists expanded, `antispoof` and friends already rules.
@@ -61,6 +63,8 @@ pub struct Ruleset {
     pub index: Option<Index>,
     /// Some rule logs.
     pub logs: bool,
+    /// Addresses that translation gives.
+    pub targets: Targets,
     /// Numbers of rules by slot, sorted: states know slots. See [`Ruleset::rule_in`].
     pub by_slot: Vec<(RuleSlot, RuleNr)>,
     /// Paths of anchors, `outer/inner`; an anchor's number is its index, and the first is the main ruleset, "".
@@ -115,9 +119,11 @@ pub struct ScrubRule {
 }
 
 impl Ruleset {
-    /// Builds the index for these interfaces, if there are enough rules to be worth it. Slots have been given by now.
+    /// Finds out what can be known of the rules beforehand, and builds the index for these interfaces, if there are enough
+    /// rules to be worth it. Slots have been given by now.
     pub fn build_index(&mut self, interfaces: &[IndexedInterface]) {
         self.logs = self.rules.iter().any(|r| !r.actions.log.is_empty());
+        self.targets = Targets::of(&self.rules);
         let numbers = (0..).map(RuleNr);
         let slots = self.rules.iter().map(|rule| rule.slot);
         self.by_slot = slots.zip(numbers).collect();

@@ -86,6 +86,15 @@ impl Key {
         }
     }
 
+    /// The same for both directions of a conversation: the lower end first.
+    #[inline]
+    pub fn either_way(&self) -> Self {
+        match (self.addr[1], self.port[1]) < (self.addr[0], self.port[0]) {
+            true => self.mirrored(),
+            false => *self,
+        }
+    }
+
     /// Sums (RFC 1071) of the addresses and of the ports.
     pub fn sums(&self) -> (u32, u32) {
         let words = |half: u64| {
@@ -152,6 +161,7 @@ mod tests {
         assert_eq!(there, back);
         let forwarded = Key::new(Direction::Out, Af::Inet, 6, a, b);
         assert_ne!(there, forwarded);
+        assert_eq!(there.either_way(), forwarded.either_way());
         assert_eq!(there.mirrored(), forwarded);
         assert_eq!((there.end(0), there.end(1)), (a, b));
     }

@@ -95,6 +95,10 @@ bitflags! {
         const RTABLE = 1 << 20;
         /// `wire` and `stack` are of different families: packets of both come in, each with one of the keys (`af-to`).
         const CHANGES_FAMILY = 1 << 18;
+        /// No other core may have a state with its key on the wire, and none has: the key is claimed.
+        const CLAIMS_WIRE = 1 << 21;
+        /// The same of the key on the box's side.
+        const CLAIMS_STACK = 1 << 22;
     }
 }
 

@@ -187,11 +187,28 @@ impl StateTable {
         found.map(StateIdx)
     }
 
+    /// Whether any state has these ends, on either side and seen from either: whatever becomes of a packet with them on
+    /// its way through the box, its states are here.
+    pub fn has_ends(&self, key: &Key) -> bool {
+        let has = |key: &Key| {
+            let is_it = |st: &State| st.wire == *key || st.stack == *key;
+            self.search(self.hash(key), is_it).is_some()
+        };
+        has(key) || has(&key.mirrored())
+    }
+
     /// A state that leaves no room for one with the keys of `st`: packets that come in are told apart by the key on the
     /// wire, those that go out by the other one.
     pub fn in_the_way(&mut self, st: &State) -> Option<StateIdx> {
-        self.find(&st.wire, self.hash(&st.wire))
-            .or_else(|| self.find_stack(&st.stack, self.hash(&st.stack)))
+        let found = self
+            .find_way(Direction::In, &st.wire)
+            .or_else(|| self.find_way(Direction::Out, &st.stack));
+        if found.is_some() || !st.flags.contains(StateFlags::CHANGES_FAMILY) {
+            return found;
+        }
+        // Packets of both families come in.
+        self.find_way(Direction::In, &st.stack)
+            .or_else(|| self.find_way(Direction::Out, &st.wire))
     }
 
     /// A state that is in use, and that was found by its key or by its pair: both are up to date then.

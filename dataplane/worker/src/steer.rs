@@ -45,11 +45,11 @@ impl<N: Nic> Worker<N> {
             return reached;
         };
         if reached == self.id {
-            return self.alias(direction, &key).unwrap_or(reached);
+            return self.alias(&key).unwrap_or(reached);
         }
         // What the box says about a packet is said where that packet was.
         let may_be_here = self.strangers > 0 || direction == Direction::Out;
-        if may_be_here && self.states.has_way(direction, &key) {
+        if may_be_here && self.states.has_ends(&key) {
             return self.id;
         }
         reached

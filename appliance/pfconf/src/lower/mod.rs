@@ -184,6 +184,7 @@ impl<'a> Lowering<'a> {
             index: None,
             // Known when the slots have been given.
             logs: false,
+            targets: ruleset::Targets::default(),
             anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),
             tags: std::mem::take(&mut self.tags),

@@ -1,7 +1,7 @@
 //! What the cores must agree on to translate as one: which keys are taken, whose turn it is in a pool, how many states
 //! an address has.
 
-use ruleset::RuleSlot;
+use ruleset::{Direction, RuleSlot};
 use state::{HashSeed, Key};
 use sync::{Claims, Loads, Turns};
 
@@ -51,7 +51,8 @@ impl Agreement {
         Agreement {
             turns: Turns::new(rule_slots * USES),
             loads: Loads::new(LOADS),
-            claims: (cores > 1).then(|| Claims::new(states)),
+            // Each state may claim both of its keys.
+            claims: (cores > 1).then(|| Claims::new(states * 2)),
             mappings: Mappings::new(states, HashSeed(seed ^ 0x6d61_7070_696e_6773)),
             seed: HashSeed(seed),
         }
@@ -62,23 +63,34 @@ impl Agreement {
         self.turns.next(slot.0 as usize * USES + usage as usize)
     }
 
-    /// Claims a key on the wire for the calling core. False if another state of any core has it.
-    pub fn claim(&self, key: &Key) -> bool {
+    /// Claims for the calling core the packets that pass an interface in `direction` with this key. False if another
+    /// state of any core has them.
+    pub fn claim(&self, direction: Direction, key: &Key) -> bool {
         let claims = self.claims.as_ref();
-        claims.is_none_or(|c| c.claim(key.hash(self.seed)))
+        claims.is_none_or(|c| c.claim(self.claim_of(direction, key)))
     }
 
     /// The state with this key is gone.
-    pub fn release(&self, key: &Key) {
+    pub fn release(&self, direction: Direction, key: &Key) {
         if let Some(claims) = &self.claims {
-            claims.release(key.hash(self.seed));
+            claims.release(self.claim_of(direction, key));
         }
     }
 
     /// True if a core has claimed the key.
-    pub fn is_claimed(&self, key: &Key) -> bool {
+    pub fn is_claimed(&self, direction: Direction, key: &Key) -> bool {
         let claims = self.claims.as_ref();
-        claims.is_some_and(|c| c.holds(key.hash(self.seed)))
+        claims.is_some_and(|c| c.holds(self.claim_of(direction, key)))
+    }
+
+    fn claim_of(&self, direction: Direction, key: &Key) -> u64 {
+        /// Tells the two directions apart.
+        const OUT: u64 = 0x5555_5555_5555_5555;
+        let hash = key.hash(self.seed);
+        match direction {
+            Direction::In => hash,
+            Direction::Out => hash ^ OUT,
+        }
     }
 
     /// Counts of states by address, for `least-states`.

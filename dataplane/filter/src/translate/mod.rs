@@ -143,53 +143,88 @@ pub fn mark(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
     }
     st.flags.set(StateFlags::LOADS_SOURCE, ends.by_load[0]);
     st.flags.set(StateFlags::LOADS_DESTINATION, ends.by_load[1]);
-    let several = core.workers > 1 && !pd.is_neighbor_discovery;
-    let shared =
-        several && (st.flags.contains(StateFlags::TRANSLATED) || is_foreign(core, &st.wire));
-    let known = shared || ends.by_load != [false; 2];
+    if core.workers > 1 && !pd.is_neighbor_discovery {
+        let (wire, stack) = (is_shared(core, &st.wire), is_shared(core, &st.stack));
+        st.flags.set(StateFlags::CLAIMS_WIRE, wire);
+        st.flags.set(StateFlags::CLAIMS_STACK, stack);
+    }
+    let known = st.flags.intersects(PUBLISHED);
     st.flags.set(StateFlags::KNOWN_ELSEWHERE, known);
 }
 
-/// Packets with this key on the wire reach another core first.
-fn is_foreign(core: &Core<'_>, wire: &Key) -> bool {
-    owner::core_of(owner::hash_key(wire), core.workers) != core.worker
+/// What other cores are told of a state beside its aliases.
+const PUBLISHED: StateFlags = StateFlags::CLAIMS_WIRE
+    .union(StateFlags::CLAIMS_STACK)
+    .union(StateFlags::LOADS_SOURCE)
+    .union(StateFlags::LOADS_DESTINATION);
+
+/// Another core might make a state with this key as well: packets with it reach another core, or would, had translation
+/// not given them one of these ends.
+fn is_shared(core: &Core<'_>, key: &Key) -> bool {
+    let ruleset = core.ruleset;
+    let is_target = |n: usize| {
+        let (af, (addr, _)) = (key.af(), key.end(n));
+        ruleset.targets.contains(&ruleset.tables, af, addr)
+    };
+    owner::core_of(owner::hash_key(key), core.workers) != core.worker
+        || is_target(0)
+        || is_target(1)
 }
 
-/// Lets the other cores know of a state that is about to be. False if one of them has its key.
+/// Lets the other cores know of a state that is about to be. False, and they know nothing, if one of them has a key of
+/// it.
 pub fn publish(core: &Core<'_>, st: &State) -> bool {
-    if !st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
+    if !st.flags.intersects(PUBLISHED) {
         return true;
     }
-    if !core.shared.agreement.claim(claimed(st)) {
-        return false;
+    let agreement = &core.shared.agreement;
+    for (n, (direction, key)) in claims(st).enumerate() {
+        if !agreement.claim(direction, key) {
+            let before = claims(st).take(n);
+            before.for_each(|(direction, key)| agreement.release(direction, key));
+            return false;
+        }
     }
-    for place in load_places(&core.shared.agreement, st) {
-        core.shared.agreement.loads().add(place);
+    for place in load_places(agreement, st) {
+        agreement.loads().add(place);
     }
     true
 }
 
 /// Takes back what [`publish`] has told: the state is gone.
-pub fn withdraw(core: &Core<'_>, st: &State) {
-    if st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
-        retract(&core.shared.agreement, st);
-    }
-}
-
-/// As [`withdraw`], for a state that has departed.
 pub fn retract(agreement: &Agreement, st: &State) {
-    agreement.release(claimed(st));
+    for (direction, key) in claims(st) {
+        agreement.release(direction, key);
+    }
     for place in load_places(agreement, st) {
         agreement.loads().sub(place);
     }
 }
 
-/// The key that no other state of any core may have.
-fn claimed(st: &State) -> &Key {
-    match st.flags.contains(StateFlags::CHANGES_FAMILY) {
-        true => &st.stack,
-        false => &st.wire,
+/// As [`retract`], for the state that has departed last: the packet at hand may be about to take its place.
+pub(crate) fn retract_departed(core: &mut Core<'_>, gone: &State) {
+    if gone.flags.intersects(PUBLISHED) {
+        retract(&core.shared.agreement, gone);
+        core.states.departed_told(PUBLISHED);
     }
+}
+
+/// The packets that no other state of any core may have: those that come in with the key on the wire, and those that go
+/// out with the other. If the two differ in family, packets of both go either way.
+fn claims(st: &State) -> impl Iterator<Item = (Direction, &Key)> {
+    let both = st.flags.contains(StateFlags::CHANGES_FAMILY);
+    let (wire, stack) = (StateFlags::CLAIMS_WIRE, StateFlags::CLAIMS_STACK);
+    let all = [
+        (true, wire, Direction::In, &st.wire),
+        (true, stack, Direction::Out, &st.stack),
+        (both, stack, Direction::In, &st.stack),
+        (both, wire, Direction::Out, &st.wire),
+    ];
+    let claimed = move |(applies, flag, ..): &(bool, StateFlags, Direction, &Key)| {
+        *applies && st.flags.contains(*flag)
+    };
+    let claimed = all.into_iter().filter(claimed);
+    claimed.map(|(_, _, direction, key)| (direction, key))
 }
 
 /// The chosen addresses of a state whose pool counts states.

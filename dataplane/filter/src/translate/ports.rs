@@ -216,9 +216,7 @@ impl Search {
         let key = self.key(addr, port, ends);
         // Answers to what goes out come in, and the other way round.
         let answers = self.direction.opposite();
-        let is_claimed =
-            || self.direction == Direction::Out && core.shared.agreement.is_claimed(&key);
-        !core.states.has_way(answers, &key) && !is_claimed()
+        !core.states.has_way(answers, &key) && !core.shared.agreement.is_claimed(answers, &key)
     }
 }
 

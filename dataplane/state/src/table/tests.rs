@@ -82,6 +82,23 @@ fn a_translated_state_is_found_by_either_key_and_only_its_way() {
 }
 
 #[test]
+fn the_ends_of_a_state_are_known_on_both_sides_and_from_both() {
+    let mut t = table(8);
+    let translated = State {
+        wire: key(1),
+        stack: key(2),
+        ..state(1, 0)
+    };
+    let idx = t.insert(translated, 60).unwrap();
+    for known in [key(1), key(2)] {
+        assert!(t.has_ends(&known) && t.has_ends(&known.mirrored()));
+    }
+    assert!(!t.has_ends(&key(3)));
+    t.remove(idx);
+    assert!(!t.has_ends(&key(1)));
+}
+
+#[test]
 fn a_departed_state_keeps_its_place_until_others_have_heard() {
     let mut t = table(2);
     for n in 0..2 {

@@ -25,6 +25,7 @@ mod local;
 mod marks;
 mod multipath;
 mod nat_af;
+mod nat_cores;
 mod nat_errors;
 mod nat_mapping;
 mod nat_old;
