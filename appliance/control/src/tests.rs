@@ -793,6 +793,15 @@ fn more_states_than_the_machine_has_room_for_are_cut_with_a_notice() {
 }
 
 #[test]
+fn without_a_limit_of_states_a_flood_begins_where_the_machine_fills_up() {
+    let mut b = Rig::new();
+    let text = "set limit states 0\nset syncookies adaptive\npass\n";
+    b.push(&[EM0, ("pf.conf", text)]).unwrap();
+    let marks = b.control.ruleset().syncookies;
+    assert_eq!(marks, ruleset::SynCookies::adaptive(50_000, 25, 12));
+}
+
+#[test]
 fn an_interface_that_is_not_there_is_a_warning() {
     let mut b = Rig::new();
     let applied = b

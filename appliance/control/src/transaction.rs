@@ -278,7 +278,7 @@ fn assemble(
     }
     ruleset.settle_in(cx.generation, &cx.shared.edits, |name| table_slots.of(name));
     let capacity = u32::try_from(cx.states_capacity).unwrap_or(u32::MAX);
-    ruleset.limits.states = ruleset.limits.states.min(capacity);
+    ruleset.fit_states(capacity);
     let rule_timeouts = own_timeouts(&ruleset.rules, &ruleset.timeouts);
     ruleset.rule_timeouts = rule_timeouts.clone();
     let gone = cx

@@ -132,6 +132,13 @@ impl Ruleset {
             (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
     }
 
+    /// There is room for no more states than this: `set limit states` may ask for more, or for no limit at all.
+    pub fn fit_states(&mut self, capacity: u32) {
+        let asked = self.limits.states;
+        self.limits.states = asked.min(capacity);
+        self.syncookies = self.syncookies.scaled(asked, self.limits.states);
+    }
+
     /// Whether an interface that answers to these names is not filtered at all.
     pub fn skips(&self, names: &KifSet) -> bool {
         self.skip.iter().any(|kif| names.contains(*kif))

@@ -165,6 +165,19 @@ impl SynCookies {
             end: part(end_percent),
         }
     }
+
+    /// The same part of a lower limit, for a machine that has no room for more.
+    pub fn scaled(self, limit: u32, lower: u32) -> Self {
+        let limit = u64::from(limit.max(1));
+        let scale = |mark: u64| (mark * u64::from(lower) + limit / 2) / limit;
+        match self {
+            SynCookies::Adaptive { start, end } => SynCookies::Adaptive {
+                start: scale(start),
+                end: scale(end),
+            },
+            other => other,
+        }
+    }
 }
 
 /// `set limit`. PF's defaults.
@@ -276,6 +289,18 @@ mod tests {
         ] {
             let marks = SynCookies::adaptive(limit, percents.0, percents.1);
             assert_eq!(marks, SynCookies::Adaptive { start, end }, "{limit}");
+        }
+    }
+
+    #[test]
+    fn marks_of_syncookies_follow_the_room_of_the_machine() {
+        let without_limit = SynCookies::adaptive(u32::MAX, 25, 12);
+        let fitted = without_limit.scaled(u32::MAX, 100_000);
+        assert_eq!(fitted, SynCookies::adaptive(100_000, 25, 12));
+        let same = SynCookies::adaptive(100_000, 25, 12).scaled(100_000, 100_000);
+        assert_eq!(same, fitted);
+        for mode in [SynCookies::Never, SynCookies::Always] {
+            assert_eq!(mode.scaled(u32::MAX, 5), mode);
         }
     }
 
