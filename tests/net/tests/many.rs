@@ -38,12 +38,6 @@ fn fifty_thousand(workers: usize) -> Result<()> {
     if skip() {
         return Ok(());
     }
-    // With one worker, clients of an address whose station is not known yet get no answer for 20 seconds (`no-neighbor`);
-    // it is open why. Until then this is run by hand.
-    if std::env::var_os("FUGU_MANY").is_none() {
-        println!("skipped: fifty thousand connections run with FUGU_MANY=1 only");
-        return Ok(());
-    }
     let site = Site::open(&plan(workers))?;
     let (inside, outside) = (site.host(Port::Inside), site.host(Port::Outside));
     let shares = shares()?;
