@@ -104,54 +104,140 @@ impl FlowRef {
 /// What a packet is looked up by: words of its header as they lie in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ends {
-    /// Source and destination, 4 bytes each.
+    /// IPv4: source and destination, 4 bytes each. IPv6: the first half of the source.
     pub addrs: u64,
     /// Both ports, protocol, family, and the interface that the packet came in by.
     pub rest: u64,
+    /// What follows of IPv6 addresses.
+    pub more: [u64; 3],
 }
 
 impl Ends {
+    /// No packet's.
+    pub const NONE: Ends = Ends {
+        addrs: 0,
+        rest: 0,
+        more: [0; 3],
+    };
+
     /// Those of an IPv4 packet: addresses and ports as in the header.
     #[inline(always)]
     pub fn inet(addrs: u64, ports: u32, proto: u8, interface: u16) -> Self {
-        let rest = u64::from(ports) | u64::from(proto) << 32 | 4 << 40 | u64::from(interface) << 48;
-        Ends { addrs, rest }
+        Ends {
+            addrs,
+            rest: rest(4, ports, proto, interface),
+            more: [0; 3],
+        }
+    }
+
+    /// Those of an IPv6 packet.
+    #[inline(always)]
+    pub fn inet6(addrs: [u64; 4], ports: u32, proto: u8, interface: u16) -> Self {
+        let [addrs, a, b, c] = addrs;
+        Ends {
+            addrs,
+            rest: rest(6, ports, proto, interface),
+            more: [a, b, c],
+        }
+    }
+
+    /// Whether they are of IPv4.
+    #[inline(always)]
+    pub fn is_inet(&self) -> bool {
+        is_inet(self.rest)
+    }
+
+    /// IP protocol.
+    #[inline(always)]
+    pub fn proto(&self) -> u8 {
+        (self.rest >> 32) as u8
     }
 
     /// Hash for the index. The interface is no part of it: a connection may move.
     #[inline(always)]
     pub fn hash(&self, seed: HashSeed) -> u64 {
         let rest = self.rest << 16;
-        let h = fold(self.addrs ^ seed.0, rest ^ 0x9e37_79b9_7f4a_7c15);
+        let mut h = fold(self.addrs ^ seed.0, rest ^ 0x9e37_79b9_7f4a_7c15);
+        if !self.is_inet() {
+            let [a, b, c] = self.more;
+            h = fold(h ^ a, b ^ 0xe703_7ed1_a0b4_28db) ^ c;
+        }
         fold(h ^ rest, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
     }
+}
+
+#[inline(always)]
+fn rest(version: u64, ports: u32, proto: u8, interface: u16) -> u64 {
+    u64::from(ports) | u64::from(proto) << 32 | version << 40 | u64::from(interface) << 48
+}
+
+/// The bit in which 4 and 6 differ.
+#[inline(always)]
+fn is_inet(rest: u64) -> bool {
+    rest >> 41 & 1 == 0
 }
 
 /// One direction of a flow. One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Way {
-    /// What its packets are known by.
-    ends: Ends,
-    /// Source and destination that they get, as they will lie in the header.
-    pub addrs: u64,
-    /// Ports likewise.
-    pub ports: u32,
-    /// What all changes of the header do to its checksum, the time to live included.
-    pub delta_ip: u16,
-    /// What they do to that of TCP or UDP.
-    pub delta_l4: u16,
+    /// As of [`Ends`].
+    addrs: u64,
+    rest: u64,
+    /// IPv6: as of [`Ends`]. IPv4: addresses that its packets get, then ports, then what the changes of the header do to its
+    /// checksum, the time to live included, and to that of TCP or UDP.
+    more: [u64; 3],
     /// Counters of the rules of the state that such a packet meets coming in, and of the one that it meets going out.
     pub rules: [RuleSlot; 2],
-    /// For which configuration and neighbors this holds; 0 never does.
+    /// Counters of rules beside these two; the default rule stands for none.
+    pub beside: [RuleSlot; BESIDE_MAX],
+    /// For which configuration this holds; 0 never does.
     stamp: u32,
     /// How packets leave: a number of the worker's.
     pub exit: u16,
     /// What else.
     pub flags: WayFlags,
-    /// Counters of rules beside these two; the default rule stands for none.
-    pub beside: [RuleSlot; BESIDE_MAX],
-    spare: u64,
+}
+
+impl Way {
+    /// Source and destination that packets get (IPv4), as they will lie in the header.
+    #[inline(always)]
+    pub fn addrs(&self) -> u64 {
+        self.more[0]
+    }
+
+    /// Ports that packets get (IPv4), likewise.
+    #[inline(always)]
+    pub fn ports(&self) -> u32 {
+        self.more[1] as u32
+    }
+
+    /// What all changes do to the checksum of the IPv4 header.
+    #[inline(always)]
+    pub fn delta_ip(&self) -> u16 {
+        (self.more[1] >> 32) as u16
+    }
+
+    /// What they do to that of TCP or UDP (IPv4).
+    #[inline(always)]
+    pub fn delta_l4(&self) -> u16 {
+        (self.more[1] >> 48) as u16
+    }
+
+    #[inline(always)]
+    fn is_of(&self, ends: &Ends) -> bool {
+        (self.addrs, self.rest) == (ends.addrs, ends.rest)
+            && (ends.is_inet() || self.more == ends.more)
+    }
+
+    fn hash(&self, seed: HashSeed) -> u64 {
+        let ends = Ends {
+            addrs: self.addrs,
+            rest: self.rest,
+            more: self.more,
+        };
+        ends.hash(seed)
+    }
 }
 
 /// What both directions share. One cache line.
@@ -183,17 +269,14 @@ const _: () = assert!(size_of::<Both>() == 64);
 const _: () = assert!(size_of::<Flow>() == 192);
 
 const NO_WAY: Way = Way {
-    ends: Ends { addrs: 0, rest: 0 },
     addrs: 0,
-    ports: 0,
-    delta_ip: 0,
-    delta_l4: 0,
+    rest: 0,
+    more: [0; 3],
     rules: [RuleSlot::DEFAULT_RULE; 2],
+    beside: [RuleSlot::DEFAULT_RULE; BESIDE_MAX],
     stamp: 0,
     exit: 0,
     flags: WayFlags::empty(),
-    beside: [RuleSlot::DEFAULT_RULE; BESIDE_MAX],
-    spare: 0,
 };
 
 const NO_PEER: Peer = Peer {
@@ -324,7 +407,7 @@ impl FlowTable {
     #[inline(always)]
     pub fn confirm(&mut self, guess: FlowRef, ends: &Ends, hash: u64) -> Option<Entry<'_>> {
         let flow = self.slab.get(guess.flow())?;
-        let at = match flow.ways[guess.way()].ends == *ends {
+        let at = match flow.ways[guess.way()].is_of(ends) {
             true => guess,
             false => self.find(ends, hash),
         };
@@ -341,7 +424,7 @@ impl FlowTable {
     fn find(&self, ends: &Ends, hash: u64) -> FlowRef {
         let is_it = |entry: u32| {
             let flow = self.slab.get(FlowRef(entry).flow());
-            flow.is_some_and(|flow| flow.ways[FlowRef(entry).way()].ends == *ends)
+            flow.is_some_and(|flow| flow.ways[FlowRef(entry).way()].is_of(ends))
         };
         self.index.find(hash, is_it).map_or(FlowRef::NONE, FlowRef)
     }
@@ -349,7 +432,7 @@ impl FlowTable {
     /// The flow's way that packets take which come in by the state `st`.
     pub(crate) fn is_current(&self, flow: u32, st: &State, onwards: &Onwards) -> bool {
         let way = self.slab[flow as usize].ways[way_of(st)];
-        let interface = (way.ends.rest >> 48) as u16;
+        let interface = (way.rest >> 48) as u16;
         (way.stamp, way.exit, interface) == (onwards.stamp, onwards.exit, onwards.interface)
     }
 
@@ -372,8 +455,8 @@ impl FlowTable {
         let n = way_of(st);
         let way = Way::of(st, out, onwards);
         let Flow { ways, both } = &mut self.slab[flow as usize];
-        if ways[n].ends.rest == 0 {
-            let hash = way.ends.hash(self.seed);
+        if ways[n].rest == 0 {
+            let hash = way.hash(self.seed);
             if !self.index.insert(hash, flow << 1 | n as u32) {
                 return false;
             }
@@ -412,10 +495,8 @@ impl FlowTable {
     /// Forgets a flow.
     pub(crate) fn end(&mut self, flow: u32) {
         for (n, way) in self.slab[flow as usize].ways.iter().enumerate() {
-            if way.ends.rest != 0 {
-                let removed = self
-                    .index
-                    .remove(way.ends.hash(self.seed), flow << 1 | n as u32);
+            if way.rest != 0 {
+                let removed = self.index.remove(way.hash(self.seed), flow << 1 | n as u32);
                 debug_assert!(removed, "a way with ends is in the index");
             }
         }
@@ -489,8 +570,6 @@ impl Both {
 impl Way {
     /// The way of packets that come in by the state `st` and go out by `out`.
     fn of(st: &State, out: &State, onwards: &Onwards) -> Way {
-        let (from, to) = (&st.wire, out.wire.mirrored());
-        let (addrs, ports) = words(&to);
         let mut deltas = (0, 0);
         let mut translate = |addrs, ports| {
             deltas.0 = checksum::join(deltas.0, addrs);
@@ -504,8 +583,7 @@ impl Way {
         }
         let mut flags = WayFlags::empty();
         flags.set(WayFlags::WINDOWS, has_windows(st));
-        let is_translated = (st.flags | out.flags).contains(StateFlags::TRANSLATED);
-        flags.set(WayFlags::TRANSLATED, is_translated);
+        flags.set(WayFlags::TRANSLATED, is_translated(st, out));
         let mut beside = NO_WAY.beside;
         let outs = [WayFlags::FIRST_OUT, WayFlags::SECOND_OUT];
         for ((place, out), (direction, slot)) in beside.iter_mut().zip(outs).zip(&onwards.beside) {
@@ -513,31 +591,48 @@ impl Way {
             flags |= WayFlags::BESIDE;
             flags.set(out, *direction == Direction::Out);
         }
-        let came = words(from);
+        let came = ends(&st.wire, onwards.interface);
+        let more = match came.is_inet() {
+            false => came.more,
+            true => {
+                let becomes = ends(&out.wire.mirrored(), 0);
+                let ports = becomes.rest & 0xffff_ffff;
+                let delta_ip = checksum::join(deltas.0, TTL_DELTA);
+                let deltas = u64::from(delta_ip) << 32 | u64::from(deltas.1) << 48;
+                [becomes.addrs, ports | deltas, 0]
+            }
+        };
         Way {
-            ends: Ends::inet(came.0, came.1, from.proto(), onwards.interface),
-            addrs,
-            ports,
-            delta_ip: checksum::join(deltas.0, TTL_DELTA),
-            delta_l4: deltas.1,
+            addrs: came.addrs,
+            rest: came.rest,
+            more,
             rules: [st.rule, out.rule],
+            beside,
             stamp: onwards.stamp,
             exit: onwards.exit,
             flags,
-            beside,
-            ..NO_WAY
         }
     }
 }
 
-/// Addresses and ports of an IPv4 key, end 0 first, as a header has them.
-fn words(key: &Key) -> (u64, u32) {
+/// What a packet with this key, end 0 first, is looked up by.
+fn ends(key: &Key, interface: u16) -> Ends {
     let (zero, one) = (key.end(0), key.end(1));
-    let [a, b, c, d] = (zero.0 as u32).to_be_bytes();
-    let [e, f, g, h] = (one.0 as u32).to_be_bytes();
-    let ([i, j], [k, l]) = (zero.1.to_be_bytes(), one.1.to_be_bytes());
-    let addrs = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    (addrs, u32::from_ne_bytes([i, j, k, l]))
+    let ([a, b], [c, d]) = (zero.1.to_be_bytes(), one.1.to_be_bytes());
+    let ports = u32::from_ne_bytes([a, b, c, d]);
+    match key.af() {
+        Af::Inet => {
+            let [a, b, c, d] = (zero.0 as u32).to_be_bytes();
+            let [e, f, g, h] = (one.0 as u32).to_be_bytes();
+            let addrs = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+            Ends::inet(addrs, ports, key.proto(), interface)
+        }
+        Af::Inet6 => {
+            let halves = [zero.0 >> 64, zero.0, one.0 >> 64, one.0];
+            let addrs = halves.map(|half| (half as u64).to_be());
+            Ends::inet6(addrs, ports, key.proto(), interface)
+        }
+    }
 }
 
 /// Which way of a flow packets take that come in by this state: 0 is that of the packet that began.
@@ -550,13 +645,17 @@ fn has_windows(st: &State) -> bool {
     st.wire.proto() == PROTO_TCP && !st.flags.contains(StateFlags::SLOPPY)
 }
 
+fn is_translated(st: &State, out: &State) -> bool {
+    (st.flags | out.flags).contains(StateFlags::TRANSLATED)
+}
+
 /// Whether packets that come in by `st` and go out by `out` can be served by a flow.
 pub(crate) fn suits(st: &State, out: &State) -> bool {
     let n = way_of(st);
     let windows_agree = has_windows(st) == has_windows(out)
         && (!has_windows(st) || (st.peer == out.peer && st.peer.iter().all(|p| p.seq_lo != 0)));
     st.direction != out.direction
-        && st.wire.af() == Af::Inet
+        && (st.wire.af() == Af::Inet || !is_translated(st, out))
         && st.stack == out.stack.mirrored()
         // A packet that gets another destination on its way out is routed anew.
         && out.wire.end(0).0 == out.stack.end(0).0

@@ -7,6 +7,7 @@
 //! Read first: ARCHITECTURE.md, "Flow 1".
 
 use alloc::boxed::Box;
+use core::net::IpAddr;
 
 use filter::Kind;
 use net::InterfaceId;
@@ -19,23 +20,25 @@ use wire::checksum;
 use wire::ether::EtherType;
 
 use crate::batch::{Hop, Item, NO_PORT, Origin};
+use crate::forward::{addr_of, hop_to};
 use crate::receive::DHCP_PORTS;
 use crate::turn::Worker;
 use crate::verdict::Egress;
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
-/// Bytes of an IPv4 header without options.
+/// Bytes of an IPv4 header without options, and of an IPv6 header.
 const INET: usize = 20;
-/// Where the transport header begins.
-const L4: usize = ETHERNET + INET;
-/// Bytes of all headers of a UDP datagram.
-const UDP: usize = L4 + 8;
-/// Bytes of all headers of a TCP segment without options.
-const TCP: usize = L4 + 20;
-/// Where the checksum of UDP lies, and that of TCP.
-const UDP_SUM: usize = L4 + 6;
-const TCP_SUM: usize = L4 + 16;
+const INET6: usize = 40;
+/// Bytes of a UDP header, and of a TCP header without options.
+const UDP: usize = 8;
+const TCP: usize = 20;
+/// Bytes of a frame that every IPv4 packet of a flow has, and every IPv6 packet: up to the end of a UDP header.
+const HEAD: usize = ETHERNET + INET + UDP;
+const HEAD6: usize = ETHERNET + INET6 + UDP;
+/// Where in the transport header the checksum of UDP lies, and that of TCP.
+const UDP_SUM: usize = 6;
+const TCP_SUM: usize = 16;
 const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
 /// Ways out that flows may have at the same time: next hops in use.
@@ -64,15 +67,27 @@ impl Express {
 }
 
 /// How a packet leaves: a next hop on an interface that is a port.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Exit {
-    /// For which configuration and neighbors it holds.
+    /// For which configuration it stands for its next hop; 0 never.
     stamp: u32,
+    /// Stamp of egress caches at which the neighbor was asked for last. Once that has moved on a packet must go the long
+    /// way first: it finds out whether the neighbor is still there, and that it is in use.
+    asked: u32,
+    next_hop: u128,
     interface: u16,
     port: u16,
     /// Largest IP packet, bytes.
     mtu: u16,
     header: [u8; ETHERNET],
+}
+
+impl Exit {
+    /// The same next hop, reached in the same way.
+    fn is_same(&self, other: &Exit) -> bool {
+        let of = |exit: &Exit| (exit.stamp, exit.next_hop, exit.interface, exit.header);
+        of(self) == of(other)
+    }
 }
 
 /// Next hops by number. A number means the same as long as the stamp does.
@@ -84,18 +99,15 @@ impl Exits {
         &self.0[usize::from(n) % EXITS]
     }
 
-    /// The number of a next hop; none if too many are in use.
+    /// The number of a next hop that was asked for just now; none if too many are in use.
     fn number(&mut self, exit: &Exit) -> Option<u16> {
-        let [a, b, c, d, e, f, ..] = exit.header;
-        let mixed = u64::from_be_bytes([0, exit.interface as u8, a, b, c, d, e, f])
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let folded = exit.next_hop as u64 ^ (exit.next_hop >> 64) as u64;
+        let mixed = (folded ^ u64::from(exit.interface) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for step in 0..EXIT_REACH {
             let n = ((mixed >> 48) as usize + step) % EXITS;
             let there = &mut self.0[n];
-            if there.stamp != exit.stamp {
+            if there.stamp != exit.stamp || there.is_same(exit) {
                 *there = *exit;
-            }
-            if there == exit {
                 return Some(n as u16);
             }
         }
@@ -121,17 +133,13 @@ struct Seen {
 impl Seen {
     /// A frame in which no flow can be looked for.
     const NOTHING: Seen = Seen {
-        ends: Ends { addrs: 0, rest: 0 },
+        ends: Ends::NONE,
         hash: 0,
         flow: FlowRef::NONE,
         bytes: 0,
         port: NO_PORT,
         is_plain: false,
     };
-
-    fn proto(&self) -> u8 {
-        (self.ends.rest >> 32) as u8
-    }
 }
 
 /// Where a burst has come in.
@@ -143,9 +151,10 @@ struct Lane {
 }
 
 /// Packets and bytes that are counted when their number is known.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Sum {
     interface: InterfaceId,
+    af: Af,
     packets: u64,
     bytes: u64,
 }
@@ -217,7 +226,7 @@ impl<N: Nic> Worker<N> {
     #[inline(never)]
     fn serve_burst(&mut self, lane: &Lane, now: u32) -> usize {
         let counters = &self.counters.filter;
-        let stamp = self.egress_stamp;
+        let (stamp, asked) = (self.flow_stamp, self.egress_stamp);
         let flows = self.states.flows();
         let Express {
             exits,
@@ -225,13 +234,17 @@ impl<N: Nic> Worker<N> {
             refused,
             ..
         } = &mut self.express;
-        let (mut came, mut left) = (Sum::default(), Sum::default());
+        let mut came = [Af::Inet, Af::Inet6].map(|af| Sum::new(lane.interface, af));
+        let mut left = Sum::new(lane.interface, Af::Inet);
         for (buf, seen) in self.batch.bufs.iter_mut().zip(seen.iter_mut()) {
             let Some(mut entry) = flows.confirm(seen.flow, &seen.ends, seen.hash) else {
                 continue;
             };
             let exit = exits.get(entry.way.exit);
-            let fits = seen.is_plain && entry.is_open(stamp) && seen.bytes <= exit.mtu;
+            let fits = seen.is_plain
+                && entry.is_open(stamp)
+                && exit.asked == asked
+                && seen.bytes <= exit.mtu;
             if !fits || !serve(buf.bytes_mut(), seen, &mut entry, exit) {
                 // There is room for one of each packet.
                 refused.push(entry.refuse()).ok();
@@ -242,18 +255,24 @@ impl<N: Nic> Worker<N> {
             seen.port = exit.port;
             let bytes = u64::from(seen.bytes);
             count_rules(counters, entry.way, bytes);
-            came.add(bytes);
-            if left.interface.0 != exit.interface {
+            let af = if seen.ends.is_inet() {
+                Af::Inet
+            } else {
+                Af::Inet6
+            };
+            came[af.index()].add(bytes);
+            if (left.interface.0, left.af) != (exit.interface, af) {
                 left.count(counters, Direction::Out);
-                left.interface = InterfaceId(exit.interface);
+                left = Sum::new(InterfaceId(exit.interface), af);
             }
             left.add(bytes);
         }
-        let served = came.packets as usize;
-        came.interface = lane.interface;
-        came.count(counters, Direction::In);
         left.count(counters, Direction::Out);
-        served
+        let served = came[0].packets + came[1].packets;
+        for sum in came {
+            sum.count(counters, Direction::In);
+        }
+        served as usize
     }
 
     /// Queues what was served, and closes the gaps.
@@ -307,22 +326,34 @@ impl<N: Nic> Worker<N> {
     fn remember_one(&mut self, n: usize, idx: StateIdx, egress: &Egress) -> Option<()> {
         let item = &self.batch.items[n];
         let lane = self.lane(usize::from(item.port))?;
-        let stamp = self.egress_stamp;
         let st = self.states.peek(idx).filter(|st| has_settled_down(st))?;
         let out = self.states.peek(st.pair)?;
         let is_cached = (st.egress.stamp, st.egress.interface, st.egress.lladdr)
-            == (stamp, egress.interface.0, egress.lladdr.0);
+            == (self.egress_stamp, egress.interface.0, egress.lladdr.0);
         let may_pass = is_cached
             && item.origin == Origin::Wire(lane.interface)
             && out.wire.mirrored() == item.pd.key_in
             && self.is_bound_to(st, lane.interface)
             && self.is_bound_to(out, egress.interface);
-        let exit = self.exit(egress, stamp).filter(|_| may_pass)?;
+        if !may_pass {
+            return None;
+        }
+        // Where it was bound for before it was translated on its way out.
+        let (src, dst) = (st.stack.end(0).0, st.stack.end(1).0);
+        let dst = addr_of(st.stack.af(), dst);
+        let (_, next_hop) = hop_to(&self.config, item.pd.rtable, src, dst).ok()?;
+        let exit = self.exit(egress, item.pd.af, next_hop)?;
+        let beside = self.beside(idx, st.pair)?;
+        let Some(number) = self.express.exits.number(&exit) else {
+            // Too many next hops: all that is known of them is forgotten.
+            self.forget_flows();
+            return None;
+        };
         let onwards = Onwards {
             interface: lane.interface.0,
-            beside: self.beside(idx, st.pair)?,
-            exit: self.express.exits.number(&exit)?,
-            stamp,
+            beside,
+            exit: number,
+            stamp: self.flow_stamp,
         };
         self.states.remember(idx, &onwards);
         Some(())
@@ -353,7 +384,7 @@ impl<N: Nic> Worker<N> {
     }
 
     /// How packets leave that go this way, if no more is to be done than to write a header.
-    fn exit(&self, egress: &Egress, stamp: u32) -> Option<Exit> {
+    fn exit(&self, egress: &Egress, af: Af, next_hop: IpAddr) -> Option<Exit> {
         let (config, id) = (&*self.config, egress.interface);
         let out = config.interfaces.get(id).filter(|i| i.up)?;
         let way = config.interfaces.way(id)?;
@@ -366,11 +397,19 @@ impl<N: Nic> Worker<N> {
         let repr = wire::ether::Repr {
             dst: egress.lladdr,
             src: way.mac,
-            ethertype: EtherType::IPV4,
+            ethertype: match af {
+                Af::Inet => EtherType::IPV4,
+                Af::Inet6 => EtherType::IPV6,
+            },
         };
         repr.emit(&mut wire::ether::Frame::new_unchecked(&mut header[..]));
         Some(Exit {
-            stamp,
+            stamp: self.flow_stamp,
+            asked: self.egress_stamp,
+            next_hop: match next_hop {
+                IpAddr::V4(addr) => addr.to_bits().into(),
+                IpAddr::V6(addr) => addr.to_bits(),
+            },
             interface: id.0,
             port,
             mtu: out.mtu,
@@ -380,24 +419,25 @@ impl<N: Nic> Worker<N> {
 }
 
 impl Sum {
+    fn new(interface: InterfaceId, af: Af) -> Self {
+        Sum {
+            interface,
+            af,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
     #[inline(always)]
     fn add(&mut self, bytes: u64) {
         self.packets += 1;
         self.bytes += bytes;
     }
 
-    /// Tells the counters, and begins anew.
     #[inline(always)]
-    fn count(&mut self, counters: &filter::Counters, direction: Direction) {
+    fn count(self, counters: &filter::Counters, direction: Direction) {
         if self.packets != 0 {
-            counters.passed(
-                self.interface,
-                Af::Inet,
-                direction,
-                self.packets,
-                self.bytes,
-            );
-            (self.packets, self.bytes) = (0, 0);
+            counters.passed(self.interface, self.af, direction, self.packets, self.bytes);
         }
     }
 }
@@ -435,7 +475,6 @@ fn has_settled_down(st: &State) -> bool {
 fn is_ordinary(item: &Item) -> bool {
     item.is_open()
         && matches!(item.pd.kind, Kind::Tcp | Kind::Udp)
-        && item.pd.af == Af::Inet
         && item.train.is_none()
         && item.bridged.is_none()
         && !item.changed_family
@@ -447,20 +486,41 @@ fn is_ordinary(item: &Item) -> bool {
 /// Reads the headers of a frame as far as a flow can be looked for.
 #[inline(always)]
 fn look(frame: &[u8], lane: &Lane, verify: bool, seed: HashSeed) -> Option<Seen> {
-    let head: &[u8; UDP] = frame.first_chunk()?;
+    let head: &[u8; HEAD] = frame.first_chunk()?;
     // Type, version and header length; the byte behind is the traffic class.
-    let kind = u32::from_le_bytes([head[12], head[13], head[14], head[15]]) & 0x00ff_ffff;
+    let kind = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
+    let mac = u64::from_le_bytes([
+        head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7],
+    ]);
+    let is_ours = mac & 0xffff_ffff_ffff == lane.mac;
+    if kind & 0x00ff_ffff == 0x0045_0008 {
+        return look4(head, frame.len(), is_ours, verify, lane, seed);
+    }
+    if kind & 0x00f0_ffff == 0x0060_dd86 {
+        return look6(frame.first_chunk()?, frame.len(), is_ours, lane, seed);
+    }
+    None
+}
+
+#[inline(always)]
+fn look4(
+    head: &[u8; HEAD],
+    len: usize,
+    is_ours: bool,
+    verify: bool,
+    lane: &Lane,
+    seed: HashSeed,
+) -> Option<Seen> {
     let fragment = u16::from_be_bytes([head[20], head[21]]) & 0x3fff;
     let proto = head[23];
-    if kind != 0x0045_0008 || fragment != 0 || !matches!(proto, PROTO_TCP | PROTO_UDP) {
+    if fragment != 0 || !matches!(proto, PROTO_TCP | PROTO_UDP) {
         return None;
     }
-    let mac = u64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], head[5], 0, 0]);
     let bytes = u16::from_be_bytes([head[16], head[17]]);
-    let is_plain = mac == lane.mac
+    let is_plain = is_ours
         && head[22] > 1
-        && usize::from(bytes) >= UDP - ETHERNET
-        && usize::from(bytes) <= frame.len() - ETHERNET
+        && usize::from(bytes) >= INET + UDP
+        && usize::from(bytes) <= len - ETHERNET
         && (!verify || sums_up(head));
     let addrs = u64::from_ne_bytes([
         head[26], head[27], head[28], head[29], head[30], head[31], head[32], head[33],
@@ -476,70 +536,144 @@ fn look(frame: &[u8], lane: &Lane, verify: bool, seed: HashSeed) -> Option<Seen>
     })
 }
 
+#[inline(always)]
+fn look6(
+    head: &[u8; HEAD6],
+    len: usize,
+    is_ours: bool,
+    lane: &Lane,
+    seed: HashSeed,
+) -> Option<Seen> {
+    let proto = head[20];
+    if !matches!(proto, PROTO_TCP | PROTO_UDP) {
+        return None;
+    }
+    let bytes = INET6 + usize::from(u16::from_be_bytes([head[18], head[19]]));
+    let is_plain = is_ours && head[21] > 1 && bytes >= INET6 + UDP && bytes <= len - ETHERNET;
+    let word = |n: usize| {
+        let at = 22 + 8 * n;
+        u64::from_ne_bytes([
+            head[at],
+            head[at + 1],
+            head[at + 2],
+            head[at + 3],
+            head[at + 4],
+            head[at + 5],
+            head[at + 6],
+            head[at + 7],
+        ])
+    };
+    let ports = u32::from_ne_bytes([head[54], head[55], head[56], head[57]]);
+    let addrs = [word(0), word(1), word(2), word(3)];
+    let ends = Ends::inet6(addrs, ports, proto, lane.interface.0);
+    Some(Seen {
+        ends,
+        hash: ends.hash(seed),
+        bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
+        is_plain,
+        ..Seen::NOTHING
+    })
+}
+
 /// Whether the checksum of an IPv4 header is right.
 #[inline(always)]
-fn sums_up(head: &[u8; UDP]) -> bool {
-    checksum::fold(checksum::sum(&head[ETHERNET..L4])) == 0xffff
+fn sums_up(head: &[u8; HEAD]) -> bool {
+    checksum::fold(checksum::sum(&head[ETHERNET..ETHERNET + INET])) == 0xffff
 }
 
 /// Lets a flow judge a packet whose IP header is plain, and rewrites it if it passes. If not nothing has changed.
 #[inline(always)]
 fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> bool {
-    match seen.proto() {
-        PROTO_UDP => {
-            let Some(head) = frame.first_chunk_mut::<UDP>() else {
+    match (seen.ends.is_inet(), seen.ends.proto()) {
+        (true, PROTO_UDP) => {
+            let Some((head, l4)) = parts::<INET, UDP>(frame) else {
                 return false;
             };
-            let len = u16::from_be_bytes([head[38], head[39]]);
-            if len < 8 || len > seen.bytes - INET as u16 {
-                return false;
+            let fits = is_datagram(l4, seen.bytes - INET as u16);
+            if fits {
+                rewrite::<UDP, UDP_SUM>(head, l4, entry.way, exit);
             }
-            rewrite::<UDP, UDP_SUM>(head, entry.way, exit);
-            true
+            fits
         }
-        _ => {
-            let Some(head) = frame.first_chunk_mut::<TCP>() else {
+        (true, _) => {
+            let Some((head, l4)) = parts::<INET, TCP>(frame) else {
                 return false;
             };
-            let passes = plain(head, seen.bytes).is_some_and(|segment| entry.track(&segment));
-            if passes {
-                rewrite::<TCP, TCP_SUM>(head, entry.way, exit);
+            let fits = follows(l4, seen.bytes - INET as u16, entry);
+            if fits {
+                rewrite::<TCP, TCP_SUM>(head, l4, entry.way, exit);
             }
-            passes
+            fits
+        }
+        (false, proto) => {
+            let len = seen.bytes - INET6 as u16;
+            let fits = match proto {
+                PROTO_UDP => parts::<INET6, UDP>(frame).is_some_and(|(_, l4)| is_datagram(l4, len)),
+                _ => parts::<INET6, TCP>(frame).is_some_and(|(_, l4)| follows(l4, len, entry)),
+            };
+            if let (true, Some(head)) = (fits, frame.first_chunk_mut::<HEAD6>()) {
+                head[..ETHERNET].copy_from_slice(&exit.header);
+                head[21] -= 1;
+            }
+            fits
         }
     }
 }
 
-/// A segment that neither begins nor ends anything.
+/// The headers up to the end of an IP header of `IP` bytes, and the first `L4` bytes behind.
 #[inline(always)]
-fn plain(head: &[u8; TCP], bytes: u16) -> Option<Plain> {
-    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let header = u32::from(head[46] >> 4) * 4;
-    let l4 = u32::from(bytes).wrapping_sub(INET as u32);
-    let is_plain = head[47] & (SYN | FIN | RST | ACK) == ACK;
-    (is_plain && header >= 20 && header <= l4).then(|| Plain {
-        seq: word(38),
-        ack: word(42),
-        window: u16::from_be_bytes([head[48], head[49]]),
-        payload: l4 - header,
+fn parts<const IP: usize, const L4: usize>(frame: &mut [u8]) -> Option<(&mut [u8], &mut [u8; L4])> {
+    let (head, rest) = frame.split_at_mut_checked(ETHERNET + IP)?;
+    Some((head, rest.first_chunk_mut()?))
+}
+
+/// A datagram within the packet that carries it, of whose payload there are `len` bytes.
+#[inline(always)]
+fn is_datagram(l4: &[u8; UDP], len: u16) -> bool {
+    let said = u16::from_be_bytes([l4[4], l4[5]]);
+    usize::from(said) >= UDP && said <= len
+}
+
+/// A segment that neither begins nor ends anything, and that the flow lets pass.
+#[inline(always)]
+fn follows(l4: &[u8; TCP], len: u16, entry: &mut Entry<'_>) -> bool {
+    let word = |at: usize| u32::from_be_bytes([l4[at], l4[at + 1], l4[at + 2], l4[at + 3]]);
+    let (header, len) = (u32::from(l4[12] >> 4) * 4, u32::from(len));
+    let is_plain = l4[13] & (SYN | FIN | RST | ACK) == ACK;
+    if !is_plain || header < TCP as u32 || header > len {
+        return false;
+    }
+    entry.track(&Plain {
+        seq: word(4),
+        ack: word(8),
+        window: u16::from_be_bytes([l4[14], l4[15]]),
+        payload: len - header,
     })
 }
 
-/// Makes the headers what they are to be beyond. `SUM` is where the checksum of the transport header lies.
+/// Makes the headers of an IPv4 packet what they are to be beyond. `SUM` is where the checksum of the transport header lies.
 #[inline(always)]
-fn rewrite<const LEN: usize, const SUM: usize>(head: &mut [u8; LEN], way: &Way, exit: &Exit) {
+fn rewrite<const L4: usize, const SUM: usize>(
+    head: &mut [u8],
+    l4: &mut [u8; L4],
+    way: &Way,
+    exit: &Exit,
+) {
+    let Some(head) = head.first_chunk_mut::<{ ETHERNET + INET }>() else {
+        return;
+    };
     head[..ETHERNET].copy_from_slice(&exit.header);
     head[22] -= 1;
     let sum = u16::from_be_bytes([head[24], head[25]]);
-    head[24..26].copy_from_slice(&checksum::apply(sum, way.delta_ip).to_be_bytes());
+    head[24..26].copy_from_slice(&checksum::apply(sum, way.delta_ip()).to_be_bytes());
     if way.flags.contains(WayFlags::TRANSLATED) {
-        head[26..34].copy_from_slice(&way.addrs.to_ne_bytes());
-        head[34..38].copy_from_slice(&way.ports.to_ne_bytes());
-        let sum = u16::from_be_bytes([head[SUM], head[SUM + 1]]);
+        head[26..34].copy_from_slice(&way.addrs().to_ne_bytes());
+        l4[..4].copy_from_slice(&way.ports().to_ne_bytes());
+        let sum = u16::from_be_bytes([l4[SUM], l4[SUM + 1]]);
         let sum = match SUM {
-            UDP_SUM => checksum::apply_udp(sum, way.delta_l4),
-            _ => checksum::apply(sum, way.delta_l4),
+            UDP_SUM => checksum::apply_udp(sum, way.delta_l4()),
+            _ => checksum::apply(sum, way.delta_l4()),
         };
-        head[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());
+        l4[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());
     }
 }

@@ -138,6 +138,8 @@ pub struct Worker<N: Nic> {
     /// that a neighbor in use is noticed as used.
     pub(crate) egress_stamp: u32,
     stamped_s: u64,
+    /// Stamp of flows' ways: moves on with every configuration. Of neighbors the exits know.
+    pub(crate) flow_stamp: u32,
     /// Ways to next hops that rules chose.
     pub(crate) ways: Ways,
     /// A state was made since the look-ups of this burst were done.
@@ -238,6 +240,7 @@ impl<N: Nic> Worker<N> {
             scanned_ms: setup.now_ms,
             egress_stamp: 1,
             stamped_s: 0,
+            flow_stamp: 1,
             ways: Ways::default(),
             made_state: false,
             aliases: Aliases::new(aliases),
@@ -305,6 +308,7 @@ impl<N: Nic> Worker<N> {
                 .generation
                 .set(u64::from(self.config.generation));
             self.forget_egress();
+            self.forget_flows();
         }
         if self.stamped_s != now_ms / 1000 {
             self.stamped_s = now_ms / 1000;
@@ -315,6 +319,11 @@ impl<N: Nic> Worker<N> {
     /// All cached ways out are stale from now on.
     pub(crate) fn forget_egress(&mut self) {
         self.egress_stamp = self.egress_stamp.wrapping_add(1).max(1);
+    }
+
+    /// All ways of flows are stale from now on.
+    pub(crate) fn forget_flows(&mut self) {
+        self.flow_stamp = self.flow_stamp.wrapping_add(1).max(1);
     }
 
     /// Looks at states whose time has come; while lives grow shorter, also at those whose time may have come since.
