@@ -324,7 +324,7 @@ impl Control {
         if was != state {
             let interfaces = &self.fleet.current().interfaces;
             let now_ms = self.clock.now_ms();
-            self.trees.on_link(interfaces, port, state, now_ms);
+            self.trees.on_links(interfaces, &self.links, now_ms);
         }
         match state {
             _ if was.is_up() == state.is_up() => {}
@@ -349,11 +349,15 @@ impl Control {
         name.unwrap_or("a port")
     }
 
-    /// A frame of a link protocol came in by a port.
-    pub fn hear_frame(&mut self, port: u16, frame: &[u8]) {
+    /// A frame of a link protocol came in by a port, for the interface `on`: the port's own if nothing is said, or what
+    /// stands on it. Tags of a VLAN that is a member of a bridge are taken already.
+    pub fn hear_frame(&mut self, port: u16, on: Option<net::InterfaceId>, frame: &[u8]) {
         let interfaces = &self.fleet.current().interfaces;
         let now_ms = self.clock.now_ms();
-        self.trees.hear(interfaces, port, frame, now_ms);
+        let on = on.or_else(|| interfaces.by_port(port).map(|i| i.id));
+        if let Some(on) = on {
+            self.trees.hear(interfaces, on, frame, now_ms);
+        }
         self.hear_answer(port, frame);
         self.hear_slow(port, frame);
     }

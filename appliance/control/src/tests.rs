@@ -32,6 +32,7 @@ mod laggs;
 mod learning;
 mod neighbors;
 mod tables;
+mod trees;
 
 /// The other ends of a worker's rings.
 struct FakeWorker {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use net::bridge::Switch;
+use net::link::Out;
 use net::stp::{Event, PortRole, PortState, SpanningTree, path_cost};
 use net::{InterfaceId, InterfaceTable};
 use nic::LinkState;
@@ -22,6 +23,8 @@ const OUTGOING_MAX: usize = 256;
 pub(crate) struct Tree {
     pub(crate) words: TreeWords,
     pub(crate) machine: SpanningTree,
+    /// The link of each member, as the machine knows it.
+    links: Vec<LinkState>,
     /// What was said of each port last.
     said: Vec<(PortRole, PortState)>,
 }
@@ -46,7 +49,11 @@ impl Trees {
         for words in wanted {
             let kept = old.iter().position(|t| t.words == *words);
             let tree = match kept {
-                Some(n) => old.swap_remove(n),
+                Some(n) => {
+                    let mut tree = old.swap_remove(n);
+                    tree.follow_links(interfaces, links, now_ms);
+                    tree
+                }
                 None => begin(words, interfaces, links, now_ms),
             };
             self.trees.push(tree);
@@ -72,45 +79,36 @@ impl Trees {
         self.settle(interfaces);
     }
 
-    /// The link of a port has changed.
-    pub(crate) fn on_link(
+    /// Links of ports have changed; `links` are all of them as they are now, by port number.
+    pub(crate) fn on_links(
         &mut self,
         interfaces: &InterfaceTable,
-        port: u16,
-        link: LinkState,
+        links: &[LinkState],
         now_ms: u64,
     ) {
-        let Some(id) = interfaces.by_port(port).map(|i| i.id) else {
-            return;
-        };
         for tree in &mut self.trees {
-            if let Some(n) = tree.place(id) {
-                tree.machine.handle(now_ms, n, event_of(link));
-            }
+            tree.follow_links(interfaces, links, now_ms);
         }
         self.settle(interfaces);
     }
 
-    /// A frame came in by a port. True if it is a message of a tree here.
+    /// A frame came in by an interface. True if it is a message of a tree here.
     pub(crate) fn hear(
         &mut self,
         interfaces: &InterfaceTable,
-        port: u16,
+        on: InterfaceId,
         frame: &[u8],
         now_ms: u64,
     ) -> bool {
         let Some(payload) = frame.get(ether::HEADER_LEN..) else {
             return false;
         };
-        let (Some(id), Ok(bpdu)) = (
-            interfaces.by_port(port).map(|i| i.id),
-            Bpdu::parse_llc(payload),
-        ) else {
+        let Ok(bpdu) = Bpdu::parse_llc(payload) else {
             return false;
         };
         let mut heard = false;
         for tree in &mut self.trees {
-            if let Some(n) = tree.place(id) {
+            if let Some(n) = tree.place(on) {
                 tree.machine.handle(now_ms, n, Event::Heard(bpdu));
                 heard = true;
             }
@@ -147,18 +145,31 @@ impl Trees {
 
 fn begin(words: &TreeWords, interfaces: &InterfaceTable, links: &[LinkState], now_ms: u64) -> Tree {
     let settings: Vec<_> = words.ports.iter().map(|(_, settings)| *settings).collect();
-    let mut machine = SpanningTree::new(words.settings, &settings, now_ms);
-    for (n, (id, _)) in words.ports.iter().enumerate() {
-        for (port, link) in (0..).zip(links) {
-            if link.is_up() && interfaces.by_port(port).is_some_and(|i| i.id == *id) {
-                machine.handle(now_ms, n, event_of(*link));
-            }
-        }
-    }
-    Tree {
+    let mut tree = Tree {
+        machine: SpanningTree::new(words.settings, &settings, now_ms),
+        links: vec![LinkState::Down; words.ports.len()],
         said: vec![(PortRole::Disabled, PortState::Discarding); words.ports.len()],
         words: words.clone(),
-        machine,
+    };
+    tree.follow_links(interfaces, links, now_ms);
+    tree
+}
+
+/// The link of a member: that of the port that carries it, or the best of a lagg's.
+fn link_of(interfaces: &InterfaceTable, id: InterfaceId, links: &[LinkState]) -> LinkState {
+    let link = |port: u16| links.get(usize::from(port)).copied().unwrap_or_default();
+    let speed = |link: &LinkState| match link {
+        LinkState::Down => None,
+        LinkState::Up { speed_mbps, .. } => Some(*speed_mbps),
+    };
+    match interfaces.way(id).map(|way| way.out) {
+        Some(Out::Port(port)) => link(port),
+        Some(Out::Lagg(n)) => {
+            let ports = interfaces.links().lagg(n).map(|lagg| lagg.ports.as_slice());
+            let each = ports.unwrap_or_default().iter().map(|port| link(*port));
+            each.max_by_key(speed).unwrap_or_default()
+        }
+        Some(Out::Nowhere | Out::Tunnel(_)) | None => LinkState::Down,
     }
 }
 
@@ -178,6 +189,16 @@ fn event_of(link: LinkState) -> Event {
 impl Tree {
     pub(crate) fn place(&self, id: InterfaceId) -> Option<usize> {
         self.words.ports.iter().position(|(port, _)| *port == id)
+    }
+
+    fn follow_links(&mut self, interfaces: &InterfaceTable, links: &[LinkState], now_ms: u64) {
+        for (n, (id, _)) in self.words.ports.iter().enumerate() {
+            let now = link_of(interfaces, *id, links);
+            if now != self.links[n] {
+                self.links[n] = now;
+                self.machine.handle(now_ms, n, event_of(now));
+            }
+        }
     }
 
     /// Writes what members may do. First what was learned is forgotten, then states change.

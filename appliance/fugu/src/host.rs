@@ -80,21 +80,23 @@ impl Host {
         for end in &mut self.ends {
             while let Some(carried) = end.to_host.pop() {
                 let Carried {
-                    buf, more, frame, ..
+                    buf,
+                    more,
+                    frame,
+                    received_on,
+                    ..
                 } = carried;
                 any = true;
                 if let Some(end_of_frame) = frame {
                     if let FrameEnd::Port(port) = end_of_frame {
-                        control.hear_frame(port, buf.bytes());
+                        control.hear_frame(port, received_on, buf.bytes());
                     }
                     continue;
                 }
                 if end.begun.is_empty() {
-                    self.domains.hear(buf.bytes(), carried.received_on);
+                    self.domains.hear(buf.bytes(), received_on);
                 }
-                let from = carried
-                    .received_on
-                    .filter(|_| !more && end.begun.is_empty());
+                let from = received_on.filter(|_| !more && end.begun.is_empty());
                 if from.is_some_and(|interface| control.hear(interface, buf.bytes())) {
                     continue;
                 }

@@ -183,13 +183,7 @@ impl<N: Nic> Worker<N> {
             return;
         };
         if bridge.place(station.member).is_some() && bridge.fixed(station.addr).is_none() {
-            self.stations.learn(
-                &bridge.terms,
-                station.addr,
-                station.member,
-                station.epoch,
-                station.seen_s,
-            );
+            self.stations.hear(&bridge.terms, station);
         }
     }
 
@@ -228,8 +222,8 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// The interface of the bridge that an ARP packet is for: the one that has the address asked for, or that is in
-    /// the network of the sender.
+    /// The interface of the bridge that an ARP packet is for: the one that has the address asked for, that answers for
+    /// it, or that is in the network of the sender.
     fn hear_bridged_arp(&mut self, n: usize, through: Bridged, at: usize, now_ms: u64) {
         let config = self.config.clone();
         let Some(bridge) = config.interfaces.bridges().get(through.bridge) else {
@@ -246,8 +240,14 @@ impl<N: Nic> Worker<N> {
                 .iter()
                 .filter_map(|id| config.interfaces.get(*id))
         };
+        let listening = config.interfaces.listening();
+        let parts = bridge.members.iter().map(|m| m.id);
+        let answers = parts
+            .chain([bridge.terms.bridge])
+            .find(|id| listening.publishes(*id, target).is_some());
         let on = hosts()
             .find(|i| i.owns(target))
+            .or_else(|| config.interfaces.get(answers?))
             .or_else(|| hosts().find(|i| i.on_link(sender)));
         if let Some(on) = on {
             self.hear_arp_on(n, on.id, at, now_ms);

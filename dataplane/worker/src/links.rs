@@ -37,11 +37,12 @@ impl<N: Nic> Worker<N> {
     /// A frame of a protocol between neighbors on a link: for the control core, if it speaks one on this port.
     pub(crate) fn hear_control_frame(&mut self, n: usize) {
         let item = &mut self.batch.items[n];
-        let wanted = self
-            .config
-            .interfaces
-            .receiver(item.port)
-            .is_some_and(|r| r.wants_control);
+        let interfaces = &self.config.interfaces;
+        // A member may be a VLAN, whose port is no member.
+        let is_member = |on| interfaces.bridges().place(on).is_some();
+        let receiver = interfaces.receiver(item.port);
+        let wanted =
+            receiver.is_some_and(|r| r.wants_control) || item.received_on().is_some_and(is_member);
         match wanted && is_reserved(self.batch.bufs[n].bytes()) {
             true => item.verdict = Some(Verdict::Control),
             false => item.drop_for(Reason::Ethernet),

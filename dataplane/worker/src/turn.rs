@@ -198,12 +198,12 @@ impl<N: Nic> Worker<N> {
                 setup.now_ms,
             ),
             express: Express::new(setup.express),
+            stations: Fdb::new(STATIONS_MAX, setup.hash_seed, setup.shared.stations.clone()),
             shared: setup.shared,
             kills: Kills::new(),
             kill_jobs: KillJobs::default(),
             now_ms: setup.now_ms,
             swept_sources_ms: setup.now_ms,
-            stations: Fdb::new(STATIONS_MAX, setup.hash_seed),
             fragments: Reassembler::new(
                 setup.fragments_capacity,
                 setup.hash_seed,

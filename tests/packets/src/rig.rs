@@ -397,7 +397,10 @@ impl Rig {
             while let Some(carried) = control.to_host.pop() {
                 let Carried { buf, more, .. } = carried;
                 if let Some(FrameEnd::Port(port)) = carried.frame {
-                    let name = self.topology.ports[usize::from(port)].name.clone();
+                    let on = carried.received_on.map(|on| usize::from(on.0));
+                    let on = on.filter(|on| self.topology.is_vlan(*on));
+                    let on = on.unwrap_or(usize::from(port));
+                    let name = self.topology.ports[on].name.clone();
                     self.control_frames.push((name, buf.bytes().to_vec()));
                     continue;
                 }
@@ -462,7 +465,7 @@ impl Rig {
         }
     }
 
-    /// Frames of link protocols that the control core got, with their ports, since the last call.
+    /// Frames of link protocols that the control core got, with their ports or VLANs, since the last call.
     pub fn control_frames(&mut self) -> Vec<(String, Vec<u8>)> {
         std::mem::take(&mut self.control_frames)
     }

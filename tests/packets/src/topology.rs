@@ -308,6 +308,11 @@ impl Topology {
         self
     }
 
+    /// Whether an interface is a VLAN.
+    pub fn is_vlan(&self, n: usize) -> bool {
+        matches!(self.ports[n].made, Made::Vlan(_))
+    }
+
     /// The last host does not answer ARP and neighbor solicitations.
     pub fn mute(mut self) -> Self {
         self.hosts.last_mut().expect("a host comes first").answers = false;

@@ -186,7 +186,7 @@ fn a_port_that_is_up_and_dead_is_found_out_by_asking() {
                     let (sender, target) = (question[32..36].to_vec(), question[42..46].to_vec());
                     answer[32..36].copy_from_slice(&target);
                     answer[42..46].copy_from_slice(&sender);
-                    b.control.hear_frame(0, &answer);
+                    b.control.hear_frame(0, None, &answer);
                 }
                 FrameEnd::Port(1) => by_em1 += 1,
                 _ => {}
@@ -227,7 +227,7 @@ fn talk(b: &mut Rig, other: &mut net::lacp::Lacp, seconds: u64) {
             let mut frame = vec![0; 14];
             frame[12..].copy_from_slice(&[0x88, 0x09]);
             frame.extend(pdu.bytes());
-            b.control.hear_frame(port, &frame);
+            b.control.hear_frame(port, None, &frame);
         }
     }
 }

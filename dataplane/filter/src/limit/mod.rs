@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::Cell;
 
+use net::fdb::{Roll, STATIONS_MAX};
 use ruleset::{
     Af, Direction, Facts, Flush, KeepState, LimiterUse, Overload, Routes, Rule, RuleSlot, Ruleset,
     TableEntry, TableFlags, TableId, Timeout,
@@ -68,6 +69,8 @@ pub struct Shared {
     pub limiters: Limiters,
     /// Edits of tables.
     pub edits: Arc<Overlay>,
+    /// Stations that bridges know.
+    pub stations: Arc<Roll>,
 }
 
 impl core::fmt::Debug for SourceNodes {
@@ -99,6 +102,7 @@ impl Shared {
             sources: SourceNodes::new(source_nodes, rule_slots, cores, seed),
             limiters: Limiters::new(),
             edits: Arc::new(Overlay::new(EDITS, TABLE_SLOTS, seed ^ 0x5bd1_e995)),
+            stations: Arc::new(Roll::new(STATIONS_MAX, seed)),
         }
     }
 

@@ -1,19 +1,25 @@
 //! Where stations are behind the members of bridges: the forwarding database of one worker.
 //!
 //! Read first: IEEE 802.1D-2004 7.8 and 7.9, bridge(4) of OpenBSD. The memory is taken once; each bridge has a limit of
-//! its own. It knows addresses only, no VLANs. Each worker learns from the frames that it receives and tells the others;
+//! its own, which holds over all workers ([`Roll`]). It knows addresses only, no VLANs. Each worker learns from the frames that it receives and tells the others;
 //! what is told twice or never does no harm, for a frame to an unknown station goes to everybody.
 //!
 //! Members have an *epoch*: when the spanning tree wants what was learned on a member to be forgotten, the epoch moves on,
 //! and what was learned before does not count any more. So a topology change costs one store and no search.
 
-use alloc::vec::Vec;
+mod roll;
+mod slots;
+
+use alloc::sync::Arc;
 
 use wire::ether::Addr;
 
+pub use roll::Roll;
+use slots::Slots;
+
 use crate::kif::InterfaceId;
 
-/// Stations that one worker can know, over all bridges.
+/// Stations that the box can know, over all bridges.
 pub const STATIONS_MAX: usize = 1 << 15;
 /// Most bridges with stations at once.
 pub const BRIDGES_MAX: usize = 64;
@@ -66,30 +72,24 @@ impl Learned {
     }
 }
 
-/// Key in the upper half, member, epoch and time in the lower; 0 is empty.
-type Slot = u128;
-
-/// One worker's stations of all bridges. Open addressing with linear probing; half of the slots stay empty.
+/// One worker's stations of all bridges.
 pub struct Fdb {
-    slots: Vec<Slot>,
-    mask: usize,
-    len: usize,
-    seed: u64,
-    counts: heapless::Vec<(InterfaceId, u32), BRIDGES_MAX>,
+    slots: Slots,
+    roll: Arc<Roll>,
+    /// Bridges whose limit was met, and in which second: until the next, or until a place is free, strangers are not even
+    /// asked for on the roll.
+    full: heapless::Vec<(InterfaceId, u32), BRIDGES_MAX>,
     swept: usize,
 }
 
 impl Fdb {
     /// Room for `capacity` stations, rounded up to a power of two. `seed` keeps strangers from choosing addresses that
-    /// collide.
-    pub fn new(capacity: usize, seed: u64) -> Fdb {
-        let size = (capacity.max(1) * 2).next_power_of_two();
+    /// collide. `roll` is shared by all workers.
+    pub fn new(capacity: usize, seed: u64, roll: Arc<Roll>) -> Fdb {
         Fdb {
-            slots: alloc::vec![0; size],
-            mask: size - 1,
-            len: 0,
-            seed,
-            counts: heapless::Vec::new(),
+            slots: Slots::new(capacity, seed),
+            roll,
+            full: heapless::Vec::new(),
             swept: 0,
         }
     }
@@ -104,62 +104,90 @@ impl Fdb {
         epoch: u16,
         now_s: u32,
     ) -> Learned {
-        if !addr.is_unicast() {
-            return Learned::Refused;
-        }
-        let key = key(terms.bridge, addr);
         let station = Station {
             addr,
             member,
             epoch,
             seen_s: now_s,
         };
-        match self.position(key) {
-            Ok(at) => {
-                let old = unpack(self.slots[at]);
-                if (old.member, old.epoch) == (member, epoch) {
-                    return self.refresh(at, key, old, now_s, terms);
+        self.enter(terms, &station, |fdb, key| {
+            !fdb.is_full(terms.bridge, now_s) && {
+                let held = fdb.roll.hold(terms, key);
+                if !held {
+                    fdb.note_full(terms.bridge, now_s);
                 }
-                self.slots[at] = pack(key, &station);
+                held
+            }
+        })
+    }
+
+    /// Another worker has seen a station; if it still knows it, there is a place for it on the roll.
+    pub fn hear(&mut self, terms: &Terms, station: &Station) -> Learned {
+        self.enter(terms, station, |fdb, key| fdb.roll.hold(terms, key))
+    }
+
+    /// `hold` takes a place on the roll for a station that is new to this worker.
+    #[inline]
+    fn enter(
+        &mut self,
+        terms: &Terms,
+        station: &Station,
+        hold: impl FnOnce(&mut Self, u64) -> bool,
+    ) -> Learned {
+        if !station.addr.is_unicast() {
+            return Learned::Refused;
+        }
+        let key = key(terms.bridge, station.addr);
+        match self.slots.position(key) {
+            Ok(at) => {
+                let old = self.station_at(at, station.addr);
+                if (old.member, old.epoch) == (station.member, station.epoch) {
+                    return self.refresh(at, old, station.seen_s, terms);
+                }
+                self.slots.set(at, pack(station));
                 Learned::New
             }
-            Err(at) => self.insert(terms, at, pack(key, &station)),
+            Err(_) if self.slots.is_full() => Learned::Refused,
+            Err(at) => match hold(self, key) {
+                true => {
+                    self.slots.insert(at, key, pack(station));
+                    Learned::New
+                }
+                false => Learned::Refused,
+            },
+        }
+    }
+
+    fn station_at(&self, at: usize, addr: Addr) -> Station {
+        let value = self.slots.at(at).map_or(0, |(_, value)| value);
+        unpack(addr, value)
+    }
+
+    fn is_full(&self, bridge: InterfaceId, now_s: u32) -> bool {
+        self.full.contains(&(bridge, now_s))
+    }
+
+    fn note_full(&mut self, bridge: InterfaceId, now_s: u32) {
+        self.full.retain(|(id, _)| *id != bridge);
+        // Bridges that are gone make room; the roll is asked once too often.
+        if self.full.push((bridge, now_s)).is_err() {
+            self.full.clear();
         }
     }
 
     /// What others know is renewed a few times in the life of an entry, so that it does not end for them.
     #[inline]
-    fn refresh(&mut self, at: usize, key: u64, old: Station, now_s: u32, terms: &Terms) -> Learned {
+    fn refresh(&mut self, at: usize, old: Station, now_s: u32, terms: &Terms) -> Learned {
         let quiet_s = now_s.saturating_sub(old.seen_s);
         if quiet_s <= terms.timeout_s / 8 {
             return Learned::Known;
         }
-        self.slots[at] = pack(
-            key,
-            &Station {
-                seen_s: now_s,
-                ..old
-            },
-        );
-        Learned::Refreshed
-    }
-
-    fn insert(&mut self, terms: &Terms, at: usize, slot: Slot) -> Learned {
-        if self.len >= self.slots.len() / 2 {
-            return Learned::Refused;
-        }
-        let count = match self.counts.iter().position(|(id, _)| *id == terms.bridge) {
-            Some(n) => n,
-            None if self.counts.push((terms.bridge, 0)).is_ok() => self.counts.len() - 1,
-            None => return Learned::Refused,
+        let renewed = Station {
+            seen_s: now_s,
+            ..old
         };
-        if self.counts[count].1 >= terms.max_addr {
-            return Learned::Refused;
-        }
-        self.counts[count].1 += 1;
-        self.len += 1;
-        self.slots[at] = slot;
-        Learned::New
+        self.slots.set(at, pack(&renewed));
+        Learned::Refreshed
     }
 
     /// The member a station is behind, if that is known and still true. `epoch_of` gives a member's epoch.
@@ -171,15 +199,15 @@ impl Fdb {
         now_s: u32,
         epoch_of: impl FnOnce(InterfaceId) -> u16,
     ) -> Option<InterfaceId> {
-        let at = self.position(key(terms.bridge, addr)).ok()?;
-        let station = unpack(self.slots[at]);
+        let at = self.slots.position(key(terms.bridge, addr)).ok()?;
+        let station = self.station_at(at, addr);
         let old = is_over(&station, terms.timeout_s, now_s);
         (!old && epoch_of(station.member) == station.epoch).then_some(station.member)
     }
 
     /// Forgets one station. True if it was known.
     pub fn forget(&mut self, bridge: InterfaceId, addr: Addr) -> bool {
-        match self.position(key(bridge, addr)) {
+        match self.slots.position(key(bridge, addr)) {
             Ok(at) => {
                 self.remove(at);
                 true
@@ -196,55 +224,41 @@ impl Fdb {
         now_s: u32,
         judge: impl Fn(InterfaceId, InterfaceId) -> Option<(u32, u16)>,
     ) {
-        for _ in 0..budget.min(self.slots.len()) {
-            if self.len == 0 {
+        for _ in 0..budget.min(self.slots.places()) {
+            if self.slots.len() == 0 {
                 return;
             }
             let at = self.swept;
-            let slot = self.slots[at];
-            let goes = slot != 0 && {
-                let station = unpack(slot);
-                match judge(bridge_of(slot), station.member) {
+            let goes = self.slots.at(at).is_some_and(|(key, value)| {
+                let station = unpack(addr_of(key), value);
+                match judge(bridge_of(key), station.member) {
                     Some((timeout_s, epoch)) => {
                         is_over(&station, timeout_s, now_s) || station.epoch != epoch
                     }
                     None => true,
                 }
-            };
+            });
             match goes {
                 // Another one may have moved here.
                 true => self.remove(at),
-                false => self.swept = (at + 1) & self.mask,
+                false => self.swept = self.slots.after(at),
             }
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.slots.fill(0);
-        self.counts.clear();
-        self.len = 0;
-    }
-
     /// Stations known, over all bridges.
     pub fn len(&self) -> usize {
-        self.len
+        self.slots.len()
     }
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Stations of one bridge.
-    pub fn count(&self, bridge: InterfaceId) -> u32 {
-        let mut counts = self.counts.iter();
-        counts.find(|(id, _)| *id == bridge).map_or(0, |(_, n)| *n)
+        self.slots.len() == 0
     }
 
     /// Places of the table, empty ones included.
     pub fn places(&self) -> usize {
-        self.slots.len()
+        self.slots.places()
     }
 
     /// The stations in `count` places from `from` on, with their bridges, and the place of each.
@@ -253,9 +267,8 @@ impl Fdb {
         from: usize,
         count: usize,
     ) -> impl Iterator<Item = (usize, InterfaceId, Station)> {
-        let some = self.slots.iter().enumerate().skip(from).take(count);
-        some.filter(|(_, slot)| **slot != 0)
-            .map(|(at, slot)| (at, bridge_of(*slot), unpack(*slot)))
+        let some = self.slots.iter_in(from, count);
+        some.map(|(at, key, value)| (at, bridge_of(key), unpack(addr_of(key), value)))
     }
 
     /// Forgets the stations of a bridge in `budget` places from `from` on. The place to go on at; none at the end.
@@ -264,64 +277,34 @@ impl Fdb {
     pub fn flush(&mut self, bridge: InterfaceId, from: usize, budget: usize) -> Option<usize> {
         let mut at = from;
         for _ in 0..budget {
-            if at >= self.slots.len() {
+            if at >= self.places() {
                 return None;
             }
-            if self.slots[at] != 0 && bridge_of(self.slots[at]) == bridge {
+            let its = self.slots.at(at).map(|(key, _)| bridge_of(key));
+            if its == Some(bridge) {
                 self.remove(at);
             } else {
                 at += 1;
             }
         }
-        (at < self.slots.len()).then_some(at)
+        (at < self.places()).then_some(at)
     }
 
-    /// Where a key is, or the empty place where it would go.
-    #[inline]
-    fn position(&self, key: u64) -> Result<usize, usize> {
-        let mut at = self.home(key);
-        loop {
-            match (self.slots[at] >> 64) as u64 {
-                found if found == key => return Ok(at),
-                0 => return Err(at),
-                _ => at = (at + 1) & self.mask,
-            }
-        }
-    }
-
-    #[inline]
-    fn home(&self, key: u64) -> usize {
-        // The two halves of a product depend on all bits of both factors.
-        let product = u128::from(key ^ self.seed) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
-        ((product >> 64) as u64 ^ product as u64) as usize & self.mask
-    }
-
-    /// Empties a place; those after it that would not be found any more move up.
     fn remove(&mut self, at: usize) {
-        let bridge = bridge_of(self.slots[at]);
-        if let Some((_, n)) = self.counts.iter_mut().find(|(id, _)| *id == bridge) {
-            *n -= 1;
+        if let Some((key, _)) = self.slots.at(at) {
+            self.slots.remove(at);
+            self.roll.release(key);
+            self.full.retain(|(id, _)| *id != bridge_of(key));
         }
-        self.counts.retain(|(_, n)| *n > 0);
-        self.len -= 1;
-        let mut hole = at;
-        let mut next = at;
-        loop {
-            next = (next + 1) & self.mask;
-            let slot = self.slots[next];
-            if slot == 0 {
-                break;
-            }
-            let home = self.home((slot >> 64) as u64);
-            // It stays if its home lies behind the hole.
-            let from_home = next.wrapping_sub(home) & self.mask;
-            let from_hole = next.wrapping_sub(hole) & self.mask;
-            if from_home >= from_hole {
-                self.slots[hole] = slot;
-                hole = next;
-            }
+    }
+}
+
+impl Drop for Fdb {
+    /// A worker of a packet that is only tried out goes before the others.
+    fn drop(&mut self) {
+        for (_, key, _) in self.slots.iter_in(0, self.slots.places()) {
+            self.roll.release(key);
         }
-        self.slots[hole] = 0;
     }
 }
 
@@ -333,27 +316,29 @@ fn key(bridge: InterfaceId, addr: Addr) -> u64 {
 }
 
 #[inline]
-fn pack(key: u64, station: &Station) -> Slot {
-    u128::from(key) << 64
-        | u128::from(station.member.0) << 48
-        | u128::from(station.epoch) << 32
-        | u128::from(station.seen_s)
+fn pack(station: &Station) -> u64 {
+    u64::from(station.member.0) << 48 | u64::from(station.epoch) << 32 | u64::from(station.seen_s)
 }
 
 #[inline]
-fn unpack(slot: Slot) -> Station {
-    let [.., a, b, c, d, e, f] = ((slot >> 64) as u64).to_be_bytes();
+fn unpack(addr: Addr, value: u64) -> Station {
     Station {
-        addr: Addr([a, b, c, d, e, f]),
-        member: InterfaceId((slot >> 48) as u16),
-        epoch: (slot >> 32) as u16,
-        seen_s: slot as u32,
+        addr,
+        member: InterfaceId((value >> 48) as u16),
+        epoch: (value >> 32) as u16,
+        seen_s: value as u32,
     }
 }
 
 #[inline]
-fn bridge_of(slot: Slot) -> InterfaceId {
-    InterfaceId((slot >> 112) as u16)
+fn addr_of(key: u64) -> Addr {
+    let [_, _, a, b, c, d, e, f] = key.to_be_bytes();
+    Addr([a, b, c, d, e, f])
+}
+
+#[inline]
+fn bridge_of(key: u64) -> InterfaceId {
+    InterfaceId((key >> 48) as u16)
 }
 
 #[inline]
@@ -378,6 +363,11 @@ mod tests {
         }
     }
 
+    /// The only worker's.
+    fn alone(capacity: usize, seed: u64) -> Fdb {
+        Fdb::new(capacity, seed, Arc::new(Roll::new(capacity, seed)))
+    }
+
     fn addr(n: u64) -> Addr {
         let [.., a, b, c, d] = n.to_be_bytes();
         Addr([2, 0, a, b, c, d])
@@ -389,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_station_is_learned_moves_and_is_forgotten() {
-        let mut fdb = Fdb::new(8, 1);
+        let mut fdb = alone(8, 1);
         assert_eq!(find(&fdb, 1, 0), None);
         assert_eq!(fdb.learn(&terms(100), addr(1), EM0, 0, 0), Learned::New);
         assert_eq!(fdb.learn(&terms(100), addr(1), EM0, 0, 1), Learned::Known);
@@ -409,7 +399,7 @@ mod tests {
 
     #[test]
     fn groups_and_nobody_are_not_learned() {
-        let mut fdb = Fdb::new(8, 1);
+        let mut fdb = alone(8, 1);
         for addr in [Addr::BROADCAST, Addr::ZERO, wire::bpdu::GROUP] {
             assert_eq!(fdb.learn(&terms(100), addr, EM0, 0, 0), Learned::Refused);
         }
@@ -418,7 +408,7 @@ mod tests {
 
     #[test]
     fn bridges_do_not_share_stations_or_limits() {
-        let mut fdb = Fdb::new(8, 1);
+        let mut fdb = alone(8, 1);
         let other = Terms {
             bridge: InterfaceId(8),
             ..terms(1)
@@ -429,27 +419,30 @@ mod tests {
         assert_eq!(fdb.find(&other, addr(1), 0, |_| 0), None);
         assert_eq!(fdb.learn(&other, addr(1), EM1, 0, 0), Learned::New);
         assert_eq!(fdb.learn(&other, addr(2), EM1, 0, 0), Learned::Refused);
-        assert_eq!((fdb.count(BRIDGE), fdb.count(other.bridge)), (2, 1));
+        assert_eq!(
+            (fdb.roll.count(BRIDGE), fdb.roll.count(other.bridge)),
+            (2, 1)
+        );
         assert_eq!(fdb.iter_in(0, fdb.places()).count(), 3);
         // A station that is known may move although the bridge is full.
         assert_eq!(fdb.learn(&terms(2), addr(2), EM1, 0, 0), Learned::New);
-        fdb.clear();
-        assert_eq!((fdb.count(BRIDGE), fdb.len()), (0, 0));
+        assert!(fdb.forget(BRIDGE, addr(1)) && fdb.forget(BRIDGE, addr(2)));
+        assert_eq!((fdb.roll.count(BRIDGE), fdb.len()), (0, 1));
     }
 
     #[test]
     fn the_whole_table_has_a_limit() {
-        let mut fdb = Fdb::new(8, 1);
+        let mut fdb = alone(8, 1);
         let learned = (1..=100)
             .filter(|n| fdb.learn(&terms(1000), addr(*n), EM0, 0, 0) == Learned::New)
             .count();
-        assert_eq!((learned, fdb.len(), fdb.count(BRIDGE)), (8, 8, 8));
+        assert_eq!((learned, fdb.len(), fdb.roll.count(BRIDGE)), (8, 8, 8));
     }
 
     #[test]
     fn a_flush_takes_one_bridge_and_all_of_it() {
         for seed in 0..50 {
-            let mut fdb = Fdb::new(64, seed);
+            let mut fdb = alone(64, seed);
             let other = Terms {
                 bridge: InterfaceId(8),
                 ..terms(100)
@@ -465,7 +458,10 @@ mod tests {
                 rounds += 1;
             }
             assert!(rounds <= (fdb.places() + 30).div_ceil(7), "{rounds}");
-            assert_eq!((fdb.count(BRIDGE), fdb.count(other.bridge)), (0, 30));
+            assert_eq!(
+                (fdb.roll.count(BRIDGE), fdb.roll.count(other.bridge)),
+                (0, 30)
+            );
             for n in 1..=30 {
                 assert_eq!(find(&fdb, n, 0), None, "seed {seed}");
                 assert_eq!(fdb.find(&other, addr(n), 0, |_| 0), Some(EM1));
@@ -475,7 +471,7 @@ mod tests {
 
     #[test]
     fn an_epoch_forgets_what_was_learned_on_its_member() {
-        let mut fdb = Fdb::new(8, 1);
+        let mut fdb = alone(8, 1);
         fdb.learn(&terms(100), addr(1), EM0, 4, 0);
         fdb.learn(&terms(100), addr(2), EM1, 9, 0);
         let epoch = |id| if id == EM0 { 5 } else { 9 };
@@ -490,7 +486,7 @@ mod tests {
 
     #[test]
     fn the_sweep_forgets_what_is_old_and_keeps_within_its_budget() {
-        let mut fdb = Fdb::new(64, 3);
+        let mut fdb = alone(64, 3);
         for n in 1..=60 {
             fdb.learn(&terms(100), addr(n), EM0, 0, n as u32);
         }
@@ -518,7 +514,7 @@ mod tests {
             dice ^= dice << 17;
             (dice >> 16) % below
         };
-        let mut fdb = Fdb::new(64, seed);
+        let mut fdb = alone(64, seed);
         let mut model: HashMap<u64, u16> = HashMap::new();
         for _ in 0..200_000 {
             let n = 1 + random(120);
@@ -547,12 +543,75 @@ mod tests {
 
     #[test]
     fn a_million_addresses_are_refused_quickly() {
-        let mut fdb = Fdb::new(STATIONS_MAX, 5);
+        let mut fdb = alone(STATIONS_MAX, 5);
         let mut learned = 0;
         for n in 1..=1_000_000 {
             let became = fdb.learn(&terms(MAX_ADDR_DEFAULT), addr(n), EM0, 0, 0);
             learned += u32::from(became == Learned::New);
         }
-        assert_eq!((learned, fdb.count(BRIDGE)), (100, 100));
+        assert_eq!((learned, fdb.roll.count(BRIDGE)), (100, 100));
+    }
+
+    #[test]
+    fn the_limit_holds_over_all_workers_and_a_station_counts_once() {
+        let roll = Arc::new(Roll::new(16, 9));
+        let mut workers = [(); 3].map(|()| Fdb::new(16, 9, roll.clone()));
+        let heard = |n| Station {
+            addr: addr(n),
+            member: EM0,
+            epoch: 0,
+            seen_s: 0,
+        };
+        let [one, two, three] = &mut workers;
+        assert_eq!(one.learn(&terms(3), addr(1), EM0, 0, 0), Learned::New);
+        assert_eq!(two.learn(&terms(3), addr(1), EM0, 0, 0), Learned::New);
+        assert_eq!(two.learn(&terms(3), addr(2), EM0, 0, 0), Learned::New);
+        assert_eq!(three.learn(&terms(3), addr(3), EM0, 0, 0), Learned::New);
+        assert_eq!(roll.count(BRIDGE), 3);
+        assert_eq!(one.learn(&terms(3), addr(4), EM0, 0, 0), Learned::Refused);
+        // What another worker knows there is room for, also in the second in which the bridge was full.
+        assert_eq!(one.hear(&terms(3), &heard(3)), Learned::New);
+        assert_eq!(one.hear(&terms(3), &heard(4)), Learned::Refused);
+        assert!(two.forget(BRIDGE, addr(1)));
+        assert_eq!(roll.count(BRIDGE), 3, "the first knows it still");
+        assert!(two.forget(BRIDGE, addr(2)));
+        assert_eq!(roll.count(BRIDGE), 2);
+        // The first has not heard that there is room; a second later it looks again.
+        assert_eq!(one.learn(&terms(3), addr(4), EM0, 0, 0), Learned::Refused);
+        assert_eq!(one.learn(&terms(3), addr(4), EM0, 0, 1), Learned::New);
+        assert_eq!(two.learn(&terms(3), addr(5), EM0, 0, 1), Learned::Refused);
+        drop(workers);
+        assert_eq!(roll.count(BRIDGE), 0);
+    }
+
+    #[test]
+    fn workers_that_race_for_the_last_places_do_not_take_too_many() {
+        let roll = Arc::new(Roll::new(1024, 4));
+        let race = |n: u64| {
+            let mut fdb = Fdb::new(1024, n, roll.clone());
+            let all = 0..10_000;
+            let learned = all.filter(|i| {
+                fdb.learn(&terms(100), addr(1 + (i * 7 + n) % 500), EM0, 0, *i as u32)
+                    == Learned::New
+            });
+            (learned.count(), fdb)
+        };
+        let race = &race;
+        let ends = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || race(n))).collect();
+            let joined = threads.into_iter().map(|t| t.join().unwrap());
+            joined.collect::<Vec<_>>()
+        });
+        let known: std::collections::HashSet<_> = ends
+            .iter()
+            .flat_map(|(_, fdb)| {
+                fdb.iter_in(0, fdb.places())
+                    .map(|(_, _, station)| station.addr.0)
+            })
+            .collect();
+        assert_eq!((known.len(), roll.count(BRIDGE)), (100, 100));
+        for (learned, fdb) in &ends {
+            assert_eq!(*learned, fdb.len());
+        }
     }
 }

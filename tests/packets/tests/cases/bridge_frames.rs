@@ -379,6 +379,29 @@ fn frames_between_neighbors_on_a_link_are_not_forwarded() {
 }
 
 #[test]
+fn the_spanning_tree_speaks_on_vlans_too() {
+    let topology = Topology::new()
+        .interface("sim0", &[])
+        .interface("sim1", &[])
+        .vlan("vlan5", "sim0", 5, &[])
+        .bridge("bridge0", &["vlan5", "sim1"], &[])
+        .bridged(|b| b.members[0].stp = true);
+    everywhere("block", &topology, |rig| {
+        let mut message = vec![0; 60];
+        bpdu::Bpdu::Tcn.emit_frame(A, &mut message);
+        goes(rig, "vlan5", &message, &[], "received to_host vlan5.rx");
+        let heard = [("vlan5".to_string(), message.clone())];
+        assert_eq!(rig.control_frames(), heard, "without its tag");
+        // Without a tag it is of another tree, on a port that is part of none.
+        rig.send_frame("sim0", &message);
+        rig.counted("received drop:ethernet");
+        rig.control_sends(worker::FrameEnd::Interface(InterfaceId(2)), &message);
+        rig.expect_frame("vlan5", &message);
+        rig.counted("from_host passed vlan5.tx");
+    });
+}
+
+#[test]
 fn what_the_box_said_itself_comes_from_a_loop() {
     everywhere("block", &two(), |rig| {
         let own = rig.mac("sim1");
@@ -404,6 +427,30 @@ fn tagged_frames_pass_as_they_are_unless_a_vlan_is_configured() {
         rig.send_frame("sim0", &tagged);
         rig.counted("received drop:other-host");
         goes(rig, "sim0", &other, &["sim1"], "received passed");
+    });
+}
+
+#[test]
+fn published_addresses_are_answered_for_on_the_member_that_they_are_published_on() {
+    let published = net::Published {
+        interface: InterfaceId(0),
+        addr: "192.0.2.3".parse().unwrap(),
+        link: None,
+    };
+    let topology = two().listening(net::Listening::default().publishing(vec![published]));
+    everywhere("block", &topology, |rig| {
+        let asked = question(A);
+        rig.send_frame("sim0", &asked);
+        let answer = rig.take("sim0").expect("an answer");
+        let own = rig.mac("sim0");
+        assert_eq!((&answer[..6], &answer[6..12]), (&A.0[..], &own.0[..]));
+        assert_eq!(
+            (&answer[22..28], &answer[28..32]),
+            (&own.0[..], &[192, 0, 2, 3][..])
+        );
+        // Whoever has the address on the other side hears it all the same.
+        rig.expect_frame("sim1", &asked);
+        rig.counted("received generated passed 2");
     });
 }
 
