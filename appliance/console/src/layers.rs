@@ -11,9 +11,11 @@ pub(crate) fn lines(i: &InterfaceView, all: &[InterfaceView]) -> Vec<String> {
             parent, vid, prio, ..
         } => {
             let prio = prio.map_or("packet".to_string(), |n| n.to_string());
-            vec![format!(
-                "encap: vnetid {vid} parent {parent} txprio {prio} rxprio outer"
-            )]
+            // The first line is OpenBSD's, the second FreeBSD's, which people's notes and scripts know.
+            vec![
+                format!("encap: vnetid {vid} parent {parent} txprio {prio} rxprio outer"),
+                format!("vlan: {vid} parent interface: {parent}"),
+            ]
         }
         MadeOf::Lagg {
             protocol,
@@ -184,7 +186,10 @@ mod tests {
         let out = lines(&view("vlan0", made), &[]);
         assert_eq!(
             out,
-            ["encap: vnetid 22 parent lagg0 txprio packet rxprio outer"]
+            [
+                "encap: vnetid 22 parent lagg0 txprio packet rxprio outer",
+                "vlan: 22 parent interface: lagg0"
+            ]
         );
     }
 

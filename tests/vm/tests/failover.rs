@@ -391,6 +391,7 @@ fn the_set_up_of_the_article_prints_what_the_article_prints() -> Result<()> {
                 "lladdr 52:54:00:00:00:01",
                 "inet 192.168.1.5 netmask 0xffffff00 broadcast 192.168.1.255",
                 "encap: vnetid 22 parent lagg0",
+                "vlan: 22 parent interface: lagg0",
                 "status: active",
             ],
         ),
