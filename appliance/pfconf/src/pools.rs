@@ -14,6 +14,8 @@ use crate::source::Span;
 /// Ports that source translation chooses from unless told otherwise.
 pub(crate) const NAT_PORTS: (u16, u16) = (50001, 65535);
 
+const NEEDS_PEER: &str = "route spec requires :peer with dynamic interface addresses";
+
 /// Targets of a rule whose addresses are chosen and whose ports are not.
 #[derive(Default)]
 pub(crate) struct Chosen {
@@ -227,7 +229,13 @@ impl Builder<'_> {
         usage: PoolUse,
         span: Span,
     ) -> Resolved<Pool> {
-        let old = hosts.iter().any(|h| h.via.is_some()) || self.old_translation;
+        let via = |h: &&Host| h.via.is_some();
+        let mixed = usage != PoolUse::Route && hosts.iter().any(|h| !via(&h));
+        if let Some(hop) = hosts.iter().find(via).filter(|_| mixed) {
+            let text = "a next hop with its interface and other targets in one translation";
+            return Err(self.fail(hop.span, "pool", text));
+        }
+        let old = hosts.iter().any(|h| via(&h)) || self.old_translation;
         let hosts = match old {
             true => self.fitting_old(rule, hosts, usage, span)?,
             false => self.fitting(rule, hosts, usage, span)?,
@@ -276,8 +284,7 @@ impl Builder<'_> {
         let mut fitting = Vec::new();
         for host in hosts {
             if routing && needs_peer(&host.addr) {
-                let text = "route spec requires :peer with dynamic interface addresses";
-                return Err(self.fail(host.span, "pool", text));
+                return Err(self.fail(host.span, "pool", NEEDS_PEER));
             }
             if routing && rule.prefer_ipv6_nexthop {
                 fitting.push(host.clone());
@@ -321,6 +328,10 @@ impl Builder<'_> {
         span: Span,
     ) -> Resolved<Vec<Host>> {
         let routing = usage == PoolUse::Route;
+        let bare = |h: &&Host| h.via.is_none() && needs_peer(&h.addr);
+        if let Some(host) = hosts.iter().find(bare).filter(|_| routing) {
+            return Err(self.fail(host.span, "pool", NEEDS_PEER));
+        }
         if routing && rule.prefer_ipv6_nexthop {
             return Ok(hosts.to_vec());
         }

@@ -258,6 +258,14 @@ fn contradictions_are_said_in_pfctls_words() {
                 &["route spec requires :peer with dynamic interface addresses"],
             ),
             (
+                "pass in inet reply-to { (em0 192.0.2.9) (self) }",
+                &["route spec requires :peer with dynamic interface addresses"],
+            ),
+            (
+                "match out inet nat-to { (em0) (em1 192.0.2.9) }",
+                &["a next hop with its interface and other targets in one translation"],
+            ),
+            (
                 "pass in inet route-to 2001:db8::9",
                 &["af mismatch in routing spec"],
             ),
