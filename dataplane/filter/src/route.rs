@@ -7,23 +7,25 @@ use ruleset::{Af, RouteKind, RouteOption, Rule};
 use state::{Hold, NextHop, State, StateFlags};
 
 use crate::Core;
+use crate::describe::PacketDesc;
 use crate::reason::Reason;
 use crate::translate::sticky::Stuck;
 use crate::translate::{self, Ends, PoolUse};
 
 /// Chooses the next hop of a new state, if its rule has a route option. The ends are those of the packet as it came:
 /// `source-hash` hashes who sent it.
+#[inline]
 pub(crate) fn choose(
     core: &mut Core<'_>,
     rule: &Rule,
-    ends: &Ends,
+    pd: &PacketDesc,
     st: &mut State,
     hold: &mut Hold,
 ) -> Result<(), Reason> {
     let Some(route) = &rule.route else {
         return Ok(());
     };
-    let (ends, addr) = next_of(core, rule, route, ends)?;
+    let (ends, addr) = next_of(core, rule, route, &Ends::of(pd))?;
     if route.pool.sticky {
         Stuck::new(rule, &ends).keep(core, PoolUse::Route, addr, hold)?;
     }

@@ -7,7 +7,7 @@ use ruleset::{
 };
 use state::track::tcp as tracker;
 use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
-use state::{InsertError, Peer, State, StateFlags, StateIdx};
+use state::{InsertError, Peer, State, StateFlags, StateIdx, Vacancy};
 
 use crate::describe::{Kind, PROTO_TCP, PROTO_UDP, PacketDesc};
 use crate::limit::{self, Admission, NoState};
@@ -364,7 +364,7 @@ fn create(
     }
     let mut st = new_state(core, pd, passage, rule, found);
     translate::mark(core, pd, ends, &mut st);
-    let chosen = crate::route::choose(core, rule, &Ends::of(pd), &mut st, &mut hold)
+    let chosen = crate::route::choose(core, rule, pd, &mut st, &mut hold)
         .and_then(|()| translate::sticky::keep(core, ends, &mut hold))
         .map_err(NoState::Drop)
         .and_then(|()| translate::mapping::keep(core, ends, &mut hold));
@@ -374,7 +374,7 @@ fn create(
         return Err(none);
     }
     let timeout = timeout_s(core.ruleset, core.shared, &st);
-    match insert(core, st, timeout) {
+    match insert(core, &st, timeout) {
         Ok(idx) => {
             if !hold.is_empty() {
                 core.states.set_hold(idx, &hold);
@@ -396,24 +396,32 @@ fn create(
 }
 
 /// Inserts; a TCP state of the same ends that is over makes room. What other cores must know of it they know then.
-fn insert(core: &mut Core<'_>, st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
-    if let Some(idx) = core.states.in_the_way(&st) {
-        let is_over = |old: &State| old.wire.proto() == 6 && tracker::is_over(&old.peer);
-        if !core.states.get(idx).is_some_and(is_over) {
-            return Err(InsertError::Exists);
-        }
-        if let Some(gone) = core.states.remove(idx) {
-            core.removed(&gone);
-        }
-    }
-    if !translate::publish(core, &st) {
+fn insert(core: &mut Core<'_>, st: &State, timeout_s: u32) -> Result<StateIdx, InsertError> {
+    let room = match core.states.vacancy(st) {
+        Ok(room) => room,
+        Err(idx) => make_room(core, idx, st)?,
+    };
+    if !translate::publish(core, st) {
         return Err(InsertError::Exists);
     }
-    let inserted = core.states.insert(st.clone(), timeout_s);
+    let inserted = core.states.insert_at(room, st, timeout_s);
     if inserted.is_err() {
-        translate::retract(&core.shared.agreement, &st);
+        translate::retract(&core.shared.agreement, st);
     }
     inserted
+}
+
+/// Removes the state that leaves no room for `st`, if it is over.
+#[cold]
+fn make_room(core: &mut Core<'_>, idx: StateIdx, st: &State) -> Result<Vacancy, InsertError> {
+    let is_over = |old: &State| old.wire.proto() == 6 && tracker::is_over(&old.peer);
+    if !core.states.get(idx).is_some_and(is_over) {
+        return Err(InsertError::Exists);
+    }
+    if let Some(gone) = core.states.remove(idx) {
+        core.removed(&gone);
+    }
+    core.states.vacancy(st).map_err(|_| InsertError::Exists)
 }
 
 fn new_state(

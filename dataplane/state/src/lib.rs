@@ -23,5 +23,5 @@ pub mod wheel;
 pub use flow::{Ends, FlowRef, FlowTable, InFlow, Onwards, Way, WayFlags};
 pub use key::{HashSeed, Key};
 pub use record::{Hold, HoldFlags, NextHop, Peer, Removed, State, StateFlags, StateIdx};
-pub use table::{InsertError, StateTable};
+pub use table::{InsertError, StateTable, Vacancy};
 pub use track::{Segment, TcpVerdict, tcp::TcpState};

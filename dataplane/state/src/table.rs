@@ -42,6 +42,13 @@ pub enum InsertError {
     NoPlace,
 }
 
+/// Room in the index for a state with certain keys, by their hashes.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacancy {
+    wire: u64,
+    stack: u64,
+}
+
 /// States of one core.
 pub struct StateTable {
     slab: Box<[State]>,
@@ -197,18 +204,36 @@ impl StateTable {
         has(key) || has(&key.mirrored())
     }
 
-    /// A state that leaves no room for one with the keys of `st`: packets that come in are told apart by the key on the
-    /// wire, those that go out by the other one.
-    pub fn in_the_way(&mut self, st: &State) -> Option<StateIdx> {
-        let found = self
-            .find_way(Direction::In, &st.wire)
-            .or_else(|| self.find_way(Direction::Out, &st.stack));
-        if found.is_some() || !st.flags.contains(StateFlags::CHANGES_FAMILY) {
-            return found;
+    /// Room for a state with the keys of `st`, or the state that leaves none: packets that come in are told apart by the
+    /// key on the wire, those that go out by the other one.
+    pub fn vacancy(&mut self, st: &State) -> Result<Vacancy, StateIdx> {
+        let wire = self.hash(&st.wire);
+        let (found, stack) = if st.wire == st.stack {
+            let has_key = |other: &State| other.wire == st.wire || other.stack == st.wire;
+            (self.search(wire, has_key), wire)
+        } else {
+            self.find_translated(st, wire)
+        };
+        match found {
+            None => Ok(Vacancy { wire, stack }),
+            Some(idx) => {
+                self.settle(idx);
+                Err(idx)
+            }
         }
-        // Packets of both families come in.
-        self.find_way(Direction::In, &st.stack)
-            .or_else(|| self.find_way(Direction::Out, &st.wire))
+    }
+
+    /// A state that leaves no room for one with two keys, and the hash of the one on the box's side.
+    fn find_translated(&self, st: &State, wire: u64) -> (Option<StateIdx>, u64) {
+        let stack = self.hash(&st.stack);
+        let comes = |key: &Key, hash| self.search(hash, |other| is_on_wire(other, key));
+        let leaves = |key: &Key, hash| self.search(hash, |other| is_on_stack(other, key));
+        let mut found = comes(&st.wire, wire).or_else(|| leaves(&st.stack, stack));
+        if found.is_none() && st.flags.contains(StateFlags::CHANGES_FAMILY) {
+            // Packets of both families come in.
+            found = comes(&st.stack, stack).or_else(|| leaves(&st.wire, wire));
+        }
+        (found, stack)
     }
 
     /// A state that is in use, and that was found by its key or by its pair: both are up to date then.
@@ -261,28 +286,37 @@ impl StateTable {
         capacity * per_state + stamps + Index::bytes(capacity) + FlowTable::bytes(capacity)
     }
 
-    /// Inserts `st`, to be looked at again after `timeout_s` seconds. Fills in the id.
-    pub fn insert(&mut self, mut st: State, timeout_s: u32) -> Result<StateIdx, InsertError> {
-        if self.in_the_way(&st).is_some() {
-            return Err(InsertError::Exists);
-        }
+    /// Inserts `st` if there is room, to be looked at again after `timeout_s` seconds. Fills in the id.
+    pub fn insert(&mut self, st: &State, timeout_s: u32) -> Result<StateIdx, InsertError> {
+        let room = self.vacancy(st).map_err(|_| InsertError::Exists)?;
+        self.insert_at(room, st, timeout_s)
+    }
+
+    /// Inserts `st` where [`StateTable::vacancy`] found room for it; nothing was inserted since.
+    pub fn insert_at(
+        &mut self,
+        room: Vacancy,
+        st: &State,
+        timeout_s: u32,
+    ) -> Result<StateIdx, InsertError> {
+        debug_assert!(self.vacancy(st).is_ok());
         let idx = *self.free.last().ok_or(InsertError::Full)?;
-        let hash = self.hash(&st.wire);
-        if !self.index.insert(hash, idx.0) {
+        if !self.index.insert(room.wire, idx.0) {
             return Err(InsertError::NoPlace);
         }
-        if st.wire != st.stack && !self.index.insert(self.hash(&st.stack), idx.0) {
-            self.index.remove(hash, idx.0);
+        if st.wire != st.stack && !self.index.insert(room.stack, idx.0) {
+            self.index.remove(room.wire, idx.0);
             return Err(InsertError::NoPlace);
         }
         self.free.pop();
         self.next_id += 1;
-        st.id = self.next_id;
-        st.used = true;
-        st.flow = InFlow::No;
-        st.timer_slot = crate::wheel::NOWHERE;
+        let place = &mut self.slab[idx.0 as usize];
+        place.clone_from(st);
+        place.id = self.next_id;
+        place.used = true;
+        place.flow = InFlow::No;
+        place.timer_slot = crate::wheel::NOWHERE;
         let at_s = (st.last_seen / TICKS_PER_S).wrapping_add(timeout_s);
-        self.slab[idx.0 as usize] = st;
         self.wheel.hang(&mut self.slab, idx, at_s);
         Ok(idx)
     }

@@ -172,7 +172,7 @@ impl<N: Nic> Worker<N> {
         let ruleset = &self.config.ruleset;
         let timeout_s = filter::timeout_s(ruleset, &self.shared, &st);
         let hold = filter::limit::hold_of(&self.shared, ruleset, &st);
-        let taken = self.states.insert(st, timeout_s);
+        let taken = self.states.insert(&st, timeout_s);
         if let Ok(idx) = taken {
             self.states.set_hold(idx, &hold);
         }

@@ -99,7 +99,8 @@ pub fn by_rule(
     rule: &Rule,
     ends: &mut Ends,
 ) -> Result<(), Reason> {
-    if !is_translatable(pd) {
+    let wanted = rule.translates() || rule.new_family.is_some();
+    if !wanted || !is_translatable(pd) {
         return Ok(());
     }
     let mut new = *ends;

@@ -25,7 +25,7 @@ fn pair(table: &mut StateTable, proto: u8, peer: [Peer; 2], timeout: Timeout) ->
             timeout,
             ..State::default()
         };
-        table.insert(st, 60).unwrap()
+        table.insert(&st, 60).unwrap()
     });
     table.link(both[0], both[1]);
     both

@@ -23,10 +23,10 @@ fn table(capacity: usize) -> StateTable {
 fn what_was_inserted_is_found_until_it_is_removed() {
     let mut t = table(1000);
     let idx: Vec<StateIdx> = (0..1000)
-        .map(|n| t.insert(state(n, 0), 60).unwrap())
+        .map(|n| t.insert(&state(n, 0), 60).unwrap())
         .collect();
-    assert_eq!(t.insert(state(5, 0), 60), Err(InsertError::Exists));
-    assert_eq!(t.insert(state(5000, 0), 60), Err(InsertError::Full));
+    assert_eq!(t.insert(&state(5, 0), 60), Err(InsertError::Exists));
+    assert_eq!(t.insert(&state(5000, 0), 60), Err(InsertError::Full));
     for n in 0..1000 {
         let h = t.hash(&key(n));
         assert_eq!(t.find(&key(n), h), Some(idx[n as usize]));
@@ -37,15 +37,15 @@ fn what_was_inserted_is_found_until_it_is_removed() {
         assert!(t.remove(idx).is_none());
     }
     assert!(t.is_empty());
-    assert!(t.insert(state(5000, 0), 60).is_ok());
+    assert!(t.insert(&state(5000, 0), 60).is_ok());
 }
 
 #[test]
 fn a_removed_state_leaves_its_pair_unlinked() {
     let mut t = table(8);
     let (a, b) = (
-        t.insert(state(1, 0), 60).unwrap(),
-        t.insert(state(2, 0), 60).unwrap(),
+        t.insert(&state(1, 0), 60).unwrap(),
+        t.insert(&state(2, 0), 60).unwrap(),
     );
     t.link(a, b);
     assert_eq!(t.get(a).unwrap().pair, b);
@@ -62,23 +62,23 @@ fn a_translated_state_is_found_by_either_key_and_only_its_way() {
         stack,
         ..state(1, 0)
     };
-    let idx = t.insert(translated.clone(), 60).unwrap();
+    let idx = t.insert(&translated, 60).unwrap();
     assert_eq!(t.find_way(Direction::In, &wire), Some(idx));
     assert_eq!(t.find_way(Direction::Out, &stack), Some(idx));
     assert_eq!(t.find_way(Direction::In, &stack), None);
     assert_eq!(t.find_way(Direction::Out, &wire), None);
     // Either key alone stands in the way of a state that wants it for the same packets.
-    assert_eq!(t.insert(state(1, 0), 60), Err(InsertError::Exists));
-    assert_eq!(t.insert(state(2, 0), 60), Err(InsertError::Exists));
+    assert_eq!(t.insert(&state(1, 0), 60), Err(InsertError::Exists));
+    assert_eq!(t.insert(&state(2, 0), 60), Err(InsertError::Exists));
     let crossed = State {
         wire: stack,
         stack: wire,
         ..translated
     };
-    let crossed = t.insert(crossed, 60).unwrap();
+    let crossed = t.insert(&crossed, 60).unwrap();
     t.remove(idx);
     t.remove(crossed);
-    assert!(t.is_empty() && t.insert(state(1, 0), 60).is_ok());
+    assert!(t.is_empty() && t.insert(&state(1, 0), 60).is_ok());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn the_ends_of_a_state_are_known_on_both_sides_and_from_both() {
         stack: key(2),
         ..state(1, 0)
     };
-    let idx = t.insert(translated, 60).unwrap();
+    let idx = t.insert(&translated, 60).unwrap();
     for known in [key(1), key(2)] {
         assert!(t.has_ends(&known) && t.has_ends(&known.mirrored()));
     }
@@ -106,13 +106,13 @@ fn a_departed_state_keeps_its_place_until_others_have_heard() {
             flags: StateFlags::KNOWN_ELSEWHERE,
             ..state(n, 0)
         };
-        let idx = t.insert(known, 60).unwrap();
+        let idx = t.insert(&known, 60).unwrap();
         t.remove(idx);
     }
-    assert_eq!(t.insert(state(5, 0), 60), Err(InsertError::Full));
+    assert_eq!(t.insert(&state(5, 0), 60), Err(InsertError::Full));
     assert_eq!(t.departed().map(|st| st.wire), Some(key(1)));
     t.forget_departed();
-    assert!(t.insert(state(5, 0), 60).is_ok());
+    assert!(t.insert(&state(5, 0), 60).is_ok());
     t.forget_departed();
     assert!(t.departed().is_none());
 }
@@ -120,7 +120,7 @@ fn a_departed_state_keeps_its_place_until_others_have_heard() {
 #[test]
 fn what_a_state_counts_on_goes_with_it_and_not_to_the_next() {
     let mut t = table(8);
-    let idx = t.insert(state(1, 0), 60).unwrap();
+    let idx = t.insert(&state(1, 0), 60).unwrap();
     let hold = Hold {
         nodes: [1, 2, 3, 4, 5],
         flags: HoldFlags::CONNECTED,
@@ -130,7 +130,7 @@ fn what_a_state_counts_on_goes_with_it_and_not_to_the_next() {
     t.set_hold(idx, &hold);
     assert_eq!(t.hold(idx), hold);
     assert_eq!(t.remove(idx).unwrap().hold, hold);
-    let next = t.insert(state(2, 0), 60).unwrap();
+    let next = t.insert(&state(2, 0), 60).unwrap();
     assert_eq!((next, t.hold(next)), (idx, Hold::default()));
 }
 
@@ -154,7 +154,7 @@ fn run_until(t: &mut StateTable, from_ms: u64, to_ms: u64, timeout_s: u32) -> Ve
 fn a_state_expires_within_two_seconds_after_its_timeout_and_never_before() {
     for timeout in [0, 1, 10, 255, 256, 257, 900, 86_400] {
         let mut t = table(8);
-        t.insert(state(1, 0), timeout).unwrap();
+        t.insert(&state(1, 0), timeout).unwrap();
         let end = u64::from(timeout) * 1000 + 3000;
         let gone = run_until(&mut t, 0, end, timeout);
         assert_eq!(gone.len(), 1, "timeout {timeout}");
@@ -166,7 +166,7 @@ fn a_state_expires_within_two_seconds_after_its_timeout_and_never_before() {
 #[test]
 fn traffic_keeps_a_state_alive_without_touching_the_wheel() {
     let mut t = table(8);
-    let idx = t.insert(state(1, 0), 10).unwrap();
+    let idx = t.insert(&state(1, 0), 10).unwrap();
     for now in (0..60_000).step_by(500) {
         t.get_mut(idx).unwrap().last_seen = ticks(now);
         t.sweep(now, 10, |_| 10, |_| panic!("purged at {now}"));
@@ -179,7 +179,7 @@ fn traffic_keeps_a_state_alive_without_touching_the_wheel() {
 #[test]
 fn a_shorter_timeout_takes_effect_when_requeued() {
     let mut t = table(8);
-    let idx = t.insert(state(1, 0), 86_400).unwrap();
+    let idx = t.insert(&state(1, 0), 86_400).unwrap();
     t.requeue(idx, 5);
     assert_eq!(run_until(&mut t, 0, 8000, 5).len(), 1);
 }
@@ -188,7 +188,7 @@ fn a_shorter_timeout_takes_effect_when_requeued() {
 fn places_for_timestamps_are_given_back_with_their_states() {
     let mut t = table(16);
     for n in 0..100 {
-        let idx = t.insert(state(n, 0), 60).unwrap();
+        let idx = t.insert(&state(n, 0), 60).unwrap();
         assert!(t.follow_stamps(idx), "{n}");
         assert!(!t.follow_stamps(idx), "{n}");
         assert!(t.get_with_stamps(idx).is_some());
@@ -196,7 +196,9 @@ fn places_for_timestamps_are_given_back_with_their_states() {
         assert!(t.get_with_stamps(idx).is_none());
     }
     // One state in eight, and no more.
-    let all: Vec<_> = (0..3).map(|n| t.insert(state(n, 0), 60).unwrap()).collect();
+    let all: Vec<_> = (0..3)
+        .map(|n| t.insert(&state(n, 0), 60).unwrap())
+        .collect();
     assert_eq!(
         all.iter().map(|i| t.follow_stamps(*i)).collect::<Vec<_>>(),
         [true, true, false]
@@ -208,7 +210,7 @@ fn places_for_timestamps_are_given_back_with_their_states() {
 fn a_scan_finds_what_expires_sooner_than_it_was_hung_up_for() {
     let mut t = table(10);
     for n in 0..10 {
-        t.insert(state(n, 0), 86_400).unwrap();
+        t.insert(&state(n, 0), 86_400).unwrap();
     }
     let mut gone = 0;
     t.scan(4_999, 10, |_| 5, |_| gone += 1);
@@ -225,7 +227,7 @@ fn a_scan_finds_what_expires_sooner_than_it_was_hung_up_for() {
 fn a_sweep_keeps_its_budget_and_loses_nothing() {
     let mut t = table(10_000);
     for n in 0..10_000 {
-        t.insert(state(n, 0), 300).unwrap();
+        t.insert(&state(n, 0), 300).unwrap();
     }
     let mut purged = 0;
     let mut now = 0;
@@ -255,7 +257,7 @@ fn random_operations_agree_with_a_map() {
     for step in 0..100_000u32 {
         let n = (next() % 800) as u32;
         match next() % 4 {
-            0 | 1 => match t.insert(state(n, now), (next() % 400) as u32) {
+            0 | 1 => match t.insert(&state(n, now), (next() % 400) as u32) {
                 Ok(idx) => assert!(model.insert(n, idx).is_none(), "step {step}"),
                 Err(InsertError::Exists) => assert!(model.contains_key(&n)),
                 Err(e) => assert_eq!((e, model.len()), (InsertError::Full, 500)),
