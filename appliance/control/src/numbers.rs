@@ -1,7 +1,7 @@
 //! Numbers that states carry and that must therefore mean the same in every generation: names after `on` ([`KifId`]) and
-//! tags ([`TagId`]). A name keeps its number until the box restarts.
+//! tags ([`TagId`]). A name keeps its number until the box restarts; slots of tables alone are used again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use ruleset::{KifId, Ruleset, Table, TableFlags, TableSlot, TagId};
@@ -98,22 +98,43 @@ impl Kifs {
     }
 }
 
-/// Slots of tables: where their edits and counters live. Tables that stand for interfaces have none.
+/// Slots of tables: where their edits and counters live. Tables that stand for interfaces have none. A name keeps its slot
+/// when its table goes, and loses it only when there is no other left for a new name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableSlots {
     names: Vec<String>,
 }
 
 impl TableSlots {
-    /// Gives every table that somebody has named a slot; false if there are no more.
-    pub(crate) fn number(&mut self, tables: &[Table]) -> bool {
+    /// Gives every table that somebody has named a slot; false if there are no more. Slots of the tables that are `running`,
+    /// and those that `has_edits` knows of, are not given to others.
+    pub(crate) fn number(
+        &mut self,
+        tables: &[Table],
+        running: &[Table],
+        has_edits: impl Fn(u16) -> bool,
+    ) -> bool {
         let named = |t: &&Table| !t.flags.contains(TableFlags::INTERNAL);
-        for table in tables.iter().filter(named) {
-            if !self.names.contains(&table.name) {
-                self.names.push(table.name.clone());
-            }
+        let names = |tables: &'_ [Table]| -> Vec<String> {
+            let named = tables.iter().filter(named);
+            named.map(|t| t.name.clone()).collect()
+        };
+        let known: HashSet<String> = self.names.iter().cloned().collect();
+        let mut new = names(tables);
+        let wanted: HashSet<String> = new.iter().chain(&names(running)).cloned().collect();
+        new.retain(|name| !known.contains(name));
+        let room = filter::limit::TABLE_SLOTS.saturating_sub(self.names.len());
+        let mut new = new.into_iter();
+        self.names.extend(new.by_ref().take(room));
+        let slots = self.names.iter_mut().enumerate();
+        let mut idle = slots.filter(|(n, name)| !wanted.contains(*name) && !has_edits(*n as u16));
+        for name in new {
+            let Some((_, old)) = idle.next() else {
+                return false;
+            };
+            *old = name;
         }
-        self.names.len() <= filter::limit::TABLE_SLOTS
+        true
     }
 
     /// The slot of a table.
@@ -190,6 +211,27 @@ mod tests {
         assert_eq!(kifs.interface("em0"), Ok(KifId(0)));
         assert_eq!(kifs.name(KifId::group(3)), Some("group3x"));
         assert_eq!(kifs.iter().count(), net::GROUPS_MAX + 1);
+    }
+
+    #[test]
+    fn slots_of_tables_that_are_gone_are_given_to_new_ones_when_there_are_no_others() {
+        let most = filter::limit::TABLE_SLOTS;
+        let table = |n: usize| Table::new(&format!("t{n}"), []);
+        let all: Vec<Table> = (0..most).map(table).collect();
+        let mut slots = TableSlots::default();
+        assert!(slots.number(&all, &[], |_| false));
+        // A table comes that was there before: it has its slot still.
+        assert!(slots.number(&[table(7)], &[table(9)], |_| false));
+        assert_eq!(slots.of("t7"), TableSlot(7));
+        // A new one does not get that of one that is in force, nor one with edits that workers may look at.
+        let running = [table(0), table(3)];
+        assert!(slots.number(&[table(most), table(2)], &running, |n| n == 1));
+        assert_eq!(slots.of(&format!("t{most}")), TableSlot(4));
+        assert_eq!(slots.of("t4"), TableSlot::NONE);
+        for kept in [0, 1, 2, 3, 5] {
+            assert_eq!(slots.of(&format!("t{kept}")), TableSlot(kept as u16));
+        }
+        assert!(!slots.number(&[table(most + 1)], &[], |_| true));
     }
 
     fn tagging(tags: &[&str]) -> Ruleset {
