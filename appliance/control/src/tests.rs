@@ -85,7 +85,7 @@ impl FakeWorker {
             };
             let (from, end) = (from as usize, (from + count) as usize);
             for st in self.states.iter().take(end).skip(from) {
-                self.reports.push(Report::State(st.clone())).unwrap();
+                self.reports.push(Report::State(*st)).unwrap();
             }
             let next = (end < self.states.len()).then_some(end as u32);
             self.reports.push(Report::StatesEnd { next }).unwrap();

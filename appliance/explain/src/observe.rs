@@ -90,7 +90,7 @@ pub fn observe(on: &Box<'_>, arrival: &Arrival, tag: TagId) -> Result<Observed, 
     control.config.publish(config);
     worker.turn(now_ms);
     for st in states {
-        worker.take_over(st.clone());
+        worker.take_over(*st);
     }
     let watched = Watched {
         left: 1,

@@ -28,8 +28,14 @@ impl Beside {
         }
     }
 
-    /// A state was made by what `found` says. True if it has rules beside its own.
+    /// A state was made by what `found` says. True if it has rules beside its own; otherwise what lies here is that of an
+    /// earlier state, and nobody is to look at it.
+    #[inline]
     pub fn set(&mut self, idx: StateIdx, ruleset: &Ruleset, found: &RuleMatch) -> bool {
+        (found.anchor.is_some() || !found.matched.is_empty()) && self.keep(idx, ruleset, found)
+    }
+
+    fn keep(&mut self, idx: StateIdx, ruleset: &Ruleset, found: &RuleMatch) -> bool {
         let Some(place) = self.slots.get_mut(idx.0 as usize) else {
             return false;
         };
@@ -37,10 +43,6 @@ impl Beside {
         let slots = rules.filter_map(|nr| Some(ruleset.rules.get(nr.0 as usize)?.slot));
         let mut slots = slots.filter(|slot| *slot != RuleSlot::DEFAULT_RULE);
         let Some(first) = slots.next() else {
-            // Written only where an earlier state has left something: memory that nothing was written to costs nothing.
-            if place[0] != RuleSlot::DEFAULT_RULE.0 {
-                *place = Default::default();
-            }
             return false;
         };
         let mut slots = [first].into_iter().chain(slots).map(|slot| slot.0);
@@ -48,7 +50,7 @@ impl Beside {
         true
     }
 
-    /// The rules beside a state's own.
+    /// The rules beside the own one of a state that is flagged to have any (`StateFlags::BESIDE`).
     pub fn of(&self, idx: StateIdx) -> impl Iterator<Item = RuleSlot> + '_ {
         let slots = self.slots.get(idx.0 as usize).into_iter().flatten();
         slots

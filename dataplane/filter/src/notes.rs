@@ -157,13 +157,15 @@ pub fn note_state_test(
             .count(idx, core.counters, passage.direction, bytes);
     }
     if flags.contains(StateFlags::LOG_ALL) {
-        log_all(core, idx, slot, pd);
+        let beside = flags.contains(StateFlags::BESIDE).then_some(idx);
+        log_all(core, beside, slot, pd);
     }
 }
 
 #[cold]
-fn log_all(core: &mut Core<'_>, idx: StateIdx, own: RuleSlot, pd: &PacketDesc) {
-    let slots = core::iter::once(own).chain(core.beside.of(idx));
+fn log_all(core: &mut Core<'_>, beside: Option<StateIdx>, own: RuleSlot, pd: &PacketDesc) {
+    let beside = beside.into_iter().flat_map(|idx| core.beside.of(idx));
+    let slots = core::iter::once(own).chain(beside);
     for nr in slots.filter_map(|slot| core.ruleset.rule_in(slot)) {
         let Some(rule) = core.ruleset.rules.get(nr.0 as usize) else {
             continue;

@@ -11,6 +11,7 @@ use crate::describe::{Kind, PacketDesc};
 
 /// The signature of a packet; none for anything but a SYN, for an option that no signature knows, and for a SYN that
 /// no signature fits.
+#[inline]
 pub(crate) fn signature(
     list: &Fingerprints,
     frame: &mut [u8],

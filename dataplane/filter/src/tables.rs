@@ -121,9 +121,10 @@ pub(crate) fn counts(ruleset: &Ruleset, rule: &Rule, found: &RuleMatch) -> bool 
 }
 
 /// The rules have been asked about a packet from `src` to `dst`, and this came of it.
+#[inline]
 pub(crate) fn count_first(
     core: &Core<'_>,
-    (af, src, dst): (Af, u128, u128),
+    ends: (Af, u128, u128),
     (direction, bytes): (Direction, u64),
     (rule, found): (&Rule, &RuleMatch),
     tested: &RuleTest,
@@ -132,12 +133,27 @@ pub(crate) fn count_first(
         RuleTest::Pass {
             state: Some(idx), ..
         } => {
-            limit::count_sources(core, *idx, direction, bytes);
-            return count_state(core, *idx, direction, bytes);
+            let counts = StateFlags::HOLDS | StateFlags::ON_TABLES;
+            let st = core.states.get(*idx);
+            if st.is_some_and(|st| st.flags.intersects(counts)) {
+                limit::count_sources(core, *idx, direction, bytes);
+                count_state(core, *idx, direction, bytes);
+            }
         }
-        RuleTest::Pass { state: None, .. } | RuleTest::Block(_) => {}
-        RuleTest::Drop(_) | RuleTest::Proxied(_) => return,
+        RuleTest::Pass { state: None, .. } | RuleTest::Block(_) => {
+            count_stateless(core, ends, (direction, bytes), (rule, found));
+        }
+        RuleTest::Drop(_) | RuleTest::Proxied(_) => {}
     }
+}
+
+/// A packet that has made no state counts on the tables of the rules that it has matched.
+fn count_stateless(
+    core: &Core<'_>,
+    (af, src, dst): (Af, u128, u128),
+    (direction, bytes): (Direction, u64),
+    (rule, found): (&Rule, &RuleMatch),
+) {
     let packet = Counted {
         af,
         src,

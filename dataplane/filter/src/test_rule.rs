@@ -305,11 +305,6 @@ fn pass(
     match create(core, pd, passage, rule, found, ends) {
         Ok(idx) => {
             core.notes.step(Step::MadeState);
-            if tables::counts(core.ruleset, rule, found)
-                && let Some(st) = core.states.get_mut(idx)
-            {
-                st.flags |= StateFlags::ON_TABLES;
-            }
             if core.beside.set(idx, core.ruleset, found)
                 && let Some(st) = core.states.get_mut(idx)
             {
@@ -363,6 +358,9 @@ fn create(
         return Err(NoState::Drop(Reason::Memory));
     }
     let mut st = new_state(core, pd, passage, rule, found);
+    if tables::counts(core.ruleset, rule, found) {
+        st.flags |= StateFlags::ON_TABLES;
+    }
     translate::mark(core, pd, ends, &mut st);
     let chosen = crate::route::choose(core, rule, pd, &mut st, &mut hold)
         .and_then(|()| translate::sticky::keep(core, ends, &mut hold))
@@ -469,21 +467,21 @@ fn begin_traffic() -> [Peer; 2] {
 }
 
 fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
-    [
-        (rule.state.if_bound, StateFlags::IF_BOUND),
-        (rule.state.sloppy, StateFlags::SLOPPY),
-        (rule.state.no_sync, StateFlags::NO_SYNC),
-        (rule.state.pflow, StateFlags::PFLOW),
-        (rule.allow_opts, StateFlags::ALLOW_OPTS),
-        (actions.log.contains(Log::ALL), StateFlags::LOG_ALL),
-        (!rule.state.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS),
-        (rule.limits.max_pkt_rate.is_some(), StateFlags::PKT_RATE),
-        (actions.concern_packets(), StateFlags::SCRUBBED),
-        (actions.table().is_some(), StateFlags::RTABLE),
-    ]
-    .into_iter()
-    .filter(|(set, _)| *set)
-    .fold(StateFlags::empty(), |all, (_, flag)| all | flag)
+    let bit = |set: bool, flag: StateFlags| match set {
+        true => flag,
+        false => StateFlags::empty(),
+    };
+    let options = &rule.state;
+    bit(options.if_bound, StateFlags::IF_BOUND)
+        | bit(options.sloppy, StateFlags::SLOPPY)
+        | bit(options.no_sync, StateFlags::NO_SYNC)
+        | bit(options.pflow, StateFlags::PFLOW)
+        | bit(rule.allow_opts, StateFlags::ALLOW_OPTS)
+        | bit(actions.log.contains(Log::ALL), StateFlags::LOG_ALL)
+        | bit(!options.timeouts.is_empty(), StateFlags::OWN_TIMEOUTS)
+        | bit(rule.limits.max_pkt_rate.is_some(), StateFlags::PKT_RATE)
+        | bit(actions.concern_packets(), StateFlags::SCRUBBED)
+        | bit(actions.table().is_some(), StateFlags::RTABLE)
 }
 
 /// For rules that ask neither for routes nor for sockets, and for tests: every address has a route, none is ours.

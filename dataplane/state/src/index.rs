@@ -81,23 +81,24 @@ impl Index {
     }
 
     /// The entry for which `is_it` says yes among those whose tag fits.
+    #[inline]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let home = self.home(hash);
-        for step in 0..REACH {
-            let bucket = &self.buckets[(home.bucket + step) & (self.buckets.len() - 1)];
-            let mut hits = tag_hits(bucket, home.tag);
-            while hits != 0 {
-                let entry = bucket.entries[place_of(hits)];
-                if is_it(entry) {
-                    return Some(entry);
-                }
-                hits &= hits - 1;
-            }
-            if step == 0 && bucket.strayed == 0 {
-                return None;
-            }
+        let bucket = &self.buckets[home.bucket];
+        let found = find_in(bucket, home.tag, &mut is_it);
+        if found.is_some() || bucket.strayed == 0 {
+            return found;
         }
-        None
+        self.find_strayed(home, is_it)
+    }
+
+    /// The same among those that have found no place at home.
+    #[cold]
+    fn find_strayed(&self, home: Home, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        (1..REACH).find_map(|step| {
+            let bucket = &self.buckets[(home.bucket + step) & (self.buckets.len() - 1)];
+            find_in(bucket, home.tag, &mut is_it)
+        })
     }
 
     /// Adds an entry; false if no place is in reach.
@@ -141,6 +142,20 @@ impl Index {
 const fn buckets_for(entries: usize) -> usize {
     let buckets = (entries * 2).div_ceil(PLACES).next_power_of_two();
     if buckets < REACH { REACH } else { buckets }
+}
+
+/// The entry of a bucket for which `is_it` says yes among those with this tag.
+#[inline(always)]
+fn find_in(bucket: &Bucket, tag: u16, is_it: &mut impl FnMut(u32) -> bool) -> Option<u32> {
+    let mut hits = tag_hits(bucket, tag);
+    while hits != 0 {
+        let entry = bucket.entries[place_of(hits)];
+        if is_it(entry) {
+            return Some(entry);
+        }
+        hits &= hits - 1;
+    }
+    None
 }
 
 /// The places whose tag is `tag`, for [`place_of`]; beyond the first of them perhaps one too many. Four tags at a time in

@@ -103,7 +103,7 @@ bitflags! {
 }
 
 /// A tracked connection as one interface sees it. 256 bytes, four cache lines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct State {
     // Line 0: what a look-up compares and every packet needs.

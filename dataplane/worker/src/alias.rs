@@ -221,7 +221,7 @@ impl<N: Nic> Worker<N> {
             let Some(gone) = self.states.departed() else {
                 return false;
             };
-            let gone = gone.clone();
+            let gone = *gone;
             if !self.withdraw_aliases(&gone) {
                 return true;
             }

@@ -324,9 +324,9 @@ impl<N: Nic> Worker<N> {
 
     /// The way that packet `n` has taken, if all packets of its connection may take it unasked.
     fn remember_one(&mut self, n: usize, idx: StateIdx, egress: &Egress) -> Option<()> {
+        let st = self.states.peek(idx).filter(|st| has_settled_down(st))?;
         let item = &self.batch.items[n];
         let lane = self.lane(usize::from(item.port))?;
-        let st = self.states.peek(idx).filter(|st| has_settled_down(st))?;
         let out = self.states.peek(st.pair)?;
         let is_cached = (st.egress.stamp, st.egress.interface, st.egress.lladdr)
             == (self.egress_stamp, egress.interface.0, egress.lladdr.0);

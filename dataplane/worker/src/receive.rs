@@ -360,6 +360,7 @@ impl<N: Nic> Worker<N> {
         }
         self.counters.filter.searches.add(searches);
         self.made_state = false;
+        self.removals = self.states.removals();
     }
 
     /// A fresh buffer with room for an Ethernet header in front, or none and a counted drop: the packet that was to be

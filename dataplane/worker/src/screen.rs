@@ -51,11 +51,16 @@ impl<N: Nic> Worker<N> {
     }
 
     /// A packet of this burst may have replaced a connection that was over, and a new state may lie where the old one
-    /// lay: what earlier packets remember is looked at again. Rare, and nothing to do without new states.
+    /// lay: what earlier packets remember is looked at again. Rare, and nothing to do without a state that is gone.
+    #[inline]
     fn forget_lost_states(&mut self) {
-        if !self.made_state {
-            return;
+        if self.made_state && self.states.removals() != self.removals {
+            self.look_at_states_again();
         }
+    }
+
+    #[cold]
+    fn look_at_states_again(&mut self) {
         let states = &self.states;
         for item in &mut self.batch.items {
             let key = &item.pd.key_in;
@@ -121,7 +126,26 @@ impl<N: Nic> Worker<N> {
             return Some(idx);
         }
         self.counters.filter.searches.add(1);
-        self.states.find_way(Direction::Out, &key)
+        let hash = self.states.hash(&key);
+        self.states.find_stack(&key, hash)
+    }
+
+    /// The state of packet `n`: an earlier packet of this burst may have made or replaced it since the look-up.
+    #[inline]
+    fn state_now(
+        &mut self,
+        n: usize,
+        direction: Direction,
+        state: Option<StateIdx>,
+    ) -> Option<StateIdx> {
+        let item = &self.batch.items[n];
+        // That of the way out was looked for just now.
+        let is_new = !self.made_state || direction == Direction::Out;
+        let is_there = state.is_some() && self.states.removals() == self.removals;
+        if is_new || is_there || !item.pd.may_have_state() {
+            return state;
+        }
+        self.states.find(&item.pd.key_in, item.hash)
     }
 
     /// Asks the filter about packet `n` and does what it says. Gives the state that the packet belongs to, or, of an
@@ -136,6 +160,7 @@ impl<N: Nic> Worker<N> {
     ) -> Option<StateIdx> {
         let state =
             state.filter(|idx| self.kill_jobs.is_empty() || !self.kill_if_doomed(*idx, now_ms));
+        let state = self.state_now(n, direction, state);
         let config = &*self.config;
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
             self.batch.items[n].drop_for(Reason::InterfaceDown);
@@ -176,12 +201,6 @@ impl<N: Nic> Worker<N> {
             cookies: &mut self.cookies,
             worker: self.id,
             workers: self.workers,
-        };
-        // An earlier packet of this burst may have made or replaced it since the look-up.
-        let state = if self.made_state && item.pd.may_have_state() {
-            find(&mut core, &item.pd, direction)
-        } else {
-            state
         };
         let routes = RoutesFrom { config, on: on.id };
         let (af, bytes) = (item.pd.af, u64::from(item.pd.ip_len));
@@ -258,6 +277,11 @@ impl<N: Nic> Worker<N> {
             (None, None) => {}
         }
         self.choose_table(n, direction, screened, now_ms);
+        if screened.made && direction == Direction::In {
+            // It will be looked for on the way out, too.
+            let key = self.batch.items[n].pd.key(Direction::Out);
+            self.states.prefetch_bucket(self.states.hash(&key));
+        }
     }
 
     /// Remembers the state of the way in and the tag; ties the states of both ways together.
@@ -276,10 +300,6 @@ impl<N: Nic> Worker<N> {
             (Direction::Out, ..) => {}
         }
     }
-}
-
-fn find(core: &mut Core<'_>, pd: &PacketDesc, direction: Direction) -> Option<StateIdx> {
-    core.states.find_way(direction, &pd.key(direction))
 }
 
 /// What the `scrub` rules of the old dialect want done to it.
@@ -313,37 +333,61 @@ fn ask(
     {
         return screened;
     }
-    let (tested, about) = match (pd.kind, state) {
-        (Kind::IcmpError, _) => test_icmp_error(core, frame, pd, passage),
-        (_, Some(idx)) => (test_state(core, idx, frame, pd, passage), None),
-        (_, None) => (StateTest::Miss, None),
-    };
-    // To an error is done what is done to the packets it is about.
-    let state = match pd.kind {
-        Kind::IcmpError => None,
-        _ => state,
-    };
-    let of = state.or(about.as_ref().map(|about| about.state));
-    if let Some(idx) = of {
-        note_state_test(core, idx, pd, passage, tested);
+    if pd.kind == Kind::IcmpError {
+        return ask_of_error(core, frame, pd, passage, routes);
     }
+    let Some(idx) = state else {
+        let tested = ask_rules(core, frame, pd, passage, routes);
+        return settle(pd, tested);
+    };
+    let tested = test_state(core, idx, frame, pd, passage);
+    note_state_test(core, idx, pd, passage, tested);
     match tested {
-        StateTest::Pass => {
-            let st = of.and_then(|idx| core.states.get(idx));
-            let tag = st.map_or(pd.tag, |st| st.tag);
-            let scrubbed = st.filter(|st| st.flags.contains(StateFlags::SCRUBBED));
-            let actions = scrubbed.map_or(Actions::default(), |st| st.actions);
-            Screened {
-                about,
-                ..Screened::pass(state, tag, actions)
-            }
-        }
+        StateTest::Pass => pass_of(core, pd, idx, state),
         StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
         StateTest::Miss => {
             let tested = ask_rules(core, frame, pd, passage, routes);
             settle(pd, tested)
         }
     }
+}
+
+/// An ICMP error: to it is done what is done to the packets it is about.
+#[cold]
+fn ask_of_error(
+    core: &mut Core<'_>,
+    frame: &mut [u8],
+    pd: &mut PacketDesc,
+    passage: &Passage<'_>,
+    routes: &RoutesFrom<'_>,
+) -> Screened {
+    let (tested, about) = test_icmp_error(core, frame, pd, passage);
+    let of = about.as_ref().map(|about| about.state);
+    if let Some(idx) = of {
+        note_state_test(core, idx, pd, passage, tested);
+    }
+    match (tested, of) {
+        (StateTest::Pass, Some(idx)) => Screened {
+            about,
+            ..pass_of(core, pd, idx, None)
+        },
+        (StateTest::Pass, None) => Screened::pass(None, pd.tag, Actions::default()),
+        (StateTest::Drop(reason), _) => Screened::refuse(reason, Response::None),
+        (StateTest::Miss, _) => {
+            let tested = ask_rules(core, frame, pd, passage, routes);
+            settle(pd, tested)
+        }
+    }
+}
+
+/// The state `of` lets the packet pass.
+#[inline]
+fn pass_of(core: &Core<'_>, pd: &PacketDesc, of: StateIdx, state: Option<StateIdx>) -> Screened {
+    let st = core.states.get(of);
+    let tag = st.map_or(pd.tag, |st| st.tag);
+    let scrubbed = st.filter(|st| st.flags.contains(StateFlags::SCRUBBED));
+    let actions = scrubbed.map_or(Actions::default(), |st| st.actions);
+    Screened::pass(state, tag, actions)
 }
 
 /// `set syncookies`, before states and rules: connection requests, and what may bring a cookie back.
@@ -369,6 +413,7 @@ fn ask_cookies(
     tested.map(|tested| settle(pd, tested))
 }
 
+#[inline]
 fn ask_rules(
     core: &mut Core<'_>,
     frame: &mut [u8],
@@ -384,6 +429,7 @@ fn ask_rules(
     }
 }
 
+#[inline]
 fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
     match tested {
         RuleTest::Pass {
@@ -407,6 +453,7 @@ fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
 }
 
 impl Screened {
+    #[inline]
     fn pass(state: Option<StateIdx>, tag: TagId, actions: Actions) -> Self {
         Screened {
             outcome: Ok(()),
@@ -428,6 +475,7 @@ impl Screened {
         }
     }
 
+    #[inline]
     fn refuse(reason: Reason, response: Response) -> Self {
         Screened {
             outcome: Err(reason),

@@ -144,6 +144,8 @@ pub struct Worker<N: Nic> {
     pub(crate) ways: Ways,
     /// A state was made since the look-ups of this burst were done.
     pub(crate) made_state: bool,
+    /// States that had been removed when they were done.
+    pub(crate) removals: u64,
     /// Connections of other workers whose packets reach this one.
     pub(crate) aliases: Aliases,
     /// Connections of this worker whose packets reach others.
@@ -243,6 +245,7 @@ impl<N: Nic> Worker<N> {
             flow_stamp: 1,
             ways: Ways::default(),
             made_state: false,
+            removals: 0,
             aliases: Aliases::new(aliases),
             strangers: 0,
             aliases_written: (0..=others).map(|_| 0).collect(),

@@ -252,7 +252,17 @@ pub(crate) enum NoState {
 }
 
 /// Takes everything that a state of `rule` counts on, or nothing.
+#[inline]
 pub(crate) fn take(core: &Core<'_>, rule: &Rule, pd: &PacketDesc) -> Result<Hold, NoState> {
+    let options = &rule.state;
+    let counts = options.max > 0 || !options.timeouts.is_empty() || options.source.is_some();
+    if !counts && rule.limits.is_empty() {
+        return Ok(Hold::default());
+    }
+    take_limited(core, rule, pd)
+}
+
+fn take_limited(core: &Core<'_>, rule: &Rule, pd: &PacketDesc) -> Result<Hold, NoState> {
     let mut hold = Hold::default();
     match take_all(core, rule, pd, &mut hold) {
         Ok(()) => Ok(hold),

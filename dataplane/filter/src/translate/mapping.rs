@@ -259,10 +259,20 @@ impl Mappings {
 }
 
 /// Keeps the mapping that was chosen for these ends.
+#[inline]
 pub(crate) fn keep(core: &Core<'_>, ends: &Ends, hold: &mut Hold) -> Result<(), NoState> {
-    let Some((source, outside)) = &ends.mapped else {
-        return Ok(());
-    };
+    match &ends.mapped {
+        None => Ok(()),
+        Some((source, outside)) => keep_one(core, source, outside, hold),
+    }
+}
+
+fn keep_one(
+    core: &Core<'_>,
+    source: &Source,
+    outside: &(u128, u16),
+    hold: &mut Hold,
+) -> Result<(), NoState> {
     let mappings = core.shared.agreement.mappings();
     hold.mapping = mappings
         .take(source, *outside)

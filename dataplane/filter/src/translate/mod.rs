@@ -92,6 +92,7 @@ fn is_translatable(pd: &PacketDesc) -> bool {
 }
 
 /// Applies a rule's translation to `ends`: source, then destination. Nothing is changed if it cannot be done.
+#[inline]
 pub fn by_rule(
     core: &mut Core<'_>,
     pd: &PacketDesc,
@@ -103,6 +104,16 @@ pub fn by_rule(
     if !wanted || !is_translatable(pd) {
         return Ok(());
     }
+    translate(core, pd, passage, rule, ends)
+}
+
+fn translate(
+    core: &mut Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage<'_>,
+    rule: &Rule,
+    ends: &mut Ends,
+) -> Result<(), Reason> {
     let mut new = *ends;
     if let Some(naf) = rule.new_family {
         *ends = family::ends(core, pd, rule, naf, ends)?;
@@ -124,24 +135,34 @@ pub fn by_rule(
 }
 
 /// Writes into a new state what the rules made of its ends, and whether other cores must know of it.
+#[inline]
 pub fn mark(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
-    let before = Ends::of(pd);
-    let what = |ends: &Ends| (ends.af, ends.src, ends.dst, ends.rdomain);
-    if what(ends) != what(&before) {
-        let changed = ends.key(st.direction);
-        match st.direction {
-            _ if ends.af != before.af => {
-                (st.wire, st.stack) = family::keys(&st.wire, ends);
-                st.flags |= StateFlags::CHANGES_FAMILY;
-            }
-            Direction::In => st.stack = changed,
-            Direction::Out => st.wire = changed,
-        }
-        if st.wire != st.stack {
-            st.flags |= StateFlags::TRANSLATED;
-            st.set_deltas();
-        }
+    let (src, dst) = (pd.key_in.end(0), pd.key_in.end(1));
+    if (ends.af, ends.src, ends.dst, ends.rdomain) != (pd.af, src, dst, pd.rdomain) {
+        change_ends(pd, ends, st);
     }
+    if core.workers > 1 || ends.by_load != [false; 2] {
+        mark_published(core, pd, ends, st);
+    }
+}
+
+fn change_ends(pd: &PacketDesc, ends: &Ends, st: &mut State) {
+    let changed = ends.key(st.direction);
+    match st.direction {
+        _ if ends.af != pd.af => {
+            (st.wire, st.stack) = family::keys(&st.wire, ends);
+            st.flags |= StateFlags::CHANGES_FAMILY;
+        }
+        Direction::In => st.stack = changed,
+        Direction::Out => st.wire = changed,
+    }
+    if st.wire != st.stack {
+        st.flags |= StateFlags::TRANSLATED;
+        st.set_deltas();
+    }
+}
+
+fn mark_published(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State) {
     st.flags.set(StateFlags::LOADS_SOURCE, ends.by_load[0]);
     st.flags.set(StateFlags::LOADS_DESTINATION, ends.by_load[1]);
     if core.workers > 1 && !pd.is_neighbor_discovery {
@@ -174,10 +195,12 @@ fn is_shared(core: &Core<'_>, key: &Key) -> bool {
 
 /// Lets the other cores know of a state that is about to be. False, and they know nothing, if one of them has a key of
 /// it.
+#[inline]
 pub fn publish(core: &Core<'_>, st: &State) -> bool {
-    if !st.flags.intersects(PUBLISHED) {
-        return true;
-    }
+    !st.flags.intersects(PUBLISHED) || publish_claims(core, st)
+}
+
+fn publish_claims(core: &Core<'_>, st: &State) -> bool {
     let agreement = &core.shared.agreement;
     for (n, (direction, key)) in claims(st).enumerate() {
         if !agreement.claim(direction, key) {

@@ -70,6 +70,7 @@ impl Stuck {
 }
 
 /// Keeps what the rules chose for these ends.
+#[inline]
 pub(crate) fn keep(core: &Core<'_>, ends: &Ends, hold: &mut Hold) -> Result<(), Reason> {
     let [source, destination] = ends.sticky;
     if let Some(stuck) = source {

@@ -83,11 +83,15 @@ impl StateTable {
     }
 
     /// A state is about to go, or to get another pair: its flow ends.
+    #[inline]
     pub(super) fn leave_flow(&mut self, idx: StateIdx) {
-        self.settle(idx);
-        if self.slab[idx.0 as usize].flow == InFlow::No {
-            return;
+        if self.slab[idx.0 as usize].flow != InFlow::No {
+            self.end_flow(idx);
         }
+    }
+
+    fn end_flow(&mut self, idx: StateIdx) {
+        self.settle(idx);
         let flow = self.flow_of[idx.0 as usize];
         for idx in self.flows.states(flow) {
             self.slab[idx.0 as usize].flow = InFlow::No;
