@@ -28,11 +28,13 @@ mod report;
 mod rig;
 mod scenario;
 mod spread;
+mod threads;
 mod turns;
 mod world;
 
 use std::process::{Command, ExitCode};
 
+use policy::Purpose;
 use report::{Machine, Report, Row};
 use rig::{FRAMES, FRAMES_COUNTED};
 use scenario::{Sample, Scenario};
@@ -177,7 +179,10 @@ fn run(options: &Options) -> Result<(), String> {
     // A quick look has a tenth of everything.
     let part = if options.quick { 10 } else { 1 };
     if options.wants("expiry") {
-        report.turns.push(turns::expiry(1_000_000 / part, runs));
+        for (name, purpose) in [("expiry", Purpose::Filter), ("expiry, nat", Purpose::Nat)] {
+            let row = turns::expiry(name, purpose, 1_000_000 / part, runs);
+            report.turns.push(row);
+        }
     }
     if options.wants("reload") {
         report
@@ -186,6 +191,9 @@ fn run(options: &Options) -> Result<(), String> {
     }
     if options.wants("handover") {
         report.handover = [2, 4].into_iter().flat_map(handover::rows).collect();
+    }
+    if options.wants("threads") {
+        report.threads = threads::rows(runs);
     }
     if options.wants("latency") {
         report.latency = latency::rows(runs);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::spread::Spread;
-use crate::{handover, latency, outside, turns};
+use crate::{handover, latency, outside, threads, turns};
 
 /// What `--json` writes.
 #[derive(Serialize, Deserialize, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Report {
     pub(crate) packets: Vec<Row>,
     pub(crate) turns: Vec<turns::Row>,
     pub(crate) handover: Vec<handover::Row>,
+    #[serde(default)]
+    pub(crate) threads: Vec<threads::Row>,
     pub(crate) latency: Vec<latency::Row>,
     pub(crate) outside: Vec<outside::Row>,
     pub(crate) compile: serde_json::Value,
@@ -127,27 +129,16 @@ impl Report {
     /// The smaller tables, for people.
     pub(crate) fn print_rest(&self) {
         for row in &self.turns {
-            println!(
-                "{}: {} flows or states, {} rules, {} entries, {} turns: median {} us, 99.9 % {} us, longest {} us{}, lost {}",
-                row.scenario,
-                row.flows,
-                row.rules,
-                row.entries,
-                row.turns,
-                row.median_us.text(1),
-                row.p999_us.text(1),
-                row.longest_us.text(1),
-                row.adopting_us
-                    .map(|us| format!(", the adopting one {} us", us.text(1)))
-                    .unwrap_or_default(),
-                row.lost
-            );
+            row.print();
         }
         for row in &self.handover {
             println!(
                 "handed over: {}, {} workers: {:.2} % of {} packets, {:.0} core cycles each, lost {}",
                 row.scenario, row.workers, row.handed_over, row.packets, row.cycles, row.lost
             );
+        }
+        for row in &self.threads {
+            row.print();
         }
         for row in &self.latency {
             println!(
@@ -191,21 +182,7 @@ impl Report {
                 r.allocations
             );
         }
-        text += "\n| turns | flows or states | rules | entries | median µs | 99.9 % µs | longest µs | adopting µs | lost |\n|---|---|---|---|---|---|---|---|---|\n";
-        for r in &self.turns {
-            text += &format!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
-                r.scenario,
-                r.flows,
-                r.rules,
-                some(r.entries),
-                r.median_us.text(1),
-                r.p999_us.text(1),
-                r.longest_us.text(1),
-                r.adopting_us.map(|us| us.text(1)).unwrap_or_default(),
-                r.lost
-            );
-        }
+        text += &turns::markdown(&self.turns);
         text += "\n| mix | workers | handed over | core cycles per packet | lost |\n|---|---|---|---|---|\n";
         for r in &self.handover {
             text += &format!(
@@ -213,6 +190,7 @@ impl Report {
                 r.scenario, r.workers, r.handed_over, r.cycles, r.lost
             );
         }
+        text += &threads::markdown(&self.threads);
         text += "\n| load | Mpps | p50 µs | p99 µs | p99.9 µs | longest µs |\n|---|---|---|---|---|---|\n";
         for r in &self.latency {
             text += &format!(

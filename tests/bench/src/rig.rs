@@ -6,7 +6,7 @@ use filter::Shared;
 use nic::{PacketBuf, RxQueue, TxQueue};
 use simnic::replay::{Loaded, Replay, ReplayNic};
 use simnic::toeplitz;
-use worker::{Config, ControlEnds, Worker, WorkerPort, WorkerSetup};
+use worker::{Config, ControlEnds, Ends, Worker, WorkerPort, WorkerSetup};
 
 use crate::frame::Packet;
 use crate::policy::Policy;
@@ -49,8 +49,59 @@ pub(crate) struct Rig {
 }
 
 /// Number of a receive queue among those of the device.
-fn lane(port: usize, worker: usize) -> usize {
+pub(crate) fn lane(port: usize, worker: usize) -> usize {
     port * WORKERS_MAX + worker
+}
+
+/// Worker `id`, which receives from queue `queue` of each port.
+pub(crate) fn worker_of(
+    plan: &Plan,
+    id: u16,
+    ends: Ends<Buf>,
+    shared: &Arc<Shared>,
+    device: &Replay,
+    queue: usize,
+) -> Worker<ReplayNic> {
+    let port = |port| WorkerPort {
+        rx: Some(device.queues(lane(port, queue)).0),
+        tx: Some(device.queues(port).1),
+    };
+    Worker::new(WorkerSetup {
+        id,
+        workers: plan.workers as u16,
+        ends,
+        ports: (0..PORTS).map(port).collect(),
+        pool: device.pool(),
+        states_capacity: plan.states,
+        shared: shared.clone(),
+        fragments_capacity: 1024,
+        hash_seed: 0x1234_5678_9abc_def1,
+        dice_seed: 7,
+        secret: [3, 4],
+        express: std::env::var_os("FUGU_NO_EXPRESS").is_none(),
+        now_ms: 1000,
+    })
+}
+
+/// The device alone, as testpmd's `macswap` uses one: every frame of the first worker's queues is received, its station
+/// addresses are exchanged, and it is sent.
+pub(crate) fn reflect(device: &Replay) {
+    for port in 0..PORTS {
+        let (mut rx, mut tx) = (device.queues(lane(port, 0)).0, device.queues(1).1);
+        let mut burst = nic::Burst::new();
+        while rx.receive(&mut burst) > 0 {
+            for buf in &burst {
+                buf.prefetch();
+            }
+            for buf in &mut burst {
+                if let Some(macs) = buf.bytes_mut().first_chunk_mut::<12>() {
+                    let (dst, src) = macs.split_at_mut(6);
+                    dst.swap_with_slice(src);
+                }
+            }
+            while tx.transmit(&mut burst) > 0 {}
+        }
+    }
 }
 
 impl Rig {
@@ -65,27 +116,7 @@ impl Rig {
         if device.home() < frames {
             device = Replay::new(frames - device.home(), &[0; 64], 1);
         }
-        let make = |(id, ends)| {
-            let port = |port| WorkerPort {
-                rx: Some(device.queues(lane(port, usize::from(id))).0),
-                tx: Some(device.queues(port).1),
-            };
-            Worker::new(WorkerSetup {
-                id,
-                workers: plan.workers as u16,
-                ends,
-                ports: (0..PORTS).map(port).collect(),
-                pool: device.pool(),
-                states_capacity: plan.states,
-                shared: shared.clone(),
-                fragments_capacity: 1024,
-                hash_seed: 0x1234_5678_9abc_def1,
-                dice_seed: 7,
-                secret: [3, 4],
-                express: std::env::var_os("FUGU_NO_EXPRESS").is_none(),
-                now_ms: 1000,
-            })
-        };
+        let make = |(id, ends)| worker_of(&plan, id, ends, &shared, &device, usize::from(id));
         let workers = (0..).zip(ends).map(make).collect();
         let mut rig = Rig {
             plan,
@@ -174,25 +205,9 @@ impl Rig {
         }
     }
 
-    /// The device alone, as testpmd's `macswap` uses one: every frame is received, its station addresses are exchanged,
-    /// and it is sent.
+    /// The device alone, with station addresses exchanged.
     pub(crate) fn reflect(&mut self) {
-        for port in 0..PORTS {
-            let (mut rx, mut tx) = (self.device.queues(lane(port, 0)).0, self.device.queues(1).1);
-            let mut burst = nic::Burst::new();
-            while rx.receive(&mut burst) > 0 {
-                for buf in &burst {
-                    buf.prefetch();
-                }
-                for buf in &mut burst {
-                    if let Some(macs) = buf.bytes_mut().first_chunk_mut::<12>() {
-                        let (dst, src) = macs.split_at_mut(6);
-                        dst.swap_with_slice(src);
-                    }
-                }
-                while tx.transmit(&mut burst) > 0 {}
-            }
-        }
+        reflect(&self.device);
     }
 
     /// Turns without work, a thousand in each millisecond.

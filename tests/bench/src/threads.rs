@@ -1,0 +1,245 @@
+//! Two workers on threads of their own: what cores that serve established connections at the same time make each other
+//! wait. If they wrote a line that both use, each write would fetch it from the other core.
+//!
+//! Each thread has a device, flows that the hash gives to it, and a worker; what all workers share they share. Each is
+//! timed alone, while the other sleeps, and then both at the same time; before, the device alone is timed likewise, which
+//! shares nothing but the memory: what that loses is the machine's. Other work on the machine disturbs both.
+
+use std::sync::{Arc, Barrier};
+
+use filter::{Shared, owner};
+use serde::{Deserialize, Serialize};
+use simnic::replay::{Loaded, Replay, ReplayNic};
+use simnic::toeplitz;
+use worker::{Config, Counters, Ends, Worker};
+
+use crate::calibrate::{core_ghz, thread_ns};
+use crate::frame::Packet;
+use crate::policy::{Policy, Purpose};
+use crate::rig::{FRAMES, Plan, lane, reflect, worker_of};
+use crate::scenario::packet;
+use crate::spread::Spread;
+use crate::world::World;
+
+const WORKERS: usize = 2;
+/// Flows of each worker.
+const FLOWS: usize = 20_000;
+/// First worker alone, second alone, both.
+const PHASES: usize = 3;
+
+type Buf = <ReplayNic as nic::Nic>::Buf;
+
+/// One line of the table: core cycles per packet, of all workers and runs.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) scenario: String,
+    pub(crate) workers: usize,
+    pub(crate) alone: Spread,
+    pub(crate) together: Spread,
+    pub(crate) lost: u64,
+}
+
+/// What one thread has measured.
+#[derive(Default)]
+struct Samples {
+    /// Core cycles per packet: of the device, of the worker; alone, together.
+    cycles: [[Vec<f64>; 2]; 2],
+    lost: u64,
+}
+
+/// What is timed.
+const WHAT: [&str; 2] = ["device only", "filter, udp"];
+
+pub(crate) fn rows(runs: usize) -> Vec<Row> {
+    let plan = Plan {
+        world: World::Routed,
+        policy: Policy {
+            purpose: Purpose::Filter,
+            rules: 10,
+            entries: 0,
+        },
+        states: 2 * FLOWS + 1024,
+        workers: WORKERS,
+        rss: true,
+    };
+    let slots = plan.policy.rules + 2;
+    let (ends, control) = worker::connect::<ReplayNic>(WORKERS, slots);
+    let shared = Arc::new(Shared::new(slots, plan.states * WORKERS, WORKERS, 1));
+    let ruleset = plan.policy.compile(plan.world, 1, &shared.edits);
+    let interfaces = plan.world.interfaces();
+    let routes = plan.world.routes(&interfaces);
+    let config = Arc::new(Config::new(1, ruleset, interfaces, routes));
+    for control in &control {
+        control.config.publish(config.clone());
+    }
+    let barrier = Barrier::new(WORKERS);
+    let samples: Vec<Samples> = std::thread::scope(|scope| {
+        let (shared, barrier, plan) = (&shared, &barrier, &plan);
+        let start =
+            |(id, ends)| scope.spawn(move || Core::new(plan, id, ends, shared).run(runs, barrier));
+        let threads: Vec<_> = (0..).zip(ends).map(start).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|samples| samples.unwrap_or_default()).collect()
+    });
+    let lost = samples.iter().map(|s| s.lost).sum();
+    let row = |(n, what): (usize, &str)| {
+        let all = |m: usize| {
+            samples
+                .iter()
+                .flat_map(move |s| s.cycles[n][m].iter().copied())
+        };
+        Row {
+            scenario: what.into(),
+            workers: WORKERS,
+            alone: Spread::of(all(0)),
+            together: Spread::of(all(1)),
+            lost,
+        }
+    };
+    WHAT.into_iter().enumerate().map(row).collect()
+}
+
+/// One thread's.
+struct Core {
+    id: usize,
+    world: World,
+    device: Replay,
+    worker: Worker<ReplayNic>,
+    counters: Arc<Counters>,
+    flows: Vec<Packet>,
+}
+
+impl Core {
+    fn new(plan: &Plan, id: u16, ends: Ends<Buf>, shared: &Arc<Shared>) -> Self {
+        let device = Replay::new(FRAMES, &[0; 64], u64::from(id) + 1);
+        let counters = ends.counters.clone();
+        let worker = worker_of(plan, id, ends, shared, &device, 0);
+        let link = plan.world.link(0);
+        let is_ours = |packet: &Packet| {
+            let mut room = [0; 128];
+            let len = packet.write(&link, &mut room);
+            let hash = toeplitz::hash_frame(&room[..len]).unwrap_or(0);
+            owner::core_of(hash, WORKERS as u16) == id
+        };
+        let packets = (0..).map(|n| packet(false, n, None));
+        let mut core = Core {
+            id: usize::from(id),
+            world: plan.world,
+            device,
+            worker,
+            counters,
+            flows: packets.filter(is_ours).take(FLOWS).collect(),
+        };
+        core.introduce();
+        core
+    }
+
+    /// Lets the neighbors of both sides ask for us.
+    fn introduce(&mut self) {
+        for side in 0..2 {
+            for frame in self.world.introduction(side) {
+                let port = self.world.ports(side)[0];
+                self.device.load(lane(port, 0), 1, |_, room| {
+                    room[..frame.len()].copy_from_slice(&frame);
+                    Loaded {
+                        len: frame.len(),
+                        rss_hash: None,
+                    }
+                });
+                self.drain();
+            }
+        }
+        for _ in 0..64 {
+            self.worker.turn(1000);
+        }
+    }
+
+    fn pending(&self) -> usize {
+        (0..2)
+            .map(|side| self.device.pending(lane(self.world.ports(side)[0], 0)))
+            .sum()
+    }
+
+    fn drain(&mut self) {
+        while self.pending() > 0 {
+            self.worker.turn(1000);
+        }
+    }
+
+    /// As many packets as there are frames at home, of flows in random order.
+    fn load(&mut self) -> usize {
+        const STRIDE: usize = 7919;
+        let (link, flows) = (self.world.link(0), &self.flows);
+        let port = self.world.ports(0)[0];
+        self.device.load(lane(port, 0), FRAMES, |n, room| Loaded {
+            len: flows[n * STRIDE % flows.len()].write(&link, room),
+            rss_hash: None,
+        })
+    }
+
+    fn run(mut self, runs: usize, barrier: &Barrier) -> Samples {
+        // States, then flows.
+        for _ in 0..2 {
+            self.load();
+            self.drain();
+        }
+        let mut samples = Samples::default();
+        let before = self.counters.dropped.get();
+        for phase in (0..runs).flat_map(|_| 0..PHASES) {
+            let together = phase == WORKERS;
+            for what in 0..WHAT.len() {
+                let count = self.load();
+                let ghz = core_ghz();
+                barrier.wait();
+                if together || phase == self.id {
+                    let started = thread_ns();
+                    self.go(what);
+                    let cycles = (thread_ns() - started) * ghz / count as f64;
+                    samples.cycles[what][usize::from(together)].push(cycles);
+                }
+                barrier.wait();
+                self.drain();
+            }
+        }
+        samples.lost = self.counters.dropped.get() - before;
+        samples
+    }
+
+    fn go(&mut self, what: usize) {
+        match what {
+            0 => reflect(&self.device),
+            _ => self.drain(),
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn print(&self) {
+        println!(
+            "threads: {}, {} workers: alone {} core cycles per packet, together {}, lost {}",
+            self.scenario,
+            self.workers,
+            self.alone.text(0),
+            self.together.text(0),
+            self.lost
+        );
+    }
+}
+
+/// The table of docs/performance.md.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "\n| on threads | workers | core cycles alone | together | lost |\n|---|---|---|---|---|\n",
+    );
+    for r in rows {
+        text += &format!(
+            "| {} | {} | {} | {} | {} |\n",
+            r.scenario,
+            r.workers,
+            r.alone.text(0),
+            r.together.text(0),
+            r.lost
+        );
+    }
+    text
+}
