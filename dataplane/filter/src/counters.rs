@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use ruleset::{Af, Direction, RuleSlot};
-use sync::Counter;
+use sync::{CacheLine, Counter};
 
 use crate::reason::Reason;
 use crate::tables::Tables;
@@ -110,7 +110,7 @@ pub struct Counters {
     /// By slot. Slot 0 is the default rule.
     pub rules: Box<[RuleCounters]>,
     /// By interface number.
-    pub interfaces: Box<[InterfaceCounters]>,
+    pub interfaces: Box<[CacheLine<InterfaceCounters>]>,
     /// Drops by reason.
     pub reasons: [Counter; Reason::COUNT],
     /// What limits did, by [`LimitCounter`].
@@ -135,7 +135,7 @@ impl Counters {
                 .map(|_| RuleCounters::default())
                 .collect(),
             interfaces: (0..INTERFACES_MAX)
-                .map(|_| InterfaceCounters::default())
+                .map(|_| CacheLine(InterfaceCounters::default()))
                 .collect(),
             reasons: [const { Counter::new() }; Reason::COUNT],
             limits: [const { Counter::new() }; LimitCounter::NAMES.len()],

@@ -5,10 +5,12 @@
 //! only when no other is left (`Arc::strong_count` is 1), therefore a worker's drop is never the last one and
 //! workers never free memory. Publishing is one pointer exchange and cannot fail.
 
+use crate::CacheLine;
 use crate::primitive::{Arc, AtomicPtr, Ordering};
 use core::ptr;
 
-struct Slot<T>(AtomicPtr<T>);
+/// On a line of its own: each worker looks at it in every turn, and nobody writes what lies beside it.
+struct Slot<T>(CacheLine<AtomicPtr<T>>);
 
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
@@ -35,7 +37,7 @@ pub struct Subscriber<T>(Arc<Slot<T>>);
 
 /// Makes a pair of ends with nothing published yet.
 pub fn published<T: Send + Sync>() -> (Publisher<T>, Subscriber<T>) {
-    let slot = Arc::new(Slot(AtomicPtr::new(ptr::null_mut())));
+    let slot = Arc::new(Slot(CacheLine(AtomicPtr::new(ptr::null_mut()))));
     (Publisher(slot.clone()), Subscriber(slot))
 }
 

@@ -7,15 +7,17 @@ use filter::counters::Count;
 use net::InterfaceId;
 use net::interface::INTERFACES_MAX;
 use ruleset::Direction;
-use sync::Counter;
+use sync::{CacheLine, Counter};
 
-/// Everything one worker counts. It writes, the control core reads.
+/// Everything one worker counts. It writes, the control core reads. On lines of its own, and on pairs of them, which some
+/// caches fetch together: the counters of several workers are made one after the other.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Counters {
     /// Rules, interfaces, reasons.
     pub filter: filter::Counters,
     /// Frames, in and out, of interfaces that are no ports, by number: ports are counted by their cards.
-    pub links: Box<[[Count; 2]]>,
+    pub links: Box<[CacheLine<[Count; 2]>]>,
     /// Frames taken from the cards.
     pub received: Counter,
     /// Of these, packets of established connections that were served by flows.
@@ -113,5 +115,26 @@ impl Counters {
         ];
         let sum = |all: &[&Counter]| all.iter().map(|c| c.get()).sum();
         (sum(&input), sum(&output))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_on_lines_of_its_own<T>(block: &[T]) -> bool {
+        block.as_ptr().addr().is_multiple_of(64) && size_of_val(block).is_multiple_of(64)
+    }
+
+    /// Two workers never write the same line when they count, whatever lies beside their counters.
+    #[test]
+    fn what_a_worker_counts_lies_on_lines_of_its_own() {
+        for slots in [1, 2, 3, 100] {
+            let counters = alloc::sync::Arc::new(Counters::new(slots));
+            assert!(is_on_lines_of_its_own(core::slice::from_ref(&*counters)));
+            assert!(is_on_lines_of_its_own(&counters.links));
+            assert!(is_on_lines_of_its_own(&counters.filter.rules));
+            assert!(is_on_lines_of_its_own(&counters.filter.interfaces));
+        }
     }
 }

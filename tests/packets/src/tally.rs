@@ -110,7 +110,7 @@ impl Tally {
                 assert_untouched(counters);
                 continue;
             };
-            for (af, ways) in ["4", "6"].into_iter().zip(counters) {
+            for (af, ways) in ["4", "6"].into_iter().zip(counters.iter()) {
                 for (way, ends) in ["in", "out"].into_iter().zip(ways) {
                     for (end, count) in ["pass", "block"].into_iter().zip(ends) {
                         self.add_traffic(format!("{interface}.{way}{af}.{end}"), count);
@@ -122,7 +122,7 @@ impl Tally {
 
     fn add_links(&mut self, c: &Counters, interfaces: &[String]) {
         for (name, ways) in interfaces.iter().zip(&c.links) {
-            for (way, count) in ["rx", "tx"].into_iter().zip(ways) {
+            for (way, count) in ["rx", "tx"].into_iter().zip(ways.iter()) {
                 self.add(format!("{name}.{way}"), count.packets.get());
             }
         }

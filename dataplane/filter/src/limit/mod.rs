@@ -52,14 +52,14 @@ pub struct RuleShare {
 /// Only creation, removal and the handshakes of states touch it.
 #[derive(Debug)]
 pub struct Shared {
-    /// States.
-    pub states: Gauge,
+    /// States. What is written by any core lies apart from what all of them read.
+    pub states: CacheLine<Gauge>,
     /// TCP states whose first side has had no answer to its SYN.
-    pub half_open: Gauge,
+    pub half_open: CacheLine<Gauge>,
     /// Pieces of datagrams that wait for others.
-    pub fragments: Gauge,
+    pub fragments: CacheLine<Gauge>,
     /// Packets that wait for their time (`set delay`).
-    pub delayed: Gauge,
+    pub delayed: CacheLine<Gauge>,
     /// What the cores agree on to translate.
     pub agreement: Agreement,
     rules: Box<[CacheLine<RuleShare>]>,
@@ -91,10 +91,10 @@ impl Shared {
     pub fn new(rule_slots: usize, states: usize, cores: usize, seed: u64) -> Self {
         let source_nodes = SOURCE_NODES.min(states);
         Shared {
-            states: Gauge::default(),
-            half_open: Gauge::default(),
-            fragments: Gauge::default(),
-            delayed: Gauge::default(),
+            states: CacheLine::default(),
+            half_open: CacheLine::default(),
+            fragments: CacheLine::default(),
+            delayed: CacheLine::default(),
             agreement: Agreement::new(rule_slots, states, cores, seed),
             rules: (0..rule_slots.max(1))
                 .map(|_| CacheLine(RuleShare::default()))
@@ -117,10 +117,10 @@ impl Shared {
             })
         };
         Shared {
-            states: self.states.copied(),
-            half_open: self.half_open.copied(),
-            fragments: self.fragments.copied(),
-            delayed: self.delayed.copied(),
+            states: CacheLine(self.states.copied()),
+            half_open: CacheLine(self.half_open.copied()),
+            fragments: CacheLine(self.fragments.copied()),
+            delayed: CacheLine(self.delayed.copied()),
             rules: self.rules.iter().map(rule).collect(),
             sources: self.sources.copied(),
             limiters: self.limiters.copied(),
