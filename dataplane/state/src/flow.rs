@@ -436,6 +436,32 @@ impl FlowTable {
         (way.stamp, way.exit, interface) == (onwards.stamp, onwards.exit, onwards.interface)
     }
 
+    /// Asks for a flow whole, and for what says which states it has.
+    pub(crate) fn prefetch(&self, flow: u32) {
+        if let Some(flow) = self.slab.get(flow as usize) {
+            for way in &flow.ways {
+                sync::prefetch(way);
+            }
+            sync::prefetch(&flow.both);
+        }
+        self.prefetch_states(flow);
+    }
+
+    /// Asks for what says which states a flow has.
+    pub(crate) fn prefetch_states(&self, flow: u32) {
+        if let Some(states) = self.states.get(flow as usize) {
+            sync::prefetch(states);
+        }
+    }
+
+    /// Asks for the lines of the index in which a flow stands that is in the cache.
+    pub(crate) fn prefetch_index(&self, flow: u32) {
+        let ways = self.slab.get(flow as usize).map(|flow| &flow.ways);
+        for way in ways.into_iter().flatten().filter(|way| way.rest != 0) {
+            self.index.prefetch(way.hash(self.seed));
+        }
+    }
+
     /// A new flow of two states, asleep; none if there is no room.
     pub(crate) fn begin(&mut self, states: [StateIdx; 2]) -> Option<u32> {
         let flow = self.free.pop()?;

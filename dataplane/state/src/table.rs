@@ -4,6 +4,9 @@
 //! Who finds a state here finds it up to date: whatever finds, changes, sweeps or removes one asks its flow first.
 
 mod flows;
+mod sweep;
+
+use sweep::UPCOMING;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -60,6 +63,9 @@ pub struct StateTable {
     seed: HashSeed,
     next_id: u64,
     removals: u64,
+    /// States whose time may have come, taken off their lists and asked for ahead of being looked at. Some of them may have
+    /// gone since, or hang in a list again.
+    upcoming: heapless::Deque<StateIdx, UPCOMING>,
     /// Where the next search for expired states begins.
     scan_at: usize,
     /// States that are gone and of which other cores still have to hear, linked through `timer_next`.
@@ -75,6 +81,11 @@ pub struct StateTable {
 /// How many states are made between the request for a place's lines and their use: half a microsecond or more.
 const PLACES_AHEAD: usize = 3;
 
+/// Keys that so many states have: of a translated connection one state has a key for each side.
+const fn keys_of(states: usize) -> usize {
+    states + states.div_ceil(2)
+}
+
 /// One state in so many can have its timestamps followed.
 const STATES_PER_STAMPS: usize = 8;
 
@@ -87,11 +98,12 @@ impl StateTable {
             slab: vec![State::default(); capacity].into_boxed_slice(),
             holds: vec![[0; HOLD_WORDS]; capacity].into_boxed_slice(),
             free: (0..capacity as u32).rev().map(StateIdx).collect(),
-            index: Index::new(capacity),
+            index: Index::new(keys_of(capacity)),
             wheel: Wheel::new((now_ms / 1000) as u32),
             seed,
             next_id: id_base,
             removals: 0,
+            upcoming: heapless::Deque::new(),
             scan_at: 0,
             stamps: vec![[Stamps::default(); 2]; capacity.div_ceil(STATES_PER_STAMPS)]
                 .into_boxed_slice(),
@@ -294,7 +306,7 @@ impl StateTable {
             + size_of::<u32>();
         let per_stamps = size_of::<[Stamps; 2]>() + size_of::<u32>();
         let stamps = capacity.div_ceil(STATES_PER_STAMPS) * per_stamps;
-        capacity * per_state + stamps + Index::bytes(capacity) + FlowTable::bytes(capacity)
+        capacity * per_state + stamps + Index::bytes(keys_of(capacity)) + FlowTable::bytes(capacity)
     }
 
     /// Inserts `st` if there is room, to be looked at again after `timeout_s` seconds. Fills in the id.
@@ -433,73 +445,10 @@ impl StateTable {
         self.wheel.hang(&mut self.slab, idx, at_s);
     }
 
-    /// Looks at up to `budget` states whose time has come: purges those for which nothing came within their
-    /// timeout, and hangs up the others again. Returns how many were looked at.
-    pub fn sweep(
-        &mut self,
-        now_ms: u64,
-        budget: usize,
-        timeout_s: impl Fn(&State) -> u32,
-        mut purged: impl FnMut(Removed),
-    ) -> usize {
-        /// Seconds of lag made good in one call; more than a turn ever lasts.
-        const CATCH_UP_S: u32 = 64;
-        self.wheel.advance((now_ms / 1000) as u32, CATCH_UP_S);
-        let now = ticks(now_ms);
-        for looked_at in 0..budget {
-            let Some(idx) = self.wheel.next_due(&mut self.slab) else {
-                return looked_at;
-            };
-            if self.slab[idx.0 as usize].flow == InFlow::Awake {
-                self.write_back(self.flow_of[idx.0 as usize]);
-            }
-            let st = &self.slab[idx.0 as usize];
-            let timeout = timeout_s(st);
-            if has_expired(st, now, timeout) {
-                if let Some(st) = self.remove(idx) {
-                    purged(st);
-                }
-            } else {
-                let at_s = (st.last_seen / TICKS_PER_S)
-                    .wrapping_add(timeout)
-                    .wrapping_add(1);
-                self.wheel.hang(&mut self.slab, idx, at_s);
-            }
-        }
-        budget
-    }
-
     /// States are known that [`StateTable::sweep`] has not had the time to look at.
     #[inline]
     pub fn has_due(&self, now_ms: u64) -> bool {
-        self.wheel.has_due((now_ms / 1000) as u32)
-    }
-
-    /// Looks at the next `places` of the table, round and round, and purges what has expired. For when lives have
-    /// grown shorter than they were when the states were hung up to be looked at.
-    pub fn scan(
-        &mut self,
-        now_ms: u64,
-        places: usize,
-        timeout_s: impl Fn(&State) -> u32,
-        mut purged: impl FnMut(Removed),
-    ) {
-        let now = ticks(now_ms);
-        for _ in 0..places.min(self.slab.len()) {
-            let idx = StateIdx(self.scan_at as u32);
-            self.scan_at = (self.scan_at + 1) % self.slab.len();
-            let expires = |st: &State| st.used && has_expired(st, now, timeout_s(st));
-            if !expires(&self.slab[idx.0 as usize]) {
-                continue;
-            }
-            // By what the state says; its flow may have seen a packet since.
-            self.settle(idx);
-            if expires(&self.slab[idx.0 as usize])
-                && let Some(st) = self.remove(idx)
-            {
-                purged(st);
-            }
-        }
+        !self.upcoming.is_empty() || self.wheel.has_due((now_ms / 1000) as u32)
     }
 
     /// States that were removed since the beginning. While this does not change, a place means the same state.
@@ -548,11 +497,6 @@ fn is_on_wire(st: &State, key: &Key) -> bool {
 #[inline]
 fn is_on_stack(st: &State, key: &Key) -> bool {
     st.stack == *key || (st.wire == *key && st.flags.contains(StateFlags::CHANGES_FAMILY))
-}
-
-fn has_expired(st: &State, now: u32, timeout_s: u32) -> bool {
-    let idle = now.wrapping_sub(st.last_seen);
-    u64::from(idle) >= u64::from(timeout_s) * u64::from(TICKS_PER_S)
 }
 
 fn packed(hold: &Hold) -> [u32; HOLD_WORDS] {

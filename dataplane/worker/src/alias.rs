@@ -17,8 +17,10 @@ use crate::turn::Worker;
 
 /// Aliases waiting on the way from one worker to another.
 pub(crate) const ALIAS_RING: usize = 1024;
-/// States that are gone whose aliases are withdrawn in one turn.
-const FAREWELLS_MAX: usize = 256;
+/// States that are gone whose aliases are withdrawn in one turn: as many as one turn's sweep may purge.
+const FAREWELLS_MAX: usize = 2 * nic::BURST_MAX;
+/// Letters read together: the places of all of them are asked for first.
+const LETTERS: usize = 32;
 
 /// A letter about a connection that the writer owns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +71,13 @@ impl Aliases {
 
     fn start(&self, hash: u64) -> usize {
         (hash >> 16) as usize & (self.places.len() - 1)
+    }
+
+    /// Asks for the line in which a hash has its first place.
+    fn prefetch(&self, hash: u64) {
+        if !self.places.is_empty() {
+            sync::prefetch(&self.places[self.start(hash)]);
+        }
     }
 
     /// Where `is_it` says yes to one with this hash, or where it would go.
@@ -200,8 +209,16 @@ impl<N: Nic> Worker<N> {
     /// Takes in what other workers wrote.
     pub(crate) fn hear_aliases(&mut self) {
         for ring in &mut self.ends.alias_in {
-            while let Some(letter) = ring.pop() {
-                self.aliases.take(&letter);
+            // All of them: a packet may be next that belongs to the last.
+            while !ring.is_empty() {
+                let mut letters = heapless::Vec::<AliasLetter, LETTERS>::new();
+                while !letters.is_full()
+                    && let Some(letter) = ring.pop()
+                {
+                    self.aliases.prefetch(letter.hash);
+                    letters.push(letter).ok();
+                }
+                letters.iter().for_each(|letter| self.aliases.take(letter));
             }
         }
     }

@@ -166,6 +166,7 @@ impl<N: Nic> Worker<N> {
         let Some(lane) = self.lane(port) else { return };
         self.look_ahead(&lane);
         let served = self.serve_burst(&lane, state::table::ticks(now_ms));
+        self.states.prefetch_states(&self.express.refused);
         // From now on their states have the say.
         while let Some(flow) = self.express.refused.pop() {
             self.states.put_to_sleep(flow);

@@ -5,13 +5,15 @@ use filter::Kill;
 use nic::Nic;
 use state::{State, StateIdx};
 
-use crate::mail::{Handoff, Report};
+use crate::mail::Report;
 use crate::turn::Worker;
 
 /// Kills at work at the same time; with more the oldest is finished on the spot.
 const JOBS_MAX: usize = 8;
 /// Places of the state table looked at per turn.
-const PLACES_PER_TURN: usize = 2048;
+const PLACES_PER_TURN: usize = 256;
+/// States killed per turn: each is in no cache.
+const KILLED_PER_TURN: u64 = 32;
 /// Kills that wait for room in the rings to other workers.
 pub(crate) const OUTBOX_MAX: usize = 64;
 
@@ -81,13 +83,23 @@ impl<N: Nic> Worker<N> {
     }
 
     fn finish_oldest(&mut self, now_ms: u64) {
-        while let Some(job) = self.kill_jobs.jobs.front() {
-            if job.done {
+        let jobs = self.kill_jobs.jobs.len();
+        while self.kill_jobs.jobs.len() == jobs {
+            if self.kill_jobs.jobs.front().is_some_and(|job| job.done) {
                 // The report ring is full; a person gets no number rather than a worker getting stuck.
                 self.kill_jobs.jobs.pop_front();
                 return;
             }
-            self.kill_some(self.states.capacity(), now_ms);
+            self.kill_some(self.states.capacity(), u64::MAX, now_ms);
+        }
+    }
+
+    /// Begins what other workers want killed.
+    pub(crate) fn hear_kills(&mut self, now_ms: u64) {
+        for n in 0..self.ends.kills_in.len() {
+            while let Some(kill) = self.ends.kills_in[n].pop() {
+                self.begin_kill(kill, false, now_ms);
+            }
         }
     }
 
@@ -98,17 +110,17 @@ impl<N: Nic> Worker<N> {
         }
         let busy = !self.kill_jobs.is_empty();
         if busy {
-            self.kill_some(PLACES_PER_TURN, now_ms);
+            self.kill_some(PLACES_PER_TURN, KILLED_PER_TURN, now_ms);
         }
         busy
     }
 
     fn send_kills(&mut self) {
         while let Some((worker, kill)) = self.kill_jobs.outbox.front().copied() {
-            let ring = self.ends.to_workers.get_mut(usize::from(worker));
+            let ring = self.ends.kills_out.get_mut(usize::from(worker));
             let sent = ring
                 .and_then(Option::as_mut)
-                .is_none_or(|ring| ring.push(Handoff::Kill(kill)).is_ok());
+                .is_none_or(|ring| ring.push(kill).is_ok());
             if !sent {
                 return;
             }
@@ -116,13 +128,14 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Looks at some places for the oldest kill.
-    fn kill_some(&mut self, places: usize, now_ms: u64) {
+    /// Looks at some places for the oldest kill, until it has killed `most`.
+    fn kill_some(&mut self, places: usize, most: u64, now_ms: u64) {
         let Some(mut job) = self.kill_jobs.jobs.front().copied() else {
             return;
         };
         let end = (job.next + places).min(self.states.capacity());
-        while job.next < end {
+        let enough = job.killed.saturating_add(most);
+        while job.next < end && job.killed < enough {
             let next = self.states.peek_from(job.next).next();
             let Some((idx, st)) = next.filter(|(idx, _)| (idx.0 as usize) < end) else {
                 job.next = end;

@@ -6,8 +6,8 @@ use nic::Nic;
 use crate::mail::{Mail, Report};
 use crate::turn::Worker;
 
-/// Places of the state table, or of that of stations, looked at per turn.
-const PLACES_PER_TURN: usize = 2048;
+/// Places of the state table, or of that of stations, looked at per turn: each state is four lines, told whole.
+const PLACES_PER_TURN: usize = 128;
 
 /// A question that is being answered.
 #[derive(Clone, Copy, Debug)]

@@ -28,6 +28,8 @@ use crate::watch::{StepRecord, Watched};
 pub const HANDOFF_RING: usize = 1024;
 /// Packets waiting on the way to and from the local host.
 pub const HOST_RING: usize = 512;
+/// Kills waiting on the way from one worker to another.
+pub const KILL_RING: usize = 64;
 /// Questions of the control core waiting at a worker.
 pub const MAIL_RING: usize = 64;
 /// Log records waiting at the control core.
@@ -92,8 +94,6 @@ pub enum Handoff<B> {
     /// Does the other one know this neighbor? It may have learned it from a question that only it heard, and the rules
     /// may not let us ask.
     Wanted(Question),
-    /// States to be killed.
-    Kill(Kill),
     /// Where a station is behind a bridge.
     Station(InterfaceId, Station),
 }
@@ -179,6 +179,11 @@ pub struct Ends<B> {
     pub to_workers: ToWorkers<B>,
     /// Rings from the other workers.
     pub from_workers: Vec<Consumer<Handoff<B>>>,
+    /// States to be killed by the other workers, by number; none for itself. A letter is three times as long as a packet's,
+    /// and would make each packet's as long.
+    pub kills_out: Vec<Option<Producer<Kill>>>,
+    /// States that the other workers want killed.
+    pub kills_in: Vec<Consumer<Kill>>,
     /// Letters about connections to the other workers, by number; none for itself.
     pub alias_out: Vec<Option<Producer<AliasLetter>>>,
     /// Letters of the other workers.
@@ -220,10 +225,12 @@ where
 {
     let packets = mesh(workers, HANDOFF_RING);
     let aliases = mesh(workers, ALIAS_RING);
+    let kills = mesh(workers, KILL_RING);
     packets
         .into_iter()
         .zip(aliases)
-        .map(|(packets, aliases)| connect_one(packets, aliases, rule_slots))
+        .zip(kills)
+        .map(|((packets, aliases), kills)| connect_one(packets, aliases, kills, rule_slots))
         .unzip()
 }
 
@@ -249,6 +256,7 @@ fn mesh<T: Send>(workers: usize, size: usize) -> Vec<MeshEnds<T>> {
 fn connect_one<B: Send>(
     (to_workers, from_workers): MeshEnds<Handoff<B>>,
     (alias_out, alias_in): MeshEnds<AliasLetter>,
+    (kills_out, kills_in): MeshEnds<Kill>,
     rule_slots: usize,
 ) -> (Ends<B>, ControlEnds<B>) {
     let (publisher, subscriber) = published();
@@ -269,6 +277,8 @@ fn connect_one<B: Send>(
         from_host: from_host_rx,
         to_workers,
         from_workers,
+        kills_out,
+        kills_in,
         alias_out,
         alias_in,
         counters: counters.clone(),
@@ -284,4 +294,17 @@ fn connect_one<B: Send>(
         counters,
     };
     (ends, control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What packets cross between two cores.
+    #[test]
+    fn a_packet_on_its_way_to_another_core_takes_two_lines_at_most() {
+        // A buffer is a handle of up to 16 bytes.
+        assert!(size_of::<Handoff<[u64; 2]>>() <= 128);
+        assert!(size_of::<AliasLetter>() <= 16);
+    }
 }

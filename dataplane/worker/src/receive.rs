@@ -127,6 +127,7 @@ impl<N: Nic> Worker<N> {
     }
 
     fn receive_workers(&mut self, now_ms: u64) -> usize {
+        self.hear_kills(now_ms);
         for n in 0..self.ends.from_workers.len() {
             for _ in 0..BURST_MAX {
                 if self.batch.is_full() {
@@ -144,7 +145,6 @@ impl<N: Nic> Worker<N> {
                     Some(Handoff::Station(bridge, station)) => {
                         self.hear_of_station(bridge, &station);
                     }
-                    Some(Handoff::Kill(kill)) => self.begin_kill(kill, false, now_ms),
                     Some(Handoff::Packet(carried, tag)) => {
                         self.counters.handed_in.add(1);
                         let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);

@@ -36,14 +36,18 @@ use crate::watch::Watched;
 const OTHER_SOURCES: usize = 4 + TUNNEL_ROUNDS;
 /// Messages of router discovery and about claimed addresses that the control core is told of, per second and at once.
 const REPORTS_PER_S: u32 = 50;
-/// States looked at per turn by the sweep.
-const SWEEP_BUDGET: usize = 32;
+/// States looked at per turn by the sweep, beside as many as were made meanwhile: whatever comes, expiry keeps pace.
+const SWEEP_BUDGET: usize = 16;
+/// Most states looked at per turn. What a turn makes beyond that the next ones owe.
+const SWEEP_MAX: usize = 96;
 /// Most packets that wait for neighbors: the answers of a few servers to all their clients, before the first of these is
 /// known. At least so many wait where memory is short.
 const HELD_MAX: usize = 2048;
 const HELD_MIN: usize = 256;
 /// Most places of the state table searched per turn.
-const SCAN_BUDGET: u64 = 1024;
+const SCAN_BUDGET: usize = 256;
+/// States that a search may purge when the sweep has used up its budget.
+const SCAN_LEAST: usize = 4;
 
 /// The queues of one port that belong to this worker.
 pub struct WorkerPort<N: Nic> {
@@ -134,6 +138,12 @@ pub struct Worker<N: Nic> {
     pub(crate) cookies: Cookies,
     /// When the table was last searched for states that expire earlier than they would have.
     scanned_ms: u64,
+    /// Places of it that are still to be searched.
+    scan_owed: usize,
+    /// Number of the state made last when the sweep looked at some.
+    swept_at_id: u64,
+    /// States made for which none was looked at.
+    sweep_owed: usize,
     /// Stamp of egress caches: moves on with every configuration, every change of a neighbor, and every second, so
     /// that a neighbor in use is noticed as used.
     pub(crate) egress_stamp: u32,
@@ -240,6 +250,9 @@ impl<N: Nic> Worker<N> {
             answers: Answers::new(),
             cookies: Cookies::default(),
             scanned_ms: setup.now_ms,
+            scan_owed: 0,
+            swept_at_id: id_base,
+            sweep_owed: 0,
             egress_stamp: 1,
             stamped_s: 0,
             flow_stamp: 1,
@@ -294,8 +307,9 @@ impl<N: Nic> Worker<N> {
         work |= !self.tunnels.is_empty();
         work |= !self.generated.is_empty() || self.fragments.whole() > 0;
         // An idle worker turns some thousand times in a millisecond, and nothing has grown older.
-        if later || self.states.has_due(now_ms) {
+        if later || self.has_old_states(now_ms) {
             self.sweep(now_ms);
+            work |= self.has_old_states(now_ms);
         }
         work |= self.say_farewells();
         self.close_books(work);
@@ -329,12 +343,20 @@ impl<N: Nic> Worker<N> {
         self.flow_stamp = self.flow_stamp.wrapping_add(1).max(1);
     }
 
+    /// States are known, or may be found, whose time is over.
+    #[inline]
+    fn has_old_states(&self, now_ms: u64) -> bool {
+        self.states.has_due(now_ms) || self.scan_owed > 0
+    }
+
     /// Looks at states whose time has come; while lives grow shorter, also at those whose time may have come since.
     fn sweep(&mut self, now_ms: u64) {
+        let budget = self.sweep_budget();
+        self.owe_scan(now_ms);
         let (config, counters, shared) = (&self.config, &self.counters.filter, &self.shared);
         let ruleset = &config.ruleset;
         let life = |st: &State| filter::timeout_s(ruleset, shared, st);
-        let mut farewells: heapless::Vec<Answer, SWEEP_BUDGET> = heapless::Vec::new();
+        let mut farewells: heapless::Vec<Answer, SWEEP_MAX> = heapless::Vec::new();
         let mut purged = |st: Removed| {
             filter::count_removal(counters, shared, ruleset, now_ms, &st);
             // More than there is room for end without a word.
@@ -342,15 +364,17 @@ impl<N: Nic> Worker<N> {
                 farewells.push(answer).ok();
             }
         };
-        self.states.sweep(now_ms, SWEEP_BUDGET, life, &mut purged);
-        if now_ms != self.scanned_ms && filter::lifetime::is_scaling(ruleset, shared.states.get()) {
-            let interval_ms = 1000 * u64::from(ruleset.timeouts.get(Timeout::Interval).max(1));
-            let elapsed = (now_ms - self.scanned_ms).min(interval_ms);
-            let places = self.states.capacity() as u64 * elapsed / interval_ms + 1;
-            let places = places.min(SCAN_BUDGET) as usize;
-            self.states.scan(now_ms, places, life, &mut purged);
+        let looked_at = self.states.sweep(now_ms, budget, life, &mut purged);
+        self.sweep_owed = match looked_at < budget {
+            true => 0,
+            false => self.sweep_owed.saturating_sub(looked_at),
+        };
+        if self.scan_owed > 0 {
+            let places = self.scan_owed.min(SCAN_BUDGET);
+            let most = (budget - looked_at.min(budget)).max(SCAN_LEAST);
+            let searched = self.states.scan(now_ms, places, most, life, &mut purged);
+            self.scan_owed -= searched.min(self.scan_owed);
         }
-        self.scanned_ms = now_ms;
         let half_open = || shared.half_open.get();
         self.cookies
             .tick(ruleset.syncookies, half_open, now_ms, &mut self.secrets);
@@ -358,6 +382,30 @@ impl<N: Nic> Worker<N> {
             self.send_segment(&answer);
         }
         self.sweep_sources(now_ms);
+    }
+
+    /// How many states this turn may look at.
+    fn sweep_budget(&mut self) -> usize {
+        let made = self.states.last_id().wrapping_sub(self.swept_at_id) as usize;
+        self.swept_at_id = self.states.last_id();
+        self.sweep_owed = (self.sweep_owed + made).min(self.states.capacity());
+        (self.sweep_owed + SWEEP_BUDGET).min(SWEEP_MAX)
+    }
+
+    /// While lives grow shorter, all of the table is searched in each interval (`set timeout interval`).
+    fn owe_scan(&mut self, now_ms: u64) {
+        let elapsed = now_ms - self.scanned_ms.min(now_ms);
+        self.scanned_ms = now_ms;
+        let ruleset = &self.config.ruleset;
+        if !filter::lifetime::is_scaling(ruleset, self.shared.states.get()) {
+            self.scan_owed = 0;
+            return;
+        }
+        let interval_ms = 1000 * u64::from(ruleset.timeouts.get(Timeout::Interval).max(1));
+        let elapsed = elapsed.min(interval_ms);
+        let capacity = self.states.capacity();
+        let places = capacity as u64 * elapsed / interval_ms + u64::from(elapsed > 0);
+        self.scan_owed = (self.scan_owed + places as usize).min(capacity);
     }
 
     /// The first worker drops source nodes whose time is over: all of them once a second, a shard at a time.

@@ -614,6 +614,12 @@ impl Rig {
         self.fail("the box finds work for ever");
     }
 
+    /// So many milliseconds later, one worker takes one turn. True if it found work.
+    pub fn one_turn(&mut self, worker: usize, later_ms: u64) -> bool {
+        self.now_ms += later_ms;
+        guarded(|| self.workers[worker].turn(self.now_ms))
+    }
+
     /// The local host sends a packet.
     pub fn host_sends(&mut self, packet: &Packet) {
         self.host_sends_from(packet, 0);
@@ -864,11 +870,16 @@ impl Rig {
         &self.shared
     }
 
-    /// Kills states on every worker, as a person asks for it. How many.
-    pub fn kill(&mut self, kill: Kill) -> u64 {
+    /// Has states killed on every worker, in turns to come.
+    pub fn kill_later(&mut self, kill: Kill) {
         for control in &mut self.control {
             assert!(control.mail.push(Mail::Kill(kill)).is_ok());
         }
+    }
+
+    /// Kills states on every worker, as a person asks for it. How many.
+    pub fn kill(&mut self, kill: Kill) -> u64 {
+        self.kill_later(kill);
         self.run();
         let mut killed = 0;
         for control in &mut self.control {

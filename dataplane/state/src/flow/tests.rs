@@ -172,7 +172,7 @@ fn a_sweep_sees_when_the_last_packet_came() {
         let exit = pass(&mut table, &found, 1, ticks(now));
         assert_eq!(exit, Some(5), "a sweep lets flows go on");
         table.sweep(now, 10, |_| 60, |_| panic!("purged at {now}"));
-        table.scan(now, 10, |_| 60, |_| panic!("found at {now}"));
+        table.scan(now, 10, 10, |_| 60, |_| panic!("found at {now}"));
         // A scan that has to know puts the flow to sleep, which the next packet ends.
         table.remember(a, &onwards(1));
     }

@@ -22,6 +22,20 @@ impl StateTable {
         }
     }
 
+    /// Asks for the states of flows that are about to be put to sleep: after a reload all of a burst are.
+    #[inline]
+    pub fn prefetch_states(&self, flows: &[u32]) {
+        for flow in flows {
+            self.flows.prefetch_states(*flow);
+        }
+        for idx in flows.iter().flat_map(|flow| self.flows.states(*flow)) {
+            self.prefetch(idx);
+            if let Some(flow) = self.flow_of.get(idx.0 as usize) {
+                sync::prefetch(flow);
+            }
+        }
+    }
+
     /// A packet that only its states can judge: they have the say from now on.
     #[cold]
     pub fn put_to_sleep(&mut self, flow: u32) {

@@ -213,14 +213,117 @@ fn a_scan_finds_what_expires_sooner_than_it_was_hung_up_for() {
         t.insert(&state(n, 0), 86_400).unwrap();
     }
     let mut gone = 0;
-    t.scan(4_999, 10, |_| 5, |_| gone += 1);
+    assert_eq!(t.scan(4_999, 10, 10, |_| 5, |_| gone += 1), 10);
     assert_eq!(gone, 0);
     // Three at a time, round and round.
     for expect in [3, 6, 9, 10, 10] {
-        t.scan(5_000, 3, |_| 5, |_| gone += 1);
+        assert_eq!(t.scan(5_000, 3, 10, |_| 5, |_| gone += 1), 3);
         assert_eq!(gone, expect);
     }
     assert!(t.is_empty());
+}
+
+#[test]
+fn a_scan_ends_when_it_has_purged_enough_and_goes_on_there() {
+    let mut t = table(10);
+    for n in 0..10 {
+        t.insert(&state(n, 0), 86_400).unwrap();
+    }
+    let mut gone = Vec::new();
+    for expect in [4, 8, 10, 10] {
+        t.scan(5_000, 10, 4, |_| 5, |st| gone.push(st.id));
+        assert_eq!(gone.len(), expect);
+    }
+    assert_eq!(t.scan(5_000, 10, 0, |_| 5, |_| panic!("none left")), 0);
+    gone.sort_unstable();
+    gone.dedup();
+    assert_eq!(gone.len(), 10, "each once");
+}
+
+#[test]
+fn a_table_of_translated_connections_takes_as_many_as_it_has_places_for() {
+    // As many as the index holds when it is as full as it gets.
+    let capacity = (7 << 13) / 3;
+    let mut t = table(capacity);
+    for n in 0..capacity as u32 {
+        let stack = if n.is_multiple_of(2) { n } else { n | 1 << 31 };
+        let st = State {
+            stack: key(stack),
+            ..state(n, 0)
+        };
+        assert!(t.insert(&st, 60).is_ok(), "{n} of {capacity}");
+    }
+    assert_eq!(t.insert(&state(1 << 30, 0), 60), Err(InsertError::Full));
+}
+
+/// The order in memory, and what happens to states that are found and not looked at yet.
+#[test]
+fn a_state_found_to_be_due_may_go_or_live_on_before_it_is_looked_at() {
+    let mut t = table(64);
+    let idx: Vec<StateIdx> = (0..64)
+        .map(|n| t.insert(&state(n, 0), 5).unwrap())
+        .collect();
+    // Half of them are looked at, and others are found meanwhile.
+    let mut gone = 0;
+    t.sweep(7_000, 32, |_| 5, |_| gone += 1);
+    let left: Vec<StateIdx> = idx.into_iter().filter(|i| t.get(*i).is_some()).collect();
+    assert_eq!((gone, left.len()), (32, 32));
+    // Of the rest some go, some of whose places are taken at once, and some get more time.
+    for (n, idx) in left.iter().enumerate() {
+        match n % 4 {
+            0 => drop(t.remove(*idx)),
+            1 => {
+                t.remove(*idx);
+                t.insert(&state(1000 + n as u32, 7_000), 60).unwrap();
+            }
+            2 => {
+                t.get_mut(*idx).unwrap().last_seen = ticks(7_000);
+                t.requeue(*idx, 60);
+            }
+            _ => {}
+        }
+    }
+    let mut gone = 0;
+    let timeout = |st: &State| if st.last_seen > 0 { 60 } else { 5 };
+    while t.has_due(8_000) {
+        t.sweep(8_000, 16, timeout, |st| {
+            assert_eq!(st.last_seen, 0);
+            gone += 1;
+        });
+    }
+    assert_eq!((gone, t.len()), (8, 16));
+    assert_eq!(run_until(&mut t, 8_000, 80_000, 60).len(), 16);
+    assert!(t.is_empty());
+}
+
+/// Two states of a connection each, all of them looked at once.
+#[test]
+fn a_sweep_in_chunks_looks_at_each_state_once() {
+    let mut t = table(100);
+    let idx: Vec<StateIdx> = (0..100)
+        .map(|n| t.insert(&state(n, 0), 5).unwrap())
+        .collect();
+    for pair in idx.chunks(2) {
+        t.link(pair[0], pair[1]);
+    }
+    let seen = core::cell::RefCell::new(Vec::new());
+    let timeout = |st: &State| {
+        seen.borrow_mut().push(st.id);
+        if st.id.is_multiple_of(3) { 50 } else { 5 }
+    };
+    let mut gone = 0;
+    // Before, at, and after the size of a chunk.
+    for budget in [1, 15, 16, 17, 40, 100] {
+        let looked_at = t.sweep(7_000, budget, timeout, |_| gone += 1);
+        assert!(looked_at <= budget);
+    }
+    assert!(!t.has_due(7_000));
+    let mut seen = seen.into_inner();
+    assert_eq!(seen.len(), 100);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!((seen.len(), gone, t.len()), (100, 67, 33));
+    assert_eq!(run_until(&mut t, 7_000, 60_000, 50).len(), 33);
 }
 
 #[test]

@@ -95,3 +95,62 @@ fn a_rule_may_scale_by_its_own_states() {
         rig.mark();
     });
 }
+
+/// Takes turns until there are no states; says how many were left after each.
+fn emptied(rig: &mut Rig) -> Vec<usize> {
+    let mut after = Vec::new();
+    while left(rig) > 0 {
+        assert!(after.len() < 1000, "{after:?}");
+        rig.one_turn(0, 0);
+        after.push(left(rig));
+    }
+    after
+}
+
+/// Packets wait for a turn to end: a table that empties itself, or is emptied, does so a little in each.
+#[test]
+fn a_turn_takes_no_more_states_out_than_its_share() {
+    let policy = policy("set timeout udp.first 5");
+    let mut rig = Rig::new(&policy, &Topology::usual());
+    talk(&mut rig, 200);
+    // Nothing is due.
+    rig.one_turn(0, 1000);
+    assert_eq!(left(&rig), 200);
+    rig.one_turn(0, 30_000);
+    assert_eq!(left(&rig), 184);
+    let after = emptied(&mut rig);
+    assert_eq!(after[..4], [168, 152, 136, 120]);
+    assert_eq!(after.len(), 12);
+    rig.mark();
+
+    // For as many as were made since, up to a limit, which the next turns owe.
+    talk(&mut rig, 200);
+    rig.one_turn(0, 30_000);
+    assert_eq!(left(&rig), 200 - 96);
+    assert_eq!(emptied(&mut rig), [8, 0]);
+    rig.mark();
+
+    talk(&mut rig, 200);
+    rig.kill_later(filter::Kill::default());
+    assert_eq!(emptied(&mut rig), [168, 136, 104, 72, 40, 8, 0]);
+    rig.run();
+    rig.mark();
+}
+
+/// While lives shrink the table is searched, too.
+#[test]
+fn a_search_for_shorter_lives_takes_no_more_states_out_than_its_share() {
+    let with = |adaptive: &str| policy(&format!("set timeout {{ udp.first 100{adaptive} }}"));
+    let mut rig = Rig::new(&with(""), &Topology::usual());
+    talk(&mut rig, 200);
+    rig.advance(50_000);
+    assert_eq!(left(&rig), 200);
+    // All of them have outlived what is left to them now.
+    rig.reload(&with(", adaptive.start 10, adaptive.end 210, interval 1"));
+    for _ in 0..3 {
+        let before = left(&rig);
+        rig.one_turn(0, 100);
+        assert_eq!(before - left(&rig), 16);
+    }
+    rig.mark();
+}
