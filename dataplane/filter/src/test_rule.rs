@@ -73,7 +73,8 @@ fn ask_rules(
     let mut found = RuleMatch::new(facts.tag);
     let mut ends = Ends::of(pd);
     let as_it_came = (pd.af, pd.src, pd.dst);
-    let mut walk = Walk::new(ruleset);
+    // Who watches wants to see every rule that matched.
+    let mut walk = Walk::new(ruleset).to_decision(!core.notes.watching);
     while let Some((nr, rule)) = walk.next(&facts, &asked, |rule| {
         counters.rule(rule.slot).evaluations.add(1);
     }) {

@@ -2,6 +2,9 @@
 //! rule does before asking for the next one, so that later rules see the tag and the translated addresses, as in PF.
 //! The walk knows `quick`, and enters and leaves anchors.
 //!
+//! Who only wants to know which rule decides gets that rule at once where the index can tell ([`Walk::to_decision`]): the
+//! first with `quick` that matches, else the last that matches.
+//!
 //! Read first: pf.conf(5), "PACKET FILTERING", "ANCHORS".
 
 use crate::Ruleset;
@@ -29,7 +32,10 @@ struct Frame {
 pub struct Walk<'r> {
     ruleset: &'r Ruleset,
     /// From the index, for the packet whose ends these are.
-    candidates: Option<(Candidates<'r>, Ends)>,
+    candidates: Candidates<'r>,
+    turned_to: Option<Ends>,
+    /// Rules that match and have no effect may be left out.
+    to_decision: bool,
     cursor: u32,
     finished: bool,
     frames: heapless::Vec<Frame, ANCHOR_DEPTH_MAX>,
@@ -42,12 +48,22 @@ impl<'r> Walk<'r> {
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Walk {
             ruleset,
-            candidates: None,
+            candidates: Candidates::default(),
+            turned_to: None,
+            to_decision: false,
             cursor: 0,
             finished: false,
             frames: heapless::Vec::new(),
             decided_in: None,
         }
+    }
+
+    /// Leaves out what matches and has no effect, since a later rule decides.
+    #[must_use]
+    #[inline]
+    pub fn to_decision(mut self, to_decision: bool) -> Self {
+        self.to_decision = to_decision;
+        self
     }
 
     /// The next rule that matches `facts`; never an anchor itself. `evaluated` hears of every rule that was looked at.
@@ -57,6 +73,21 @@ impl<'r> Walk<'r> {
         routes: &impl Routes,
         mut evaluated: impl FnMut(&Rule),
     ) -> Option<(RuleNr, &'r Rule)> {
+        if self.finished {
+            return None;
+        }
+        if self.to_decision
+            && let Some(index) = &self.ruleset.index
+        {
+            self.to_decision = false;
+            if self.turn_to(index, facts) && self.candidates.are_simple(index) {
+                self.finished = true;
+                return self.decide(index, |rule| {
+                    evaluated(rule);
+                    matches(self.ruleset, rule, facts, routes)
+                });
+            }
+        }
         loop {
             let nr = self.next_to_test(facts)?;
             let rule = self.ruleset.rules.get(nr as usize)?;
@@ -84,6 +115,29 @@ impl<'r> Walk<'r> {
         }
     }
 
+    /// The rule that decides, if none of the candidates changes what later ones see.
+    #[inline]
+    fn decide(
+        &mut self,
+        index: &'r Index,
+        mut matches: impl FnMut(&'r Rule) -> bool,
+    ) -> Option<(RuleNr, &'r Rule)> {
+        let rules = &self.ruleset.rules;
+        while let Some(nr) = self.candidates.next_quick(index) {
+            let rule = rules.get(nr as usize)?;
+            if matches(rule) {
+                return Some((RuleNr(nr), rule));
+            }
+        }
+        while let Some(nr) = self.candidates.last_plain(index) {
+            let rule = rules.get(nr as usize)?;
+            if matches(rule) {
+                return Some((RuleNr(nr), rule));
+            }
+        }
+        None
+    }
+
     /// The next rule that is worth a test: with an index the next candidate, without one the next rule.
     fn next_to_test(&mut self, facts: &Facts) -> Option<u32> {
         loop {
@@ -105,6 +159,15 @@ impl<'r> Walk<'r> {
     }
 
     fn next_candidate(&mut self, index: &'r Index, facts: &Facts) -> Option<u32> {
+        if !self.turn_to(index, facts) {
+            return Some(self.cursor);
+        }
+        self.candidates.next(index, self.cursor)
+    }
+
+    /// Asks the index about the packet, unless it has told already. False if the index does not know the interface.
+    #[inline]
+    fn turn_to(&mut self, index: &'r Index, facts: &Facts) -> bool {
         let ends = (
             facts.af,
             facts.src,
@@ -112,15 +175,13 @@ impl<'r> Walk<'r> {
             facts.src_port,
             facts.dst_port,
         );
-        // Translation has given the packet other ends.
-        if self.candidates.as_ref().is_none_or(|(_, of)| *of != ends) {
-            match index.candidates(facts) {
-                Some(candidates) => self.candidates = Some((candidates, ends)),
-                None => return Some(self.cursor),
-            }
+        // Translation gives the packet other ends.
+        if self.turned_to == Some(ends) {
+            return true;
         }
-        let (candidates, _) = self.candidates.as_mut()?;
-        candidates.next(self.cursor)
+        let known = self.candidates.turn_to(index, facts);
+        self.turned_to = known.then_some(ends);
+        known
     }
 
     /// If the rule stands in an anchor that was not entered: the first rule after that anchor.

@@ -7,8 +7,8 @@
 use net::{KifId, KifSet};
 use ruleset::{
     Action, AddrSpec, Af, BlockReply, Direction, Endpoint, Facts, Fragment, IfMatch,
-    IndexedInterface, PortOp, PortRange, Routes, Rule, Ruleset, Table, TableEntry, TableId, TagId,
-    TagMatch, Walk,
+    IndexedInterface, PortOp, PortRange, Routes, Rule, RuleMatch, Ruleset, Table, TableEntry,
+    TableId, TagId, TagMatch, Walk,
 };
 
 /// xorshift; the seed is printed when a case fails.
@@ -287,6 +287,54 @@ fn walk(ruleset: &Ruleset, facts: &Facts, tested: &mut u64) -> Vec<u32> {
     seen
 }
 
+/// What decides, and what happens on the way: the tag, the `match` rules, and how often tables were asked.
+#[derive(PartialEq, Eq, Debug)]
+struct Outcome {
+    rule: Option<u32>,
+    matched: Vec<u32>,
+    anchor: Option<u32>,
+    tag: TagId,
+    lookups: u64,
+}
+
+/// Walks as the filter does.
+fn decide(ruleset: &Ruleset, facts: &Facts, walk: Walk<'_>) -> Outcome {
+    let (mut facts, mut walk) = (*facts, walk);
+    let routes = CountedLookups::default();
+    let mut result = RuleMatch::new(facts.tag);
+    while let Some((nr, rule)) = walk.next(&facts, &routes, |_| {}) {
+        result.add(nr, rule, &walk);
+        facts.tag = result.tag;
+        if rule.action == Action::Match && nr.0 % 4 == 0 {
+            facts.dst ^= 0x81;
+        }
+    }
+    result.settle(ruleset);
+    Outcome {
+        rule: result.rule.map(|nr| nr.0),
+        matched: result.matched.iter().map(|nr| nr.0).collect(),
+        anchor: result.anchor.map(|nr| nr.0),
+        tag: result.tag,
+        lookups: routes.0.get(),
+    }
+}
+
+/// Like [`SomeRoutes`], and counts what tables are asked.
+#[derive(Default)]
+struct CountedLookups(std::cell::Cell<u64>);
+
+impl Routes for CountedLookups {
+    fn has_route(&self, rtable: u8, af: Af, addr: u128) -> bool {
+        SomeRoutes.has_route(rtable, af, addr)
+    }
+    fn reverse_path_ok(&self, rtable: u8, af: Af, src: u128) -> bool {
+        SomeRoutes.reverse_path_ok(rtable, af, src)
+    }
+    fn looked_up(&self, _: TableId, _: bool) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()
@@ -313,6 +361,9 @@ fn the_index_finds_the_rules_that_the_walk_finds() {
             let expected = walk(&plain, &facts, &mut by_walk);
             let found = walk(&indexed, &facts, &mut by_index);
             assert_eq!(found, expected, "FUGU_SEED={seed}, pair {done}: {facts:?}");
+            let straight = decide(&indexed, &facts, Walk::new(&indexed).to_decision(true));
+            let meant = decide(&indexed, &facts, Walk::new(&indexed));
+            assert_eq!(straight, meant, "FUGU_SEED={seed}, pair {done}: {facts:?}");
             matched += found.len();
             done += 1;
         }

@@ -1,12 +1,16 @@
 //! Which rules a packet may match, without looking at all of them: one set of rules per field of the packet, and the
 //! rules that are in all of these sets, in ascending order. Each such candidate is then tested in full, so a set may
 //! hold too much and never too little: what a field cannot tell (tables, negated addresses, tags) is in all its sets.
-//! The cost of a packet depends on the rules that it nearly matches, hardly on how many there are.
+//! The cost of a packet depends on the rules that it nearly matches, hardly on how many there are: summaries say which
+//! blocks of 64 rules are worth a look, and rules that ask for the same fields stand together ([`places`]), without which
+//! nearly all blocks would be. docs/performance.md compares this with other designs.
 //!
 //! Read first: Lakshman and Stiliadis, "High-speed policy-based packet forwarding using efficient multi-dimensional
 //! range matching" (SIGCOMM 1998), for bit vectors; Baboescu and Varghese, "Scalable packet classification" (SIGCOMM
 //! 2001), for summaries of them.
 
+mod candidates;
+mod places;
 mod rows;
 mod ways;
 
@@ -16,6 +20,9 @@ use net::{KifId, KifSet};
 
 use crate::facts::{Af, Facts, Fragment};
 use crate::rule::{Action, AddrSpec, Endpoint, PortOp, PortRange, Rule};
+pub(crate) use candidates::Candidates;
+use candidates::Fields;
+use places::Places;
 use rows::{BLOCK, Bits, Classes, Reader, Span};
 use ways::Ways;
 
@@ -51,7 +58,7 @@ struct EndField {
 /// The index of a ruleset, for the interfaces that there were when it was built.
 #[derive(Clone, Debug)]
 pub struct Index {
-    rules: usize,
+    places: Places,
     ways: Ways,
     /// By family and protocol: those that rules name, then the rest.
     protocols: [Vec<Bits>; 2],
@@ -69,48 +76,45 @@ pub(crate) const NO_PARENT: u32 = u32::MAX;
 impl Index {
     /// Builds the index.
     pub fn build(rules: &[Rule], interfaces: &[IndexedInterface]) -> Self {
-        let (protocol_row, protocols) = protocols(rules);
+        let places = Places::of_rules(rules);
+        let parents = parents(rules);
+        let (protocol_row, protocols) = protocols(rules, &places);
         Index {
-            rules: rules.len(),
-            ways: Ways::build(rules, interfaces),
+            ways: Ways::build(rules, interfaces, &places),
             protocols,
             protocol_row,
-            src: EndField::build(rules, |rule| &rule.src),
-            dst: EndField::build(rules, |rule| &rule.dst),
-            parents: parents(rules),
+            src: EndField::build(rules, &places, |rule| &rule.src),
+            dst: EndField::build(rules, &places, |rule| &rule.dst),
+            parents,
+            places,
         }
     }
 
-    /// Candidates for a packet; none if it passes an interface that the index does not know.
+    /// What the fields of a packet say; none if it passes an interface that the index does not know.
     #[inline]
-    pub(crate) fn candidates<'i>(&'i self, facts: &Facts) -> Option<Candidates<'i>> {
+    fn fields<'i>(&'i self, facts: &Facts) -> Option<Fields<'i>> {
         let (way, own_name) = self.ways.of(facts.kif, facts.direction)?;
         let row = self.protocol_row[usize::from(facts.proto)];
         let protocol = &self.protocols[af_index(facts.af)][usize::from(row)];
         let has_ports = matches!(facts.proto, 6 | 17) && facts.fragment == Fragment::No;
         let (src_port, dst_port) = if has_ports {
             (
-                Reader::new(self.src.port.row(facts.src_port)),
-                Reader::new(self.dst.port.row(facts.dst_port)),
+                self.src.port.row(facts.src_port),
+                self.dst.port.row(facts.dst_port),
             )
         } else {
             (Reader::default(), Reader::default())
         };
-        Some(Candidates {
-            index: self,
+        Some(Fields {
             way,
             own_name,
             protocol,
-            readers: [
-                self.src.reader(facts.af, facts.src),
-                self.dst.reader(facts.af, facts.dst),
-                src_port,
-                dst_port,
+            ends: [
+                (&self.src.wide, self.src.reader(facts.af, facts.src)),
+                (&self.dst.wide, self.dst.reader(facts.af, facts.dst)),
+                (&self.src.wide_port, src_port),
+                (&self.dst.wide_port, dst_port),
             ],
-            next_summary: 0,
-            summary: 0,
-            word: 0,
-            block: 0,
         })
     }
 
@@ -126,134 +130,36 @@ impl Index {
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
         let dense = self.ways.rows.len() + self.protocols[0].len() + self.protocols[1].len() + 4;
-        let row = self.rules.div_ceil(BLOCK) * 8 * (BLOCK + 1) / BLOCK;
+        let row = self.places.count().div_ceil(BLOCK) * 8 * (BLOCK + 1) / BLOCK;
         dense * row
             + self.ways.bytes()
             + self.src.bytes()
             + self.dst.bytes()
             + self.parents.len() * 4
-    }
-}
-
-/// Rules that a packet may match, in ascending order.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidates<'i> {
-    index: &'i Index,
-    way: &'i Bits,
-    /// Rules that name the interface itself, beside those in `way`.
-    own_name: Reader<'i>,
-    protocol: &'i Bits,
-    /// Source, destination, source port, destination port.
-    readers: [Reader<'i>; 4],
-    next_summary: usize,
-    summary: u64,
-    /// Candidates of `block` that have not been given out.
-    word: u64,
-    block: usize,
-}
-
-impl Candidates<'_> {
-    /// The first candidate that is not below `from`. `from` may only grow.
-    #[inline]
-    pub(crate) fn next(&mut self, from: u32) -> Option<u32> {
-        loop {
-            while self.word != 0 {
-                let bit = self.word.trailing_zeros();
-                let rule = self.block as u32 * BLOCK as u32 + bit;
-                self.word &= self.word - 1;
-                if rule >= from {
-                    return Some(rule);
-                }
-            }
-            if !self.next_block(from as usize / BLOCK) {
-                return None;
-            }
-        }
-    }
-
-    /// Goes to the next block that may have a candidate. False at the end.
-    fn next_block(&mut self, from_block: usize) -> bool {
-        loop {
-            while self.summary != 0 {
-                let block =
-                    (self.next_summary - 1) * BLOCK + self.summary.trailing_zeros() as usize;
-                self.summary &= self.summary - 1;
-                if block >= from_block {
-                    self.block = block;
-                    self.word = self.word_of(block);
-                    if self.word != 0 {
-                        return true;
-                    }
-                }
-            }
-            if self.next_summary >= self.way.summaries() {
-                return false;
-            }
-            self.summary = self.summary_of(self.next_summary);
-            self.next_summary += 1;
-        }
-    }
-
-    #[inline]
-    fn summary_of(&self, n: usize) -> u64 {
-        let way = self.way.summary(n) | self.own_name.summary(n);
-        let mut sum = way & self.protocol.summary(n);
-        for (wide, reader) in self.index.wides().iter().zip(&self.readers) {
-            if sum == 0 {
-                break;
-            }
-            sum &= wide.summary(n) | reader.summary(n);
-        }
-        sum
-    }
-
-    #[inline]
-    fn word_of(&mut self, block: usize) -> u64 {
-        let way = self.way.word(block) | self.own_name.word(block);
-        let mut word = way & self.protocol.word(block);
-        for (wide, reader) in self.index.wides().iter().zip(&mut self.readers) {
-            word &= wide.word(block) | reader.word(block);
-        }
-        word
-    }
-}
-
-impl Index {
-    #[inline]
-    fn wides(&self) -> [&Bits; 4] {
-        [
-            &self.src.wide,
-            &self.dst.wide,
-            &self.src.wide_port,
-            &self.dst.wide_port,
-        ]
+            + self.places.bytes()
     }
 }
 
 impl EndField {
-    fn build(rules: &[Rule], end: impl Fn(&Rule) -> &Endpoint) -> Self {
-        let mut wide = Bits::new(rules.len());
-        let mut wide_port = Bits::new(rules.len());
+    fn build(rules: &[Rule], places: &Places, end: impl Fn(&Rule) -> &Endpoint) -> Self {
+        let mut wide = Bits::new(places.count());
+        let mut wide_port = Bits::new(places.count());
         let (mut v4, mut v6, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for (n, rule) in rules.iter().enumerate() {
-            let end = end(rule);
+            let (end, rule) = (end(rule), places.of(n));
             match interval(end) {
-                Asked::Nothing => wide.insert(n),
+                Asked::Nothing => wide.insert(rule as usize),
                 Asked::Never => {}
                 Asked::Of(Af::Inet, low, high) => v4.push(Span {
                     low: low as u32,
                     high: high as u32,
-                    rule: n as u32,
+                    rule,
                 }),
-                Asked::Of(Af::Inet6, low, high) => v6.push(Span {
-                    low,
-                    high,
-                    rule: n as u32,
-                }),
+                Asked::Of(Af::Inet6, low, high) => v6.push(Span { low, high, rule }),
             }
             match end.port {
-                None => wide_port.insert(n),
-                Some(range) => port_spans(range, n as u32, &mut ports),
+                None => wide_port.insert(rule as usize),
+                Some(range) => port_spans(range, rule, &mut ports),
             }
         }
         let (v4, too_wide4) = Classes::build(v4);
@@ -276,10 +182,10 @@ impl EndField {
 
     #[inline]
     fn reader(&self, af: Af, addr: u128) -> Reader<'_> {
-        Reader::new(match af {
+        match af {
             Af::Inet => self.v4.row(addr as u32),
             Af::Inet6 => self.v6.row(addr),
-        })
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -288,7 +194,7 @@ impl EndField {
 }
 
 /// What an end asks of the address.
-enum Asked {
+pub(super) enum Asked {
     /// Nothing that an interval can tell.
     Nothing,
     /// What no address fulfils.
@@ -356,7 +262,7 @@ fn af_index(af: Af) -> usize {
 }
 
 /// Rows for the protocols that rules name, and one for all others.
-fn protocols(rules: &[Rule]) -> ([u8; 256], [Vec<Bits>; 2]) {
+fn protocols(rules: &[Rule], places: &Places) -> ([u8; 256], [Vec<Bits>; 2]) {
     let mut named: Vec<u8> = rules.iter().filter_map(|r| r.proto).collect();
     named.sort_unstable();
     named.dedup();
@@ -367,14 +273,15 @@ fn protocols(rules: &[Rule]) -> ([u8; 256], [Vec<Bits>; 2]) {
         row_of[usize::from(*proto)] = n as u8;
     }
     let rows = |af: Af| {
-        let mut rows = alloc::vec![Bits::new(rules.len()); named.len() + 1];
+        let mut rows = alloc::vec![Bits::new(places.count()); named.len() + 1];
         for (nr, rule) in rules.iter().enumerate() {
             if rule.af.is_some_and(|a| a != af) {
                 continue;
             }
+            let place = places.of(nr) as usize;
             match rule.proto {
-                None => rows.iter_mut().for_each(|row| row.insert(nr)),
-                Some(proto) => rows[usize::from(row_of[usize::from(proto)])].insert(nr),
+                None => rows.iter_mut().for_each(|row| row.insert(place)),
+                Some(proto) => rows[usize::from(row_of[usize::from(proto)])].insert(place),
             }
         }
         rows

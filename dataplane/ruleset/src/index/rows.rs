@@ -46,45 +46,141 @@ impl Bits {
     }
 }
 
-/// One word of a row that is not zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Entry {
-    pub(super) block: u32,
-    pub(super) word: u64,
+/// Of 64 blocks those in which a row has a word that is not zero, and where these words are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Part {
+    blocks: u64,
+    /// Place of the first of the words.
+    first: u32,
+    /// Which 64 blocks: from `nr * 64`.
+    nr: u16,
+    /// Parts of the row after this one.
+    after: u16,
 }
 
-/// A row that is being read in ascending order.
+/// Rows: sets of rules with few words that are not zero. They are named by the place of their first part.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    parts: Vec<Part>,
+    words: Vec<u64>,
+}
+
+/// The row without rules.
+pub(super) const EMPTY_ROW: u32 = 0;
+
+impl Rows {
+    pub(super) fn new() -> Self {
+        Rows {
+            parts: alloc::vec![Part::default()],
+            words: Vec::new(),
+        }
+    }
+
+    /// Adds a row of words in ascending order of their blocks.
+    pub(super) fn push(&mut self, row: impl Iterator<Item = (u32, u64)>) -> u32 {
+        let name = self.parts.len();
+        for (block, word) in row {
+            let nr = (block as usize / BLOCK) as u16;
+            if self.parts[name..].last().is_none_or(|part| part.nr != nr) {
+                self.parts.push(Part {
+                    blocks: 0,
+                    first: self.words.len() as u32,
+                    nr,
+                    after: 0,
+                });
+            }
+            if let Some(part) = self.parts.last_mut() {
+                part.blocks |= 1 << (block as usize % BLOCK);
+            }
+            self.words.push(word);
+        }
+        let parts = self.parts.len() - name;
+        if parts == 0 {
+            return EMPTY_ROW;
+        }
+        for (n, part) in self.parts[name..].iter_mut().enumerate() {
+            part.after = (parts - 1 - n) as u16;
+        }
+        name as u32
+    }
+
+    /// True if the row has these words.
+    fn is(&self, row: u32, words: impl Iterator<Item = (u32, u64)>) -> bool {
+        let reader = self.read(row);
+        let of_part = |part: &Part| {
+            let part = *part;
+            let blocks = (0..BLOCK as u32).filter(move |n| part.blocks >> n & 1 == 1);
+            blocks.map(move |n| {
+                (
+                    u32::from(part.nr) * BLOCK as u32 + n,
+                    reader.word_in(&part, n),
+                )
+            })
+        };
+        reader.parts.iter().flat_map(of_part).eq(words)
+    }
+
+    #[inline]
+    pub(super) fn read(&self, row: u32) -> Reader<'_> {
+        let from = row as usize;
+        let after = self.parts.get(from).map_or(0, |part| part.after);
+        Reader {
+            parts: self
+                .parts
+                .get(from..=from + usize::from(after))
+                .unwrap_or_default(),
+            words: &self.words,
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.len() * size_of::<Part>() + self.words.len() * 8
+    }
+}
+
+/// A row, to be read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reader<'i> {
-    rest: &'i [Entry],
+    parts: &'i [Part],
+    words: &'i [u64],
 }
 
-impl<'i> Reader<'i> {
-    pub(super) fn new(row: &'i [Entry]) -> Self {
-        Reader { rest: row }
-    }
-
-    /// Which of the 64 blocks from `n * 64` are not empty. The row must not have been read beyond them.
+impl Reader<'_> {
+    /// The part of the 64 blocks from `n * 64`.
     #[inline]
-    pub(super) fn summary(&self, n: usize) -> u64 {
-        self.rest
-            .iter()
-            .take_while(|e| e.block as usize / BLOCK <= n)
-            .filter(|e| e.block as usize / BLOCK == n)
-            .fold(0, |sum, e| sum | 1 << (e.block as usize % BLOCK))
-    }
-
-    /// The word of a block. Blocks must be asked for in ascending order.
-    #[inline]
-    pub(super) fn word(&mut self, block: usize) -> u64 {
-        while let Some((first, rest)) = self.rest.split_first() {
-            match (first.block as usize).cmp(&block) {
-                core::cmp::Ordering::Less => self.rest = rest,
-                core::cmp::Ordering::Equal => return first.word,
-                core::cmp::Ordering::Greater => return 0,
-            }
+    pub(super) fn part(&self, n: usize) -> Part {
+        match self.parts {
+            [] => Part::default(),
+            // Nearly always: a ruleset has up to 4,096 rules, or a value is asked for by few.
+            [one] if usize::from(one.nr) == n => *one,
+            parts => *parts
+                .iter()
+                .find(|part| usize::from(part.nr) == n)
+                .unwrap_or(&Part::default()),
         }
-        0
+    }
+
+    /// The word of block `bit` of a part of this row.
+    #[inline]
+    pub(super) fn word_in(&self, part: &Part, bit: u32) -> u64 {
+        let mask = 1u64 << bit;
+        if part.blocks & mask == 0 {
+            return 0;
+        }
+        let before = (part.blocks & (mask - 1)).count_ones();
+        self.words
+            .get((part.first + before) as usize)
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+impl Part {
+    /// Blocks that are not empty.
+    #[inline]
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks
     }
 }
 
@@ -152,13 +248,9 @@ const JUMP_MIN: usize = 64;
 /// Which row a value has.
 #[derive(Clone, Debug)]
 pub(super) struct Classes<V> {
-    /// First value of each class, ascending.
-    starts: Vec<V>,
-    /// Row of each class.
-    rows: Vec<u32>,
-    /// Where the rows begin in `entries`, and where the last one ends.
-    offsets: Vec<u32>,
-    entries: Vec<Entry>,
+    /// First value of each class, ascending, and its row.
+    classes: Vec<(V, u32)>,
+    rows: Rows,
     /// For each value of the upper sixteen bits: classes that begin below it.
     jump: Vec<u32>,
 }
@@ -170,38 +262,31 @@ impl<V: Value> Classes<V> {
         let too_wide = drop_widest(&mut spans);
         let starts = boundaries(&spans);
         let mut classes = Classes {
-            rows: Vec::with_capacity(starts.len()),
-            offsets: alloc::vec![0],
-            entries: Vec::new(),
+            classes: Vec::with_capacity(starts.len()),
+            rows: Rows::new(),
             jump: Vec::new(),
-            starts,
         };
-        classes.fill(&spans);
+        classes.fill(&spans, starts);
         classes.make_jump();
         (classes, too_wide)
     }
 
     /// The row of a value.
     #[inline]
-    pub(super) fn row(&self, value: V) -> &[Entry] {
-        let class = self.class(value);
-        let row = self.rows.get(class).copied().unwrap_or(0) as usize;
-        let (from, to) = (self.offsets[row] as usize, self.offsets[row + 1] as usize);
-        &self.entries[from..to]
-    }
-
-    #[inline]
-    fn class(&self, value: V) -> usize {
+    pub(super) fn row(&self, value: V) -> Reader<'_> {
         let (low, high) = match self.jump.get(value.top()..value.top() + 2) {
             Some(&[low, high]) => (low as usize, high as usize),
-            _ => (0, self.starts.len()),
+            _ => (0, self.classes.len()),
         };
+        let part = self.classes.get(low..high).unwrap_or_default();
         // The class that begins before this part may reach into it.
-        (low + self.starts[low..high].partition_point(|start| *start <= value)).saturating_sub(1)
+        let class = (low + part.partition_point(|(start, _)| *start <= value)).wrapping_sub(1);
+        let row = self.classes.get(class).map_or(EMPTY_ROW, |(_, row)| *row);
+        self.rows.read(row)
     }
 
     /// Sweeps over the values: at each boundary rules come and go.
-    fn fill(&mut self, spans: &[Span<V>]) {
+    fn fill(&mut self, spans: &[Span<V>], starts: Vec<V>) {
         let mut coming: Vec<(V, u32)> = spans.iter().map(|s| (s.low, s.rule)).collect();
         let mut going: Vec<(V, u32)> = spans
             .iter()
@@ -212,7 +297,7 @@ impl<V: Value> Classes<V> {
         let (mut coming, mut going) = (coming.into_iter().peekable(), going.into_iter().peekable());
         let mut active: BTreeMap<u32, u64> = BTreeMap::new();
         let mut known: BTreeMap<u64, u32> = BTreeMap::new();
-        for start in self.starts.clone() {
+        for start in starts {
             while let Some((_, rule)) = going.next_if(|(at, _)| *at <= start) {
                 remove(&mut active, rule);
             }
@@ -220,39 +305,37 @@ impl<V: Value> Classes<V> {
                 *active.entry(rule / BLOCK as u32).or_default() |= 1 << (rule % BLOCK as u32);
             }
             let row = self.intern(&active, &mut known);
-            self.rows.push(row);
+            self.classes.push((start, row));
         }
     }
 
     /// The row with these entries; equal rows are kept once if their hashes do not collide.
     fn intern(&mut self, active: &BTreeMap<u32, u64>, known: &mut BTreeMap<u64, u32>) -> u32 {
-        let row = active.iter().map(|(&block, &word)| Entry { block, word });
-        let hash = row.clone().fold(0xcbf2_9ce4_8422_2325u64, |h, e| {
-            let h = (h ^ u64::from(e.block)).wrapping_mul(0x0000_0100_0000_01b3);
-            (h ^ e.word)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(29)
-        });
-        if let Some(&nr) = known.get(&hash) {
-            let (from, to) = (self.offsets[nr as usize], self.offsets[nr as usize + 1]);
-            let same = &self.entries[from as usize..to as usize];
-            if same.iter().copied().eq(row.clone()) {
-                return nr;
-            }
+        let row = active.iter().map(|(&block, &word)| (block, word));
+        let hash = row
+            .clone()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, (block, word)| {
+                let h = (h ^ u64::from(block)).wrapping_mul(0x0000_0100_0000_01b3);
+                (h ^ word)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(29)
+            });
+        if let Some(&name) = known.get(&hash)
+            && self.rows.is(name, row.clone())
+        {
+            return name;
         }
-        self.entries.extend(row);
-        self.offsets.push(self.entries.len() as u32);
-        let nr = self.offsets.len() as u32 - 2;
-        known.insert(hash, nr);
-        nr
+        let name = self.rows.push(row);
+        known.insert(hash, name);
+        name
     }
 
     fn make_jump(&mut self) {
-        if !V::JUMPS || self.starts.len() < JUMP_MIN {
+        if !V::JUMPS || self.classes.len() < JUMP_MIN {
             return;
         }
         let mut jump = alloc::vec![0u32; (1 << 16) + 1];
-        for start in &self.starts {
+        for (start, _) in &self.classes {
             jump[start.top() + 1] += 1;
         }
         for n in 1..jump.len() {
@@ -263,9 +346,7 @@ impl<V: Value> Classes<V> {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        self.starts.len() * size_of::<V>()
-            + (self.rows.len() + self.offsets.len() + self.jump.len()) * 4
-            + self.entries.len() * size_of::<Entry>()
+        self.classes.len() * size_of::<(V, u32)>() + self.jump.len() * 4 + self.rows.bytes()
     }
 }
 

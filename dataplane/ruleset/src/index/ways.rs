@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use net::{KifId, KifSet};
 
 use super::IndexedInterface;
-use super::rows::{BLOCK, Bits, Entry, Reader};
+use super::places::Places;
+use super::rows::{BLOCK, Bits, EMPTY_ROW, Reader, Rows};
 use crate::facts::Direction;
 use crate::rule::{IfMatch, Rule};
 
@@ -30,19 +31,19 @@ pub(super) struct Ways {
     pub(super) rows: Vec<Bits>,
     /// Class of an interface by the number of its name.
     class_of: Vec<u16>,
-    /// Rules with an interface's own name, by that and the direction: `2 * n + direction`, as a range of `entries`.
-    own: Vec<(u32, u32)>,
-    entries: Vec<Entry>,
+    /// The row of rules with an interface's own name, by that and the direction: `2 * n + direction`.
+    own: Vec<u32>,
+    own_rows: Rows,
 }
 
 impl Ways {
-    pub(super) fn build(rules: &[Rule], interfaces: &[IndexedInterface]) -> Self {
+    pub(super) fn build(rules: &[Rule], interfaces: &[IndexedInterface], places: &Places) -> Self {
         let asked = groups_asked(rules);
         let mut ways = Ways {
             rows: Vec::new(),
             class_of: Vec::new(),
             own: Vec::new(),
-            entries: Vec::new(),
+            own_rows: Rows::new(),
         };
         let mut classes: BTreeMap<Class, u16> = BTreeMap::new();
         for interface in interfaces {
@@ -55,7 +56,7 @@ impl Ways {
             let number = *classes.entry(class).or_insert(next);
             if number == next && ways.rows.len() <= usize::from(next) * 2 {
                 for direction in [Direction::In, Direction::Out] {
-                    ways.rows.push(row(rules, &class, direction));
+                    ways.rows.push(row(rules, &class, direction, places));
                 }
             }
             let at = usize::from(interface.kif.0);
@@ -64,7 +65,7 @@ impl Ways {
             }
             ways.class_of[at] = number;
         }
-        ways.add_own_names(rules);
+        ways.add_own_names(rules, places);
         ways
     }
 
@@ -73,12 +74,11 @@ impl Ways {
     pub(super) fn of(&self, kif: KifId, direction: Direction) -> Option<(&Bits, Reader<'_>)> {
         let class = *self.class_of.get(usize::from(kif.0))?;
         let row = self.rows.get(usize::from(class) * 2 + direction.index())?;
-        let own = self.own.get(own_key(kif, direction));
-        let entries = own.and_then(|(from, to)| self.entries.get(*from as usize..*to as usize));
-        Some((row, Reader::new(entries.unwrap_or_default())))
+        let own = self.own.get(own_key(kif, direction)).copied();
+        Some((row, self.own_rows.read(own.unwrap_or(EMPTY_ROW))))
     }
 
-    fn add_own_names(&mut self, rules: &[Rule]) {
+    fn add_own_names(&mut self, rules: &[Rule], places: &Places) {
         let mut named: Vec<(usize, u32)> = Vec::new();
         for (nr, rule) in rules.iter().enumerate() {
             if let Some(IfMatch::Kif { kif, negate: false }) = rule.on
@@ -86,28 +86,28 @@ impl Ways {
             {
                 let ways = [Direction::In, Direction::Out].into_iter();
                 let wanted = ways.filter(|way| rule.direction.is_none_or(|d| d == *way));
-                named.extend(wanted.map(|way| (own_key(kif, way), nr as u32)));
+                named.extend(wanted.map(|way| (own_key(kif, way), places.of(nr))));
             }
         }
         named.sort_unstable();
         for list in named.chunk_by(|a, b| a.0 == b.0) {
-            let from = self.entries.len();
-            for (_, nr) in list {
-                let (block, bit) = (*nr / BLOCK as u32, 1 << (nr % BLOCK as u32));
-                match self.entries[from..].last_mut() {
-                    Some(last) if last.block == block => last.word |= bit,
-                    _ => self.entries.push(Entry { block, word: bit }),
+            let mut words: Vec<(u32, u64)> = Vec::new();
+            for (_, place) in list {
+                let (block, bit) = (*place / BLOCK as u32, 1 << (place % BLOCK as u32));
+                match words.last_mut() {
+                    Some(last) if last.0 == block => last.1 |= bit,
+                    _ => words.push((block, bit)),
                 }
             }
-            let range = (from as u32, self.entries.len() as u32);
-            self.own.resize(list[0].0, (0, 0));
-            self.own.push(range);
+            let row = self.own_rows.push(words.into_iter());
+            self.own.resize(list[0].0, EMPTY_ROW);
+            self.own.push(row);
         }
     }
 
     /// Bytes on the heap beside the rows.
     pub(super) fn bytes(&self) -> usize {
-        self.class_of.len() * 2 + self.own.len() * 8 + self.entries.len() * size_of::<Entry>()
+        self.class_of.len() * 2 + self.own.len() * 4 + self.own_rows.bytes()
     }
 }
 
@@ -129,11 +129,11 @@ fn groups_asked(rules: &[Rule]) -> KifSet {
     asked
 }
 
-fn row(rules: &[Rule], class: &Class, direction: Direction) -> Bits {
-    let mut bits = Bits::new(rules.len());
+fn row(rules: &[Rule], class: &Class, direction: Direction, places: &Places) -> Bits {
+    let mut bits = Bits::new(places.count());
     for (nr, rule) in rules.iter().enumerate() {
         if rule.direction.is_none_or(|d| d == direction) && may_be_on(rule.on, class) {
-            bits.insert(nr);
+            bits.insert(places.of(nr) as usize);
         }
     }
     bits
