@@ -74,6 +74,9 @@ pub struct Item<K> {
     pub value: u32,
 }
 
+/// Keys that [`Trie::warm`] takes down together.
+const WARM_MAX: usize = 64;
+
 /// No prefix matches.
 const NONE: u32 = u32::MAX;
 
@@ -160,6 +163,48 @@ impl Trie {
             node = &self.nodes[(node.first_child + child) as usize];
             depth += STRIDE;
         }
+    }
+
+    /// Asks the cache for what look-ups of these keys will read. All go down one level at a time, so that they wait for
+    /// memory together and not one after the other.
+    pub fn warm<K: Key>(&self, keys: &[K]) {
+        for keys in keys.chunks(WARM_MAX) {
+            let mut at = [0u32; WARM_MAX];
+            let mut depth = 0;
+            let mut under_way = true;
+            while under_way {
+                under_way = false;
+                for (key, at) in keys.iter().zip(&mut at) {
+                    under_way |= self.warm_step(*key, at, depth);
+                }
+                depth += STRIDE;
+            }
+        }
+    }
+
+    /// One level down; false if there is none below.
+    #[inline]
+    fn warm_step<K: Key>(&self, key: K, at: &mut u32, depth: u32) -> bool {
+        let Some(node) = self.nodes.get(*at as usize) else {
+            return false;
+        };
+        let slot = key.slot(depth);
+        let upto = u64::MAX >> (SLOTS - 1 - slot);
+        if node.children >> slot & 1 == 0 {
+            let run = (node.runs & upto).count_ones();
+            if let Some(value) = self.values.get((node.first_value + run - 1) as usize) {
+                sync::prefetch(value);
+            }
+            *at = u32::MAX;
+            return false;
+        }
+        *at = node.first_child + (node.children & upto).count_ones() - 1;
+        if let Some(child) = self.nodes.get(*at as usize) {
+            // A node may lie on two lines.
+            sync::prefetch(child);
+            sync::prefetch(&child.first_value);
+        }
+        true
     }
 
     /// Bytes of memory in use.
@@ -265,6 +310,9 @@ mod tests {
                 items.push(item);
             }
             let trie = Trie::build(items.clone());
+            let all: Vec<u32> = keys.iter().map(|(low, high)| low | high << 30 | low << 12).collect();
+            // Nothing to see but that it ends.
+            trie.warm(&all);
             for (low, high) in keys {
                 let key = low | high << 30 | low << 12;
                 prop_assert_eq!(trie.lookup(key), scan(&items, key), "{:08x}", key);

@@ -61,6 +61,8 @@ pub struct Ruleset {
     pub rules: Vec<Rule>,
     /// Finds the rules that a packet may match; without it they are walked one by one.
     pub index: Option<Index>,
+    /// Large tables that rules ask on the way in.
+    pub large: Vec<LargeTable>,
     /// Some rule logs.
     pub logs: bool,
     /// Addresses that translation gives.
@@ -103,6 +105,18 @@ pub struct Ruleset {
     pub ether: Vec<EtherRule>,
 }
 
+/// A table that a burst had better be looked up in together, before rules are asked packet by packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LargeTable {
+    /// Which.
+    pub table: TableId,
+    /// The address that is looked up is the destination, not the source.
+    pub of_dst: bool,
+}
+
+/// Most of them that are looked after: each costs every new connection something.
+const LARGE_TABLES_MAX: usize = 4;
+
 /// A `scrub` rule of the old dialect.
 #[derive(Clone, Debug)]
 pub struct ScrubRule {
@@ -122,6 +136,7 @@ impl Ruleset {
     /// Finds out what can be known of the rules beforehand, and builds the index for these interfaces, if there are enough
     /// rules to be worth it. Slots have been given by now.
     pub fn build_index(&mut self, interfaces: &[IndexedInterface]) {
+        self.large = self.large_tables();
         self.logs = self.rules.iter().any(|r| !r.actions.log.is_empty());
         self.targets = Targets::of(&self.rules);
         let numbers = (0..).map(RuleNr);
@@ -130,6 +145,25 @@ impl Ruleset {
         self.by_slot.sort();
         self.index =
             (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
+    }
+
+    fn large_tables(&self) -> Vec<LargeTable> {
+        let mut large: Vec<LargeTable> = Vec::new();
+        let inward = |rule: &&Rule| rule.direction != Some(Direction::Out);
+        for rule in self.rules.iter().filter(inward) {
+            for (of_dst, end) in [(false, &rule.src), (true, &rule.dst)] {
+                if let AddrSpec::Table(table) = end.addr
+                    && self.table(table).is_some_and(Table::is_large)
+                    && large.len() < LARGE_TABLES_MAX
+                {
+                    let one = LargeTable { table, of_dst };
+                    if !large.contains(&one) {
+                        large.push(one);
+                    }
+                }
+            }
+        }
+        large
     }
 
     /// There is room for no more states than this: `set limit states` may ask for more, or for no limit at all.

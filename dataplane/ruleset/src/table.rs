@@ -88,11 +88,18 @@ struct Contents {
     entries: Vec<TableEntry>,
     /// One group per family and prefix length in use, longest first: (family, length, range of `entries`).
     groups: Vec<(Af, u8, core::ops::Range<u32>)>,
-    /// Values are places in `entries`.
+    /// Values are places in `entries`, and [`NEGATED`].
     v4: Trie,
     /// Likewise.
     v6: Trie,
 }
+
+/// In the value of a trie: the element carries `!`. Who asks no more than whether an address is in the table need not
+/// look at the element, which is one wait for memory less.
+const NEGATED: u32 = 1 << 31;
+
+/// Contents from so many elements on are not expected to be in the cache.
+const LARGE: usize = 1 << 14;
 
 /// A named set of prefixes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -162,16 +169,33 @@ impl Table {
     /// The element with the longest prefix that covers `addr`; without edits.
     #[inline]
     pub fn find(&self, af: Af, addr: u128) -> Option<&TableEntry> {
-        let n = match af {
-            Af::Inet => self.contents.v4.lookup(addr as u32),
-            Af::Inet6 => self.contents.v6.lookup(addr),
-        };
-        self.contents.entries.get(n? as usize)
+        let value = self.contents.value(af, addr)?;
+        self.contents.entries.get((value & !NEGATED) as usize)
+    }
+
+    /// True if looking up an address in it is likely to wait for memory.
+    pub fn is_large(&self) -> bool {
+        self.contents.entries.len() >= LARGE
+    }
+
+    /// Asks the cache for what looking up these addresses will read.
+    pub fn warm4(&self, addrs: &[u32]) {
+        self.contents.v4.warm(addrs);
+    }
+
+    /// The same for IPv6.
+    pub fn warm6(&self, addrs: &[u128]) {
+        self.contents.v6.warm(addrs);
     }
 
     /// True if `addr` is in the table: its longest prefix is there and carries no `!`.
     #[inline]
     pub fn contains(&self, af: Af, addr: u128) -> bool {
+        let edits = self.edits.as_ref();
+        if !edits.is_some_and(|edits| edits.concerns(self.slot.0)) {
+            let value = self.contents.value(af, addr);
+            return value.is_some_and(|value| value & NEGATED == 0);
+        }
         self.covering(af, addr).is_some_and(|e| !e.negate)
     }
 
@@ -260,21 +284,30 @@ impl Contents {
             let numbered = entries.iter().enumerate();
             numbered.filter(move |(_, e)| e.af == af)
         };
+        let value = |n: usize, e: &TableEntry| n as u32 | if e.negate { NEGATED } else { 0 };
         let item4 = |(n, e): (usize, &TableEntry)| Item {
             key: e.addr as u32,
             len: e.prefix_len,
-            value: n as u32,
+            value: value(n, e),
         };
         let item6 = |(n, e): (usize, &TableEntry)| Item {
             key: e.addr,
             len: e.prefix_len,
-            value: n as u32,
+            value: value(n, e),
         };
         Contents {
             v4: Trie::build(of(Af::Inet).map(item4).collect()),
             v6: Trie::build(of(Af::Inet6).map(item6).collect()),
             groups,
             entries,
+        }
+    }
+
+    #[inline]
+    fn value(&self, af: Af, addr: u128) -> Option<u32> {
+        match af {
+            Af::Inet => self.v4.lookup(addr as u32),
+            Af::Inet6 => self.v6.lookup(addr),
         }
     }
 

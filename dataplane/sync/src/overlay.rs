@@ -111,6 +111,13 @@ impl Overlay {
         self.places.len() / 2
     }
 
+    /// True if it has entries of `table`.
+    #[inline]
+    pub fn concerns(&self, table: u16) -> bool {
+        let lens = self.tables.get(usize::from(table));
+        lens.is_some_and(|lens| lens.entries.load(Ordering::Relaxed) != 0)
+    }
+
     /// The longest prefix of `table` that covers `addr` and that the overlay knows, shorter than `below` bits: its
     /// length, and whether it was added or taken out. `mask` makes the mask of a length.
     #[inline]

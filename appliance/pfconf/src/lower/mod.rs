@@ -183,6 +183,7 @@ impl<'a> Lowering<'a> {
             // Built for the interfaces there are, when the ruleset is published.
             index: None,
             // Known when the slots have been given.
+            large: Vec::new(),
             logs: false,
             targets: ruleset::Targets::default(),
             anchors: anchors.paths(),
