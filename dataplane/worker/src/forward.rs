@@ -21,6 +21,44 @@ use crate::path;
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Egress, Verdict};
 
+/// Next hops that are remembered.
+const HOPS: usize = 64;
+
+/// The stations of the next hops that were asked for last, as long as nothing has changed: new connections have no way of
+/// their own yet, and most of them go to a few routers.
+pub(crate) struct Hops([(Asked, InterfaceId, IpAddr, ether::Addr); HOPS]);
+
+/// Stamp of egress caches and generation of the neighbors. The stamp is never 0.
+type Asked = (u32, u32);
+
+impl Default for Hops {
+    fn default() -> Self {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Hops([((0, 0), InterfaceId(0), nobody, ether::Addr::ZERO); HOPS])
+    }
+}
+
+impl Hops {
+    #[inline]
+    fn place(next_hop: IpAddr) -> usize {
+        let bits = match next_hop {
+            IpAddr::V4(addr) => addr.to_bits(),
+            IpAddr::V6(addr) => addr.to_bits() as u32,
+        };
+        bits as usize % HOPS
+    }
+
+    #[inline]
+    fn get(&self, asked: Asked, interface: InterfaceId, next_hop: IpAddr) -> Option<ether::Addr> {
+        let (when, on, of, station) = self.0[Self::place(next_hop)];
+        ((when, on, of) == (asked, interface, next_hop)).then_some(station)
+    }
+
+    fn set(&mut self, asked: Asked, interface: InterfaceId, next_hop: IpAddr, to: ether::Addr) {
+        self.0[Self::place(next_hop)] = (asked, interface, next_hop, to);
+    }
+}
+
 impl<N: Nic> Worker<N> {
     /// Chooses the way of every packet that was let in, and of the box's own.
     pub(crate) fn forward(&mut self, now_ms: u64) {
@@ -162,7 +200,17 @@ impl<N: Nic> Worker<N> {
         Some(self.resolve(out, next_hop, now_ms))
     }
 
+    #[inline]
     pub(crate) fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
+        let asked = (self.egress_stamp, self.neighbors.generation());
+        match self.hops.get(asked, interface, next_hop) {
+            Some(lladdr) => Hop::Known(Egress::routed(interface, lladdr)),
+            None => self.ask_for_station(interface, next_hop, now_ms),
+        }
+    }
+
+    #[inline(never)]
+    fn ask_for_station(&mut self, interface: InterfaceId, next_hop: IpAddr, now_ms: u64) -> Hop {
         if let Some(lladdr) = group_station(next_hop) {
             return Hop::Known(Egress::routed(interface, lladdr));
         }
@@ -179,7 +227,11 @@ impl<N: Nic> Worker<N> {
             return Hop::Known(Egress::routed(interface, link));
         }
         match self.neighbors.resolve(now_ms, interface, next_hop) {
-            Resolution::Known(lladdr) => Hop::Known(Egress::routed(interface, lladdr)),
+            Resolution::Known(lladdr) => {
+                let asked = (self.egress_stamp, self.neighbors.generation());
+                self.hops.set(asked, interface, next_hop, lladdr);
+                Hop::Known(Egress::routed(interface, lladdr))
+            }
             // Full: parking will fail and be counted.
             Resolution::Pending | Resolution::Full => Hop::Unresolved {
                 interface,
@@ -221,10 +273,10 @@ impl<N: Nic> Worker<N> {
 #[inline]
 pub(crate) fn decrement_ttl(af: Af, ip: &mut [u8]) {
     let decremented = match af {
-        Af::Inet => wire::ipv4::Packet::new_checked(ip).map(|mut p| ttl::decrement4(&mut p)),
-        Af::Inet6 => wire::ipv6::Packet::new_checked(ip).map(|mut p| ttl::decrement6(&mut p)),
+        Af::Inet => ttl::decrement4(&mut wire::ipv4::Packet::new_unchecked(ip)),
+        Af::Inet6 => ttl::decrement6(&mut wire::ipv6::Packet::new_unchecked(ip)),
     };
-    debug_assert!(matches!(decremented, Ok(Ok(()))));
+    debug_assert!(decremented.is_ok());
 }
 
 /// Interface and next hop for a destination, by a routing table. Of several equally good ways the one for this pair of

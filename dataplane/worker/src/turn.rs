@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::delay::DelayLine;
 use crate::detour::Ways;
 use crate::flow::Express;
+use crate::forward::Hops;
 use crate::generate::Generated;
 use crate::gif::{TUNNEL_ROUNDS, Tunnels};
 use crate::kills::KillJobs;
@@ -150,6 +151,8 @@ pub struct Worker<N: Nic> {
     stamped_s: u64,
     /// Stamp of flows' ways: moves on with every configuration. Of neighbors the exits know.
     pub(crate) flow_stamp: u32,
+    /// Next hops whose stations are known.
+    pub(crate) hops: Hops,
     /// Ways to next hops that rules chose.
     pub(crate) ways: Ways,
     /// A state was made since the look-ups of this burst were done.
@@ -256,6 +259,7 @@ impl<N: Nic> Worker<N> {
             egress_stamp: 1,
             stamped_s: 0,
             flow_stamp: 1,
+            hops: Hops::default(),
             ways: Ways::default(),
             made_state: false,
             removals: 0,

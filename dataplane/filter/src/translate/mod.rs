@@ -91,7 +91,8 @@ fn is_translatable(pd: &PacketDesc) -> bool {
     has_state && !pd.is_neighbor_discovery
 }
 
-/// Applies a rule's translation to `ends`: source, then destination. Nothing is changed if it cannot be done.
+/// Applies a rule's translation to `ends`: source, then destination. If that cannot be done the packet is
+/// to be dropped.
 #[inline]
 pub fn by_rule(
     core: &mut Core<'_>,
@@ -114,23 +115,22 @@ fn translate(
     rule: &Rule,
     ends: &mut Ends,
 ) -> Result<(), Reason> {
-    let mut new = *ends;
     if let Some(naf) = rule.new_family {
         *ends = family::ends(core, pd, rule, naf, ends)?;
         return Ok(());
     }
     if let Some(pool) = &rule.nat {
-        ports::source(core, passage.direction, rule, pool, &mut new)?;
-        new.by_load[0] = pool.kind == PoolKind::LeastStates;
-        new.sticky[0] = pool.sticky.then(|| sticky::Stuck::new(rule, ends));
+        let stuck = pool.sticky.then(|| sticky::Stuck::new(rule, ends));
+        ports::source(core, passage.direction, rule, pool, ends)?;
+        ends.by_load[0] = pool.kind == PoolKind::LeastStates;
+        ends.sticky[0] = stuck;
     }
     if let Some(pool) = &rule.rdr {
-        let asked = new;
-        new.dst = destination(core, rule, pool, &asked)?;
-        new.by_load[1] = pool.kind == PoolKind::LeastStates;
-        new.sticky[1] = pool.sticky.then(|| sticky::Stuck::new(rule, &asked));
+        let stuck = pool.sticky.then(|| sticky::Stuck::new(rule, ends));
+        ends.dst = destination(core, rule, pool, ends)?;
+        ends.by_load[1] = pool.kind == PoolKind::LeastStates;
+        ends.sticky[1] = stuck;
     }
-    *ends = new;
     Ok(())
 }
 

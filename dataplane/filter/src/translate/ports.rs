@@ -188,11 +188,8 @@ impl Search {
     }
 
     fn key(&self, addr: u128, port: u16, ends: &Ends) -> state::Key {
-        let ends = Ends {
-            src: (addr, port),
-            ..*ends
-        };
-        ends.key(self.direction)
+        let key = state::Key::new(self.direction, ends.af, ends.proto, (addr, port), ends.dst);
+        key.within(ends.rdomain)
     }
 
     fn is_home(&self, core: &Core<'_>, addr: u128, port: u16, ends: &Ends) -> bool {

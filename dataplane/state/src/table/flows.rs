@@ -97,13 +97,14 @@ impl StateTable {
     }
 
     /// A state is about to go, or to get another pair: its flow ends.
-    #[inline]
+    #[inline(always)]
     pub(super) fn leave_flow(&mut self, idx: StateIdx) {
         if self.slab[idx.0 as usize].flow != InFlow::No {
             self.end_flow(idx);
         }
     }
 
+    #[inline(never)]
     fn end_flow(&mut self, idx: StateIdx) {
         self.settle(idx);
         let flow = self.flow_of[idx.0 as usize];
