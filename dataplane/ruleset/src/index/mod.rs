@@ -3,7 +3,7 @@
 //! hold too much and never too little: what a field cannot tell (tables, negated addresses, tags) is in all its sets.
 //! The cost of a packet depends on the rules that it nearly matches, hardly on how many there are: summaries say which
 //! blocks of 64 rules are worth a look, and rules that ask for the same fields stand together ([`places`]), without which
-//! nearly all blocks would be. docs/performance.md compares this with other designs.
+//! nearly all blocks would be. docs/classifiers.md compares this with other designs.
 //!
 //! Read first: Lakshman and Stiliadis, "High-speed policy-based packet forwarding using efficient multi-dimensional
 //! range matching" (SIGCOMM 1998), for bit vectors; Baboescu and Varghese, "Scalable packet classification" (SIGCOMM
