@@ -40,7 +40,7 @@ const REPORTS_PER_S: u32 = 50;
 /// States looked at per turn by the sweep, beside as many as were made meanwhile: whatever comes, expiry keeps pace.
 const SWEEP_BUDGET: usize = 16;
 /// Most states looked at per turn. What a turn makes beyond that the next ones owe.
-const SWEEP_MAX: usize = 96;
+const SWEEP_MAX: usize = 64;
 /// Most packets that wait for neighbors: the answers of a few servers to all their clients, before the first of these is
 /// known. At least so many wait where memory is short.
 const HELD_MAX: usize = 2048;
