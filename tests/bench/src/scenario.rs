@@ -231,10 +231,16 @@ impl Scenario {
         };
         let v6 = self.is_v6();
         match self.load {
-            Load::Udp | Load::Empty => prepared.each_flow(0, |n| packet(v6, n, None)),
+            // The second packet is what makes a connection one that is served by its flow entry.
+            Load::Udp | Load::Empty => {
+                prepared.each_flow(0, |n| packet(v6, n, None));
+                prepared.each_flow(0, |n| packet(v6, n, None));
+            }
             Load::Tcp | Load::TcpBothWays => {
                 prepared.each_flow(0, |n| packet(v6, n, Some(OPENS)));
-                prepared.each_answer();
+                prepared.each_answer(ACCEPTS);
+                prepared.each_flow(0, |n| packet(v6, n, Some(GOES_ON)));
+                prepared.each_answer(ANSWERS);
                 prepared.each_flow(0, |n| packet(v6, n, Some(GOES_ON)));
             }
             Load::DeviceOnly | Load::NewUdp | Load::Listed | Load::SynFlood => {}
@@ -266,9 +272,9 @@ impl Prepared {
         }
     }
 
-    /// The second segment of every handshake.
-    fn each_answer(&mut self) {
-        let answers = self.answers(ACCEPTS);
+    /// A segment from the other end of every flow.
+    fn each_answer(&mut self, segment: Segment) {
+        let answers = self.answers(segment);
         let mut rest = &answers[..];
         while !rest.is_empty() {
             let count = rest.len().min(self.frames).next_multiple_of(2);
