@@ -285,6 +285,13 @@ impl Switch {
         (reach & passed & self.ports.forwarding()) >> to & 1 == 1
     }
 
+    /// Whether its frames go where stations and port states say, and nothing else is done with them: it has no rules of its
+    /// own, and nobody listens.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.rules.is_empty() && self.spans.is_empty()
+    }
+
     /// The rules of the bridge about a frame at a member.
     #[inline]
     pub fn ruling(&self, member: InterfaceId, inbound: bool, head: &FrameHead<'_>) -> Ruling {

@@ -23,7 +23,14 @@ pub enum Choice {
 
 impl Ports {
     /// Chooses for an untagged frame that is to get the first tag `vid` (0 for none). `round` counts frames.
+    #[inline]
     pub fn choose(&self, frame: &[u8], vid: u16, round: u32) -> Choice {
+        self.deal(|| lot(frame, vid, self.hash), round)
+    }
+
+    /// The same for a frame whose lot is known.
+    #[inline]
+    pub fn deal(&self, lot: impl FnOnce() -> u8, round: u32) -> Choice {
         let members = u32::MAX
             .checked_shr(32 - self.ports.len() as u32)
             .unwrap_or(0);
@@ -34,11 +41,9 @@ impl Ports {
             LaggProtocol::Broadcast => return Choice::All(mask),
             LaggProtocol::Failover => mask.trailing_zeros(),
             LaggProtocol::RoundRobin => nth(mask, round),
-            LaggProtocol::LoadBalance | LaggProtocol::Lacp => place(
-                mask,
-                self.ports.len() as u32,
-                flow_hash(frame, vid, self.hash),
-            ),
+            LaggProtocol::LoadBalance | LaggProtocol::Lacp => {
+                place(mask, self.ports.len() as u32, lot())
+            }
         };
         self.ports
             .get(n as usize)
@@ -48,13 +53,20 @@ impl Ports {
 
 /// The place of a flow: of all ports, so that it stays where it is when another one fails, or, if its own has failed, of
 /// those that are left.
-fn place(mask: u32, ports: u32, hash: u32) -> u32 {
-    let of_all = hash % ports.max(1);
+#[inline]
+fn place(mask: u32, ports: u32, lot: u8) -> u32 {
+    let share = u32::from(lot) * ports;
+    let (of_all, rest) = (share >> 8, share & 0xff);
     if mask >> of_all & 1 == 1 {
         of_all
     } else {
-        nth(mask, hash / ports.max(1))
+        nth(mask, (rest * mask.count_ones()) >> 8)
     }
+}
+
+/// One of 256 lots, for what is hashed of a frame that is to get the first tag `vid`: each port has its share of them.
+pub fn lot(frame: &[u8], vid: u16, fields: HashFields) -> u8 {
+    (flow_hash(frame, vid, fields) >> 24) as u8
 }
 
 /// The n-th bit that is set, counted round.
@@ -157,6 +169,31 @@ mod tests {
             ports: vec![4, 7, 5],
             masks: Arc::new(Masks::new(send, 0)),
             is_probed: false,
+        }
+    }
+
+    #[test]
+    fn every_port_has_its_share_of_the_lots_and_of_those_of_a_port_that_failed() {
+        for ports in 1..=32 {
+            let all = u32::MAX >> (32 - ports);
+            let shares = |mask| {
+                let mut shares = [0; 32];
+                for lot in 0..=255 {
+                    shares[place(mask, ports, lot) as usize] += 1;
+                }
+                shares
+            };
+            let fair = 256 / ports;
+            let whole = shares(all);
+            let is_fair = |n: &u32| (fair..=fair + 1).contains(n);
+            assert!(whole[..ports as usize].iter().all(is_fair), "{whole:?}");
+            if ports == 1 {
+                continue;
+            }
+            let left = shares(all & !1);
+            let grown = (0..32).map(|n| left[n] - if n == 0 { 0 } else { whole[n] });
+            assert_eq!(left[0], 0);
+            assert_eq!(grown.sum::<u32>(), whole[0], "{left:?}");
         }
     }
 

@@ -247,6 +247,11 @@ impl Tag {
         self.vid
     }
 
+    /// Priority of all frames, as PF counts; none takes that of the packet.
+    pub fn prio(&self) -> Option<u8> {
+        self.prio
+    }
+
     /// Its four bytes for a packet of this priority, in network byte order. Priorities 0 and 1 are exchanged on the wire
     /// (IEEE 802.1Q table I-2: background is below best effort).
     pub fn bytes(&self, priority: u8) -> [u8; TAG_LEN] {

@@ -19,10 +19,15 @@ use ruleset::{Af, Direction, RuleSlot, Timeout};
 use wire::checksum;
 
 use crate::index::Index;
-use crate::key::{HashSeed, Key, fold};
+use crate::key::HashSeed;
 use crate::record::{Peer, State, StateFlags, StateIdx};
 use crate::track::tcp::{self, Plain, TcpState};
 use crate::track::traffic;
+
+mod ends;
+
+use ends::ends;
+pub use ends::{Ends, FlowRef};
 
 /// TCP.
 const PROTO_TCP: u8 = 6;
@@ -62,7 +67,7 @@ pub enum InFlow {
 bitflags! {
     /// What a direction of a flow is like.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct WayFlags: u16 {
+    pub struct WayFlags: u8 {
         /// Packets get other ends.
         const TRANSLATED = 1;
         /// TCP windows are followed.
@@ -73,108 +78,9 @@ bitflags! {
         const FIRST_OUT = 8;
         /// Likewise the second.
         const SECOND_OUT = 16;
+        /// Packets pass as if the box were not there: their time to live stays.
+        const BRIDGED = 32;
     }
-}
-
-/// Number of a flow and one of its ways: twice the flow, plus the way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FlowRef(pub u32);
-
-impl FlowRef {
-    /// No flow.
-    pub const NONE: FlowRef = FlowRef(u32::MAX);
-
-    /// The flow.
-    #[inline]
-    pub fn number(self) -> u32 {
-        self.0 >> 1
-    }
-
-    #[inline]
-    fn flow(self) -> usize {
-        self.number() as usize
-    }
-
-    #[inline]
-    fn way(self) -> usize {
-        (self.0 & 1) as usize
-    }
-}
-
-/// What a packet is looked up by: words of its header as they lie in memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Ends {
-    /// IPv4: source and destination, 4 bytes each. IPv6: the first half of the source.
-    pub addrs: u64,
-    /// Both ports, protocol, family, and the interface that the packet came in by.
-    pub rest: u64,
-    /// What follows of IPv6 addresses.
-    pub more: [u64; 3],
-}
-
-impl Ends {
-    /// No packet's.
-    pub const NONE: Ends = Ends {
-        addrs: 0,
-        rest: 0,
-        more: [0; 3],
-    };
-
-    /// Those of an IPv4 packet: addresses and ports as in the header.
-    #[inline(always)]
-    pub fn inet(addrs: u64, ports: u32, proto: u8, interface: u16) -> Self {
-        Ends {
-            addrs,
-            rest: rest(4, ports, proto, interface),
-            more: [0; 3],
-        }
-    }
-
-    /// Those of an IPv6 packet.
-    #[inline(always)]
-    pub fn inet6(addrs: [u64; 4], ports: u32, proto: u8, interface: u16) -> Self {
-        let [addrs, a, b, c] = addrs;
-        Ends {
-            addrs,
-            rest: rest(6, ports, proto, interface),
-            more: [a, b, c],
-        }
-    }
-
-    /// Whether they are of IPv4.
-    #[inline(always)]
-    pub fn is_inet(&self) -> bool {
-        is_inet(self.rest)
-    }
-
-    /// IP protocol.
-    #[inline(always)]
-    pub fn proto(&self) -> u8 {
-        (self.rest >> 32) as u8
-    }
-
-    /// Hash for the index. The interface is no part of it: a connection may move.
-    #[inline(always)]
-    pub fn hash(&self, seed: HashSeed) -> u64 {
-        let rest = self.rest << 16;
-        let mut h = fold(self.addrs ^ seed.0, rest ^ 0x9e37_79b9_7f4a_7c15);
-        if !self.is_inet() {
-            let [a, b, c] = self.more;
-            h = fold(h ^ a, b ^ 0xe703_7ed1_a0b4_28db) ^ c;
-        }
-        fold(h ^ rest, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
-    }
-}
-
-#[inline(always)]
-fn rest(version: u64, ports: u32, proto: u8, interface: u16) -> u64 {
-    u64::from(ports) | u64::from(proto) << 32 | version << 40 | u64::from(interface) << 48
-}
-
-/// The bit in which 4 and 6 differ.
-#[inline(always)]
-fn is_inet(rest: u64) -> bool {
-    rest >> 41 & 1 == 0
 }
 
 /// One direction of a flow. One cache line.
@@ -195,6 +101,8 @@ pub struct Way {
     stamp: u32,
     /// How packets leave: a number of the worker's.
     pub exit: u16,
+    /// Likewise, where one way out is several: see [`Onwards::lot`].
+    pub lot: u8,
     /// What else.
     pub flags: WayFlags,
 }
@@ -276,6 +184,7 @@ const NO_WAY: Way = Way {
     beside: [RuleSlot::DEFAULT_RULE; BESIDE_MAX],
     stamp: 0,
     exit: 0,
+    lot: 0,
     flags: WayFlags::empty(),
 };
 
@@ -306,6 +215,10 @@ pub struct Onwards {
     pub interface: u16,
     /// How they leave.
     pub exit: u16,
+    /// What the worker chooses by, for each packet, where the way out is several: the same for all packets of the connection.
+    pub lot: u8,
+    /// They are bridged, and lose nothing of their time to live.
+    pub is_bridged: bool,
     /// For which configuration and neighbors this holds.
     pub stamp: u32,
     /// Rules beside those of the states, and when they count.
@@ -433,7 +346,9 @@ impl FlowTable {
     pub(crate) fn is_current(&self, flow: u32, st: &State, onwards: &Onwards) -> bool {
         let way = self.slab[flow as usize].ways[way_of(st)];
         let interface = (way.rest >> 48) as u16;
-        (way.stamp, way.exit, interface) == (onwards.stamp, onwards.exit, onwards.interface)
+        let is_bridged = way.flags.contains(WayFlags::BRIDGED);
+        (way.stamp, way.exit, way.lot) == (onwards.stamp, onwards.exit, onwards.lot)
+            && (interface, is_bridged) == (onwards.interface, onwards.is_bridged)
     }
 
     /// Asks for a flow whole, and for what says which states it has.
@@ -610,6 +525,7 @@ impl Way {
         let mut flags = WayFlags::empty();
         flags.set(WayFlags::WINDOWS, has_windows(st));
         flags.set(WayFlags::TRANSLATED, is_translated(st, out));
+        flags.set(WayFlags::BRIDGED, onwards.is_bridged);
         let mut beside = NO_WAY.beside;
         let outs = [WayFlags::FIRST_OUT, WayFlags::SECOND_OUT];
         for ((place, out), (direction, slot)) in beside.iter_mut().zip(outs).zip(&onwards.beside) {
@@ -623,7 +539,10 @@ impl Way {
             true => {
                 let becomes = ends(&out.wire.mirrored(), 0);
                 let ports = becomes.rest & 0xffff_ffff;
-                let delta_ip = checksum::join(deltas.0, TTL_DELTA);
+                let delta_ip = match onwards.is_bridged {
+                    true => deltas.0,
+                    false => checksum::join(deltas.0, TTL_DELTA),
+                };
                 let deltas = u64::from(delta_ip) << 32 | u64::from(deltas.1) << 48;
                 [becomes.addrs, ports | deltas, 0]
             }
@@ -636,27 +555,8 @@ impl Way {
             beside,
             stamp: onwards.stamp,
             exit: onwards.exit,
+            lot: onwards.lot,
             flags,
-        }
-    }
-}
-
-/// What a packet with this key, end 0 first, is looked up by.
-fn ends(key: &Key, interface: u16) -> Ends {
-    let (zero, one) = (key.end(0), key.end(1));
-    let ([a, b], [c, d]) = (zero.1.to_be_bytes(), one.1.to_be_bytes());
-    let ports = u32::from_ne_bytes([a, b, c, d]);
-    match key.af() {
-        Af::Inet => {
-            let [a, b, c, d] = (zero.0 as u32).to_be_bytes();
-            let [e, f, g, h] = (one.0 as u32).to_be_bytes();
-            let addrs = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-            Ends::inet(addrs, ports, key.proto(), interface)
-        }
-        Af::Inet6 => {
-            let halves = [zero.0 >> 64, zero.0, one.0 >> 64, one.0];
-            let addrs = halves.map(|half| (half as u64).to_be());
-            Ends::inet6(addrs, ports, key.proto(), interface)
         }
     }
 }

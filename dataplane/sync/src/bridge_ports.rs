@@ -13,6 +13,7 @@ pub struct BridgePorts {
     learning: AtomicU64,
     forwarding: AtomicU64,
     epochs: [AtomicU64; BRIDGE_PORTS_MAX],
+    changes: AtomicU64,
 }
 
 impl BridgePorts {
@@ -22,21 +23,37 @@ impl BridgePorts {
             learning: AtomicU64::new(forwarding),
             forwarding: AtomicU64::new(forwarding),
             epochs: core::array::from_fn(|_| AtomicU64::new(0)),
+            changes: AtomicU64::new(0),
         }
     }
 
     /// Sets who may learn and who may forward. A reader may see the one before the other: for a moment a member learns and
     /// does not forward yet, or forwards and does not learn, which does no harm.
     pub fn set(&self, learning: u64, forwarding: u64) {
-        self.learning.store(learning, Ordering::Relaxed);
-        self.forwarding.store(forwarding, Ordering::Relaxed);
+        let learned = self.learning.swap(learning, Ordering::Relaxed);
+        let forwarded = self.forwarding.swap(forwarding, Ordering::Relaxed);
+        self.has_changed((learned, forwarded) != (learning, forwarding));
     }
 
     /// What was learned on a member no longer counts.
     pub fn set_epoch(&self, place: usize, epoch: u16) {
         if let Some(word) = self.epochs.get(place) {
-            word.store(u64::from(epoch), Ordering::Relaxed);
+            let old = word.swap(u64::from(epoch), Ordering::Relaxed);
+            self.has_changed(old != u64::from(epoch));
         }
+    }
+
+    fn has_changed(&self, has: bool) {
+        if has {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Moves on after every change: who remembers what it has made of the rest, and this number from before, knows whether
+    /// that still holds.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Members that may learn.
@@ -73,5 +90,18 @@ mod tests {
         ports.set_epoch(63, u16::MAX);
         ports.set_epoch(64, 1);
         assert_eq!([62, 63, 64].map(|n| ports.epoch(n)), [0, u16::MAX, 0]);
+    }
+
+    #[test]
+    fn what_stays_as_it_is_is_no_change() {
+        let ports = BridgePorts::new(0b11);
+        ports.set(0b11, 0b11);
+        ports.set_epoch(1, 0);
+        ports.set_epoch(64, 1);
+        assert_eq!(ports.changes(), 0);
+        ports.set(0b11, 0b01);
+        ports.set_epoch(1, 7);
+        ports.set(0b01, 0b01);
+        assert_eq!(ports.changes(), 3);
     }
 }

@@ -97,6 +97,16 @@ impl Counters {
         }
     }
 
+    /// Counts frames likewise, of so many bytes together.
+    #[inline]
+    pub(crate) fn frames(&self, id: InterfaceId, direction: Direction, frames: u64, bytes: u64) {
+        if let Some(ways) = self.links.get(usize::from(id.0)) {
+            let count = &ways[direction.index()];
+            count.packets.add(frames);
+            count.bytes.add(bytes);
+        }
+    }
+
     /// (what came in, what went out or is still here): equal between turns.
     pub fn books(&self) -> (u64, u64) {
         let input = [

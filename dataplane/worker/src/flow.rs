@@ -7,24 +7,26 @@
 //! Read first: ARCHITECTURE.md, "Flow 1".
 
 use alloc::boxed::Box;
-use core::net::IpAddr;
 
-use filter::Kind;
+use filter::scrub::PRIORITY_DEFAULT;
 use net::InterfaceId;
+use net::lagg::Choice;
+use net::link::{Links, Out, Ports, TAG_LEN};
 use nic::{BURST_MAX, Burst, Checksum, Nic, PacketBuf, TxQueue};
-use ruleset::{Af, Direction, RuleSlot, Timeout};
-use state::flow::{BESIDE_MAX, Entry};
+use ruleset::{Af, Direction, RuleSlot};
+use state::flow::Entry;
 use state::track::tcp::{ACK, FIN, Plain, RST, SYN};
-use state::{Ends, FlowRef, HashSeed, Onwards, State, StateFlags, StateIdx, Way, WayFlags};
+use state::{Ends, FlowRef, HashSeed, Way, WayFlags};
 use wire::checksum;
-use wire::ether::EtherType;
 
-use crate::batch::{Hop, Item, NO_PORT, Origin};
-use crate::forward::{addr_of, hop_to};
-use crate::receive::DHCP_PORTS;
+use crate::batch::NO_PORT;
+use crate::counters::Counters;
+use crate::exit::{Exit, Exits};
+use crate::lane::{Door, Doors, Lane, Tags};
 use crate::turn::Worker;
-use crate::verdict::Egress;
 
+/// Bytes of the two station addresses of a frame.
+const STATIONS: usize = 12;
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
@@ -41,77 +43,31 @@ const UDP_SUM: usize = 6;
 const TCP_SUM: usize = 16;
 const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
-/// Ways out that flows may have at the same time: next hops in use.
-const EXITS: usize = 1024;
-/// How far from its place such a way may lie.
-const EXIT_REACH: usize = 8;
-
 /// What the express of one worker needs.
 pub(crate) struct Express {
-    is_on: bool,
-    exits: Exits,
+    pub(crate) is_on: bool,
+    pub(crate) exits: Exits,
+    doors: Doors,
+    /// Where the burst has come in; none if none of it is served.
+    pub(crate) lane: Option<Lane>,
     seen: Box<[Seen; BURST_MAX]>,
     /// Flows that have refused a packet of this burst.
     refused: heapless::Vec<u32, BURST_MAX>,
+    /// When there were too many exits last, second.
+    pub(crate) forgotten_s: u64,
 }
 
 impl Express {
     pub(crate) fn new(is_on: bool) -> Self {
         Express {
             is_on,
-            exits: Exits(Box::new([Exit::default(); EXITS])),
+            exits: Exits::new(),
+            doors: Doors::new(),
+            lane: None,
             seen: Box::new([Seen::NOTHING; BURST_MAX]),
             refused: heapless::Vec::new(),
+            forgotten_s: 0,
         }
-    }
-}
-
-/// How a packet leaves: a next hop on an interface that is a port.
-#[derive(Clone, Copy, Default, Debug)]
-struct Exit {
-    /// For which configuration it stands for its next hop; 0 never.
-    stamp: u32,
-    /// Stamp of egress caches at which the neighbor was asked for last. Once that has moved on a packet must go the long
-    /// way first: it finds out whether the neighbor is still there, and that it is in use.
-    asked: u32,
-    next_hop: u128,
-    interface: u16,
-    port: u16,
-    /// Largest IP packet, bytes.
-    mtu: u16,
-    header: [u8; ETHERNET],
-}
-
-impl Exit {
-    /// The same next hop, reached in the same way.
-    fn is_same(&self, other: &Exit) -> bool {
-        let of = |exit: &Exit| (exit.stamp, exit.next_hop, exit.interface, exit.header);
-        of(self) == of(other)
-    }
-}
-
-/// Next hops by number. A number means the same as long as the stamp does.
-struct Exits(Box<[Exit; EXITS]>);
-
-impl Exits {
-    #[inline(always)]
-    fn get(&self, n: u16) -> &Exit {
-        &self.0[usize::from(n) % EXITS]
-    }
-
-    /// The number of a next hop that was asked for just now; none if too many are in use.
-    fn number(&mut self, exit: &Exit) -> Option<u16> {
-        let folded = exit.next_hop as u64 ^ (exit.next_hop >> 64) as u64;
-        let mixed = (folded ^ u64::from(exit.interface) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for step in 0..EXIT_REACH {
-            let n = ((mixed >> 48) as usize + step) % EXITS;
-            let there = &mut self.0[n];
-            if there.stamp != exit.stamp || there.is_same(exit) {
-                *there = *exit;
-                return Some(n as u16);
-            }
-        }
-        None
     }
 }
 
@@ -126,6 +82,9 @@ struct Seen {
     bytes: u16,
     /// The port it leaves by; [`NO_PORT`] if it is not served.
     port: u16,
+    /// Its tags, and the priority that they say.
+    tags: u8,
+    priority: u8,
     /// Nothing about its IP header and the one around it is out of the ordinary.
     is_plain: bool,
 }
@@ -138,32 +97,38 @@ impl Seen {
         flow: FlowRef::NONE,
         bytes: 0,
         port: NO_PORT,
+        tags: 0,
+        priority: PRIORITY_DEFAULT,
         is_plain: false,
     };
 }
 
-/// Where a burst has come in.
-#[derive(Clone, Copy)]
-struct Lane {
-    interface: InterfaceId,
-    /// Its station address, first byte lowest.
-    mac: u64,
-}
-
-/// Packets and bytes that are counted when their number is known.
+/// Packets and bytes that are counted when their number is known: of one interface and family, in a row.
 #[derive(Clone, Copy)]
 struct Sum {
-    interface: InterfaceId,
-    af: Af,
+    /// As of [`Ends::interface_and_family`].
+    key: u32,
+    /// It is no port: frames are counted, too.
+    is_link: bool,
+    /// It is, or is on, a lagg, which counts them too.
+    lagg: Option<InterfaceId>,
     packets: u64,
+    /// Of packets.
     bytes: u64,
+    /// Bytes of frames beside what `header` says of each.
+    frames: u64,
+    /// Bytes of each frame in front of its packet, where a frame has nothing behind.
+    header: u64,
 }
 
 impl<N: Nic> Worker<N> {
     /// Serves what flows know of a burst that has come in by a port. The rest stays in the burst.
     #[inline(never)]
     pub(crate) fn express(&mut self, port: usize, now_ms: u64) {
-        let Some(lane) = self.lane(port) else { return };
+        self.express.lane = self.lane(port).filter(|_| self.express.is_on);
+        let Some(lane) = self.express.lane else {
+            return;
+        };
         self.look_ahead(&lane);
         let served = self.serve_burst(&lane, state::table::ticks(now_ms));
         self.states.prefetch_states(&self.express.refused);
@@ -178,32 +143,6 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// Whether packets may take the express that come in by a port, and what all of them have in common.
-    fn lane(&self, port: usize) -> Option<Lane> {
-        let config = &*self.config;
-        let is_open = self.express.is_on
-            && self.watched.left == 0
-            && self.kill_jobs.is_empty()
-            && config.ruleset.ether.is_empty()
-            && config.ruleset.scrub.is_empty();
-        let receiver = config.interfaces.receiver(port as u16);
-        let receiver = receiver.filter(|r| is_open && r.lagg.is_none())?;
-        let on = config
-            .interfaces
-            .get(receiver.interface)
-            .filter(|i| i.up && !config.skips(i.id))?;
-        let [a, b, c, d, e, f] = on.mac.0;
-        config
-            .interfaces
-            .bridges()
-            .place(on.id)
-            .is_none()
-            .then_some(Lane {
-                interface: on.id,
-                mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
-            })
-    }
-
     /// The first steps: headers, then lines of the index, each for the whole burst.
     #[inline]
     fn look_ahead(&mut self, lane: &Lane) {
@@ -213,12 +152,14 @@ impl<N: Nic> Worker<N> {
             buf.prefetch();
         }
         let seed = flows.seed();
-        for (buf, seen) in bufs.iter().zip(self.express.seen.iter_mut()) {
+        let Express { seen, doors, .. } = &mut self.express;
+        for (buf, seen) in bufs.iter().zip(seen.iter_mut()) {
             let verify = buf.rx_meta().ip_checksum != Checksum::Good;
-            *seen = look(buf.bytes(), lane, verify, seed).unwrap_or(Seen::NOTHING);
+            let door = |tags| doors.find(&self.config, lane.base, tags, self.flow_stamp);
+            *seen = look(buf.bytes(), lane, door, verify, seed).unwrap_or(Seen::NOTHING);
             flows.prefetch_bucket(seen.hash);
         }
-        for seen in self.express.seen.iter_mut().take(bufs.len()) {
+        for seen in seen.iter_mut().take(bufs.len()) {
             seen.flow = flows.guess(seen.hash);
         }
     }
@@ -226,8 +167,10 @@ impl<N: Nic> Worker<N> {
     /// The last step: what a flow lets pass is made ready to leave. Says how many that are.
     #[inline(never)]
     fn serve_burst(&mut self, lane: &Lane, now: u32) -> usize {
-        let counters = &self.counters.filter;
-        let (stamp, asked) = (self.flow_stamp, self.egress_stamp);
+        let counters = &self.counters;
+        let stamp = self.flow_stamp;
+        let asked = [self.egress_stamp, lane.bridge_asked];
+        let links = self.config.interfaces.links();
         let flows = self.states.flows();
         let Express {
             exits,
@@ -235,8 +178,9 @@ impl<N: Nic> Worker<N> {
             refused,
             ..
         } = &mut self.express;
-        let mut came = [Af::Inet, Af::Inet6].map(|af| Sum::new(lane.interface, af));
-        let mut left = Sum::new(lane.interface, Af::Inet);
+        let mut came = Sum::NOTHING;
+        let mut left = Sum::NOTHING;
+        let mut served = 0;
         for (buf, seen) in self.batch.bufs.iter_mut().zip(seen.iter_mut()) {
             let Some(mut entry) = flows.confirm(seen.flow, &seen.ends, seen.hash) else {
                 continue;
@@ -244,52 +188,62 @@ impl<N: Nic> Worker<N> {
             let exit = exits.get(entry.way.exit);
             let fits = seen.is_plain
                 && entry.is_open(stamp)
-                && exit.asked == asked
+                && exit.asked == asked[usize::from(exit.is_bridged)]
                 && seen.bytes <= exit.mtu;
-            if !fits || !serve(buf.bytes_mut(), seen, &mut entry, exit) {
+            let len = buf.len();
+            let port = match fits {
+                false => NO_PORT,
+                true if seen.tags | exit.layers != 0 => {
+                    serve_in_layers(buf, seen, &mut entry, exit, links, &mut self.round_robin)
+                }
+                true => serve_plain(buf, seen, &mut entry, exit),
+            };
+            if port == NO_PORT {
                 // There is room for one of each packet.
                 refused.push(entry.refuse()).ok();
                 continue;
             }
             entry.count(seen.bytes, now);
-            buf.truncate(ETHERNET + usize::from(seen.bytes));
-            seen.port = exit.port;
+            seen.port = port;
             let bytes = u64::from(seen.bytes);
-            count_rules(counters, entry.way, bytes);
-            let af = if seen.ends.is_inet() {
-                Af::Inet
-            } else {
-                Af::Inet6
-            };
-            came[af.index()].add(bytes);
-            if (left.interface.0, left.af) != (exit.interface, af) {
-                left.count(counters, Direction::Out);
-                left = Sum::new(InterfaceId(exit.interface), af);
+            count_rules(&counters.filter, entry.way, bytes);
+            let key = seen.ends.interface_and_family();
+            if came.key != key {
+                served += came.packets;
+                came.count(counters, Direction::In);
+                came = Sum::of_lane(lane, key);
             }
-            left.add(bytes);
+            came.packets += 1;
+            came.bytes += bytes;
+            came.frames += len as u64;
+            let key = u32::from(exit.interface) << 8 | key & 0xff;
+            if left.key != key {
+                left.count(counters, Direction::Out);
+                left = Sum::of_exit(links, exit, key);
+            }
+            left.packets += 1;
+            left.bytes += bytes;
         }
+        came.count(counters, Direction::In);
         left.count(counters, Direction::Out);
-        let served = came[0].packets + came[1].packets;
-        for sum in came {
-            sum.count(counters, Direction::In);
-        }
-        served as usize
+        (served + came.packets) as usize
     }
 
     /// Queues what was served, and closes the gaps.
     #[inline]
     fn send_served(&mut self, served: usize) {
         let all = served == self.batch.bufs.len();
-        let port = self.express.seen[0].port;
-        if all && self.express.seen[..served].iter().all(|s| s.port == port) {
-            self.send_burst(port);
+        let of = |seen: &Seen| (seen.port, seen.priority);
+        let first = of(&self.express.seen[0]);
+        if all && self.express.seen[..served].iter().all(|s| of(s) == first) {
+            self.send_burst(first.0);
         }
         let bufs: Burst<N::Buf> = core::mem::take(&mut self.batch.bufs);
         for (n, buf) in bufs.into_iter().enumerate() {
-            match self.express.seen[n % BURST_MAX].port {
+            match of(&self.express.seen[n % BURST_MAX]) {
                 // There is room: it was there before.
-                NO_PORT => drop(self.batch.bufs.push(buf)),
-                port => self.queue(buf, filter::scrub::PRIORITY_DEFAULT, port),
+                (NO_PORT, _) => drop(self.batch.bufs.push(buf)),
+                (port, priority) => self.queue(buf, priority, port),
             }
         }
     }
@@ -305,142 +259,151 @@ impl<N: Nic> Worker<N> {
             self.counters.passed.add(sent);
         }
     }
-
-    /// Connections of whose packets nothing was out of the ordinary are served by flows from now on.
-    #[inline]
-    pub(crate) fn remember(&mut self) {
-        if !self.express.is_on {
-            return;
-        }
-        for n in 0..self.batch.len() {
-            let item = &self.batch.items[n];
-            if let (Some(idx), Some(Hop::Known(egress))) = (item.state, item.egress)
-                && item.port != NO_PORT
-                && is_ordinary(item)
-            {
-                self.remember_one(n, idx, &egress);
-            }
-        }
-    }
-
-    /// The way that packet `n` has taken, if all packets of its connection may take it unasked.
-    fn remember_one(&mut self, n: usize, idx: StateIdx, egress: &Egress) -> Option<()> {
-        let st = self.states.peek(idx).filter(|st| has_settled_down(st))?;
-        let item = &self.batch.items[n];
-        let lane = self.lane(usize::from(item.port))?;
-        let out = self.states.peek(st.pair)?;
-        let is_cached = (st.egress.stamp, st.egress.interface, st.egress.lladdr)
-            == (self.egress_stamp, egress.interface.0, egress.lladdr.0);
-        let may_pass = is_cached
-            && item.origin == Origin::Wire(lane.interface)
-            && out.wire.mirrored() == item.pd.key_in
-            && self.is_bound_to(st, lane.interface)
-            && self.is_bound_to(out, egress.interface);
-        if !may_pass {
-            return None;
-        }
-        // Where it was bound for before it was translated on its way out.
-        let (src, dst) = (st.stack.end(0).0, st.stack.end(1).0);
-        let dst = addr_of(st.stack.af(), dst);
-        let (_, next_hop) = hop_to(&self.config, item.pd.rtable, src, dst).ok()?;
-        let exit = self.exit(egress, item.pd.af, next_hop)?;
-        let beside = self.beside(idx, st.pair)?;
-        let Some(number) = self.express.exits.number(&exit) else {
-            // Too many next hops: all that is known of them is forgotten.
-            self.forget_flows();
-            return None;
-        };
-        let onwards = Onwards {
-            interface: lane.interface.0,
-            beside,
-            exit: number,
-            stamp: self.flow_stamp,
-        };
-        self.states.remember(idx, &onwards);
-        Some(())
-    }
-
-    /// Rules beside those of the states that packets count on; none if there are more than a flow can keep.
-    fn beside(
-        &self,
-        idx: StateIdx,
-        out: StateIdx,
-    ) -> Option<heapless::Vec<(Direction, RuleSlot), BESIDE_MAX>> {
-        let mut beside = heapless::Vec::new();
-        for (direction, idx) in [(Direction::In, idx), (Direction::Out, out)] {
-            let flags = self.states.peek(idx)?.flags;
-            let slots = self.beside.of(idx);
-            for slot in slots.filter(|_| flags.contains(StateFlags::BESIDE)) {
-                beside.push((direction, slot)).ok()?;
-            }
-        }
-        Some(beside)
-    }
-
-    /// Whether packets on an interface may belong to a state.
-    fn is_bound_to(&self, st: &State, on: InterfaceId) -> bool {
-        let is_there = |on: &net::Interface| on.kifs.contains(st.kif);
-        !st.flags.contains(StateFlags::IF_BOUND)
-            || self.config.interfaces.get(on).is_some_and(is_there)
-    }
-
-    /// How packets leave that go this way, if no more is to be done than to write a header.
-    fn exit(&self, egress: &Egress, af: Af, next_hop: IpAddr) -> Option<Exit> {
-        let (config, id) = (&*self.config, egress.interface);
-        let out = config.interfaces.get(id).filter(|i| i.up)?;
-        let way = config.interfaces.way(id)?;
-        let port = way.plain_port()?;
-        let has_queue = self.ports.get(usize::from(port))?.tx.is_some();
-        if !has_queue || config.skips(id) || egress.src.is_some() {
-            return None;
-        }
-        let mut header = [0; ETHERNET];
-        let repr = wire::ether::Repr {
-            dst: egress.lladdr,
-            src: way.mac,
-            ethertype: match af {
-                Af::Inet => EtherType::IPV4,
-                Af::Inet6 => EtherType::IPV6,
-            },
-        };
-        repr.emit(&mut wire::ether::Frame::new_unchecked(&mut header[..]));
-        Some(Exit {
-            stamp: self.flow_stamp,
-            asked: self.egress_stamp,
-            next_hop: match next_hop {
-                IpAddr::V4(addr) => addr.to_bits().into(),
-                IpAddr::V6(addr) => addr.to_bits(),
-            },
-            interface: id.0,
-            port,
-            mtu: out.mtu,
-            header,
-        })
-    }
 }
 
 impl Sum {
-    fn new(interface: InterfaceId, af: Af) -> Self {
+    const NOTHING: Sum = Sum {
+        key: u32::MAX,
+        is_link: false,
+        lagg: None,
+        packets: 0,
+        bytes: 0,
+        frames: 0,
+        header: 0,
+    };
+
+    /// Of packets that come in by an interface of a lane.
+    #[inline(never)]
+    fn of_lane(lane: &Lane, key: u32) -> Self {
         Sum {
-            interface,
-            af,
-            packets: 0,
-            bytes: 0,
+            key,
+            is_link: key >> 8 != u32::from(lane.base.0),
+            lagg: lane.is_lagg.then_some(lane.base),
+            ..Sum::NOTHING
         }
     }
 
-    #[inline(always)]
-    fn add(&mut self, bytes: u64) {
-        self.packets += 1;
-        self.bytes += bytes;
-    }
-
-    #[inline(always)]
-    fn count(self, counters: &filter::Counters, direction: Direction) {
-        if self.packets != 0 {
-            counters.passed(self.interface, self.af, direction, self.packets, self.bytes);
+    /// Of packets that leave, in frames that are as long as they must be.
+    #[inline(never)]
+    fn of_exit(links: &Links, exit: &Exit, key: u32) -> Self {
+        let lagg = match exit.out {
+            Out::Lagg(n) => links.lagg(n).map(|lagg| lagg.interface),
+            _ => None,
+        };
+        Sum {
+            key,
+            is_link: exit.tags != 0,
+            lagg,
+            header: (ETHERNET + usize::from(exit.tags) * TAG_LEN) as u64,
+            ..Sum::NOTHING
         }
     }
+
+    #[inline(never)]
+    fn count(&self, counters: &Counters, direction: Direction) {
+        if self.packets == 0 {
+            return;
+        }
+        let id = InterfaceId((self.key >> 8) as u16);
+        let af = match self.key & 0xff {
+            4 => Af::Inet,
+            _ => Af::Inet6,
+        };
+        let filter = &counters.filter;
+        filter.passed(id, af, direction, self.packets, self.bytes);
+        let frames = match self.header {
+            0 => self.frames,
+            header => self.bytes + self.packets * header,
+        };
+        for link in [self.is_link.then_some(id), self.lagg]
+            .into_iter()
+            .flatten()
+        {
+            counters.frames(link, direction, self.packets, frames);
+        }
+    }
+}
+
+/// Serves a frame that has no tags and gets none, and leaves by a port. [`NO_PORT`] if its flow does not let it pass, and then
+/// nothing has changed.
+#[inline(always)]
+fn serve_plain(buf: &mut impl PacketBuf, seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> u16 {
+    if !serve::<1>(buf.bytes_mut(), seen, entry, exit) {
+        return NO_PORT;
+    }
+    buf.truncate(ETHERNET + usize::from(seen.bytes));
+    exit.port
+}
+
+/// Serves any other.
+#[inline(never)]
+fn serve_in_layers(
+    buf: &mut impl PacketBuf,
+    seen: &Seen,
+    entry: &mut Entry<'_>,
+    exit: &Exit,
+    links: &Links,
+    round: &mut u32,
+) -> u16 {
+    let next = round.wrapping_add(1);
+    let (port, after) = match exit.out {
+        Out::Lagg(n) => (port_of(links.lagg(n), entry.way.lot, next), next),
+        _ => (exit.port, *round),
+    };
+    if port == NO_PORT || !has_room(buf, seen.tags, exit) {
+        return NO_PORT;
+    }
+    let frame = buf.bytes_mut();
+    // A bridge keeps the stations of a frame, and knows what becomes of it by these.
+    let is_served = match exit.is_bridged {
+        true => {
+            frame.get(..STATIONS) == Some(&exit.header[..STATIONS])
+                && serve::<0>(frame, seen, entry, exit)
+        }
+        false => {
+            let inside = frame.get_mut(usize::from(seen.tags) * TAG_LEN..);
+            serve::<1>(inside.unwrap_or_default(), seen, entry, exit)
+        }
+    };
+    if !is_served {
+        return NO_PORT;
+    }
+    *round = after;
+    reframe(buf, seen, exit);
+    port
+}
+
+/// The port by which a lagg sends the next packet with this lot; [`NO_PORT`] if it is not one.
+#[inline]
+fn port_of(lagg: Option<&Ports>, lot: u8, round: u32) -> u16 {
+    match lagg.map(|lagg| lagg.deal(|| lot, round)) {
+        Some(Choice::Port(port)) => port,
+        _ => NO_PORT,
+    }
+}
+
+/// Whether there is room for the tags that the frame gets.
+#[inline(always)]
+fn has_room(buf: &impl PacketBuf, tags: u8, exit: &Exit) -> bool {
+    exit.tags <= tags || buf.headroom() >= usize::from(exit.tags - tags) * TAG_LEN
+}
+
+/// Cuts a frame to its packet, and gives it the tags of its way out. The rest of its header is written, and there is room.
+#[inline]
+fn reframe(buf: &mut impl PacketBuf, seen: &Seen, exit: &Exit) {
+    let (has, wants) = (
+        usize::from(seen.tags) * TAG_LEN,
+        usize::from(exit.tags) * TAG_LEN,
+    );
+    buf.truncate(has + ETHERNET + usize::from(seen.bytes));
+    if has | wants == 0 {
+        return;
+    }
+    match has.checked_sub(wants) {
+        Some(less) => buf.advance(less),
+        None => buf.prepend(wants - has).unwrap_or(()),
+    }
+    exit.write_tags(buf.bytes_mut(), seen.priority);
 }
 
 /// A packet counts on the rules of its states, and on those beside.
@@ -464,41 +427,74 @@ fn count_rules(counters: &filter::Counters, way: &Way, bytes: u64) {
     }
 }
 
-/// A connection of which more packets are to be expected than those that begin it.
-fn has_settled_down(st: &State) -> bool {
-    matches!(
-        st.timeout,
-        Timeout::TcpEstablished | Timeout::UdpSingle | Timeout::UdpMultiple
-    )
-}
-
-/// A whole packet of a connection, on its way from one port to another.
-fn is_ordinary(item: &Item) -> bool {
-    item.is_open()
-        && matches!(item.pd.kind, Kind::Tcp | Kind::Udp)
-        && item.train.is_none()
-        && item.bridged.is_none()
-        && !item.changed_family
-        && item.watched == 0
-        // What the box may want to hear itself.
-        && item.pd.ports != DHCP_PORTS
-}
-
-/// Reads the headers of a frame as far as a flow can be looked for.
+/// Reads the headers of a frame as far as a flow can be looked for. `door` says where tags lead.
 #[inline(always)]
-fn look(frame: &[u8], lane: &Lane, verify: bool, seed: HashSeed) -> Option<Seen> {
+fn look(
+    frame: &[u8],
+    lane: &Lane,
+    door: impl FnOnce(Tags) -> Door,
+    verify: bool,
+    seed: HashSeed,
+) -> Option<Seen> {
+    let head: &[u8; HEAD] = frame.first_chunk()?;
+    match [head[12], head[13]] {
+        [0x81, 0x00] | [0x88, 0xa8] => look_tagged(frame, door, verify, seed),
+        _ => look_inside(word(head, 0), frame, &lane.plain, verify, seed),
+    }
+}
+
+#[inline(never)]
+fn look_tagged(
+    frame: &[u8],
+    door: impl FnOnce(Tags) -> Door,
+    verify: bool,
+    seed: HashSeed,
+) -> Option<Seen> {
+    let tags = Tags::of(frame)?;
+    let first = word(frame.first_chunk()?, 0);
+    let inside = frame.get(usize::from(tags.count) * TAG_LEN..)?;
+    let seen = look_inside(first, inside, &door(tags), verify, seed)?;
+    Some(Seen {
+        tags: tags.count,
+        priority: tags.priority,
+        ..seen
+    })
+}
+
+/// The word at a place of a header, first byte lowest.
+#[inline(always)]
+fn word(head: &[u8; HEAD], at: usize) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = head[at..] else {
+        return 0;
+    };
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// `first` is the first word of a frame, and `frame` what follows from the last fourteen bytes of its Ethernet header on.
+#[inline(always)]
+fn look_inside(
+    first: u64,
+    frame: &[u8],
+    door: &Door,
+    verify: bool,
+    seed: HashSeed,
+) -> Option<Seen> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
     // Type, version and header length; the byte behind is the traffic class.
     let kind = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
-    let mac = u64::from_le_bytes([
-        head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7],
-    ]);
-    let is_ours = mac & 0xffff_ffff_ffff == lane.mac;
     if kind & 0x00ff_ffff == 0x0045_0008 {
-        return look4(head, frame.len(), is_ours, verify, lane, seed);
+        return look4(
+            head,
+            frame.len(),
+            door.lets_in(first),
+            verify,
+            door.interface,
+            seed,
+        );
     }
     if kind & 0x00f0_ffff == 0x0060_dd86 {
-        return look6(frame.first_chunk()?, frame.len(), is_ours, lane, seed);
+        let head = frame.first_chunk()?;
+        return look6(head, frame.len(), door.lets_in(first), door.interface, seed);
     }
     None
 }
@@ -509,7 +505,7 @@ fn look4(
     len: usize,
     is_ours: bool,
     verify: bool,
-    lane: &Lane,
+    interface: u16,
     seed: HashSeed,
 ) -> Option<Seen> {
     let fragment = u16::from_be_bytes([head[20], head[21]]) & 0x3fff;
@@ -527,7 +523,7 @@ fn look4(
         head[26], head[27], head[28], head[29], head[30], head[31], head[32], head[33],
     ]);
     let ports = u32::from_ne_bytes([head[34], head[35], head[36], head[37]]);
-    let ends = Ends::inet(addrs, ports, proto, lane.interface.0);
+    let ends = Ends::inet(addrs, ports, proto, interface);
     Some(Seen {
         ends,
         hash: ends.hash(seed),
@@ -542,7 +538,7 @@ fn look6(
     head: &[u8; HEAD6],
     len: usize,
     is_ours: bool,
-    lane: &Lane,
+    interface: u16,
     seed: HashSeed,
 ) -> Option<Seen> {
     let proto = head[20];
@@ -566,7 +562,7 @@ fn look6(
     };
     let ports = u32::from_ne_bytes([head[54], head[55], head[56], head[57]]);
     let addrs = [word(0), word(1), word(2), word(3)];
-    let ends = Ends::inet6(addrs, ports, proto, lane.interface.0);
+    let ends = Ends::inet6(addrs, ports, proto, interface);
     Some(Seen {
         ends,
         hash: ends.hash(seed),
@@ -582,9 +578,15 @@ fn sums_up(head: &[u8; HEAD]) -> bool {
     checksum::fold(checksum::sum(&head[ETHERNET..ETHERNET + INET])) == 0xffff
 }
 
-/// Lets a flow judge a packet whose IP header is plain, and rewrites it if it passes. If not nothing has changed.
+/// Lets a flow judge a packet whose IP header is plain, and rewrites it if it passes; `HOPS` is what that takes off its time to
+/// live. If not nothing has changed.
 #[inline(always)]
-fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> bool {
+fn serve<const HOPS: u8>(
+    frame: &mut [u8],
+    seen: &Seen,
+    entry: &mut Entry<'_>,
+    exit: &Exit,
+) -> bool {
     match (seen.ends.is_inet(), seen.ends.proto()) {
         (true, PROTO_UDP) => {
             let Some((head, l4)) = parts::<INET, UDP>(frame) else {
@@ -592,7 +594,7 @@ fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> b
             };
             let fits = is_datagram(l4, seen.bytes - INET as u16);
             if fits {
-                rewrite::<UDP, UDP_SUM>(head, l4, entry.way, exit);
+                rewrite::<UDP, UDP_SUM, HOPS>(head, l4, entry.way, exit);
             }
             fits
         }
@@ -602,7 +604,7 @@ fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> b
             };
             let fits = follows(l4, seen.bytes - INET as u16, entry);
             if fits {
-                rewrite::<TCP, TCP_SUM>(head, l4, entry.way, exit);
+                rewrite::<TCP, TCP_SUM, HOPS>(head, l4, entry.way, exit);
             }
             fits
         }
@@ -614,7 +616,7 @@ fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> b
             };
             if let (true, Some(head)) = (fits, frame.first_chunk_mut::<HEAD6>()) {
                 head[..ETHERNET].copy_from_slice(&exit.header);
-                head[21] -= 1;
+                head[21] -= HOPS;
             }
             fits
         }
@@ -654,7 +656,7 @@ fn follows(l4: &[u8; TCP], len: u16, entry: &mut Entry<'_>) -> bool {
 
 /// Makes the headers of an IPv4 packet what they are to be beyond. `SUM` is where the checksum of the transport header lies.
 #[inline(always)]
-fn rewrite<const L4: usize, const SUM: usize>(
+fn rewrite<const L4: usize, const SUM: usize, const HOPS: u8>(
     head: &mut [u8],
     l4: &mut [u8; L4],
     way: &Way,
@@ -664,7 +666,7 @@ fn rewrite<const L4: usize, const SUM: usize>(
         return;
     };
     head[..ETHERNET].copy_from_slice(&exit.header);
-    head[22] -= 1;
+    head[22] -= HOPS;
     let sum = u16::from_be_bytes([head[24], head[25]]);
     head[24..26].copy_from_slice(&checksum::apply(sum, way.delta_ip()).to_be_bytes());
     if way.flags.contains(WayFlags::TRANSLATED) {

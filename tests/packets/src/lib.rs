@@ -19,4 +19,4 @@ static GUARD: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
 
 pub use packet::{Packet, echo, echo_reply, raw, tcp, udp};
 pub use rig::{Rig, Spread, everywhere};
-pub use topology::Topology;
+pub use topology::{Made, Topology};

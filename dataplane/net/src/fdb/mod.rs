@@ -80,6 +80,7 @@ pub struct Fdb {
     /// asked for on the roll.
     full: heapless::Vec<(InterfaceId, u32), BRIDGES_MAX>,
     swept: usize,
+    moves: u32,
 }
 
 impl Fdb {
@@ -91,6 +92,7 @@ impl Fdb {
             roll,
             full: heapless::Vec::new(),
             swept: 0,
+            moves: 0,
         }
     }
 
@@ -145,6 +147,7 @@ impl Fdb {
                     return self.refresh(at, old, station.seen_s, terms);
                 }
                 self.slots.set(at, pack(station));
+                self.moves = self.moves.wrapping_add(1);
                 Learned::New
             }
             Err(_) if self.slots.is_full() => Learned::Refused,
@@ -246,6 +249,13 @@ impl Fdb {
         }
     }
 
+    /// Moves on whenever a station that was known is no longer where it was. Within a second, what is known of a station
+    /// holds while this stays.
+    #[inline]
+    pub fn moves(&self) -> u32 {
+        self.moves
+    }
+
     /// Stations known, over all bridges.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -292,6 +302,7 @@ impl Fdb {
 
     fn remove(&mut self, at: usize) {
         if let Some((key, _)) = self.slots.at(at) {
+            self.moves = self.moves.wrapping_add(1);
             self.slots.remove(at);
             self.roll.release(key);
             self.full.retain(|(id, _)| *id != bridge_of(key));

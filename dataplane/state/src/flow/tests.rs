@@ -1,4 +1,5 @@
 use super::*;
+use crate::key::Key;
 use crate::table::{StateTable, ticks};
 use crate::track::{Segment, TcpVerdict};
 
@@ -35,6 +36,8 @@ fn onwards(stamp: u32) -> Onwards {
     Onwards {
         interface: 3,
         exit: 5,
+        lot: 0,
+        is_bridged: false,
         stamp,
         beside: heapless::Vec::new(),
     }

@@ -33,21 +33,21 @@ const POLICIES: &[&str] = &[
 
 /// A client on `sim0`, a server on `sim1`, and what each of them knows.
 #[derive(Clone, Debug)]
-struct Talk {
+pub(crate) struct Talk {
     is_tcp: bool,
     /// The ends as the client sees them: its own, the server's.
-    near: [String; 2],
+    pub(crate) near: [String; 2],
     /// The ends as the server sees them, once something has come: the client's, its own.
-    far: Option<[String; 2]>,
+    pub(crate) far: Option<[String; 2]>,
     /// Next number of each side, and the next it expects of the other.
     seq: [u32; 2],
-    expects: [u32; 2],
+    pub(crate) expects: [u32; 2],
     /// Steps of the handshake done.
     stage: u8,
 }
 
 /// The ends of a frame, as `address:port`, with the number behind its last byte if it is TCP.
-fn ends(frame: &[u8]) -> Option<([String; 2], u32)> {
+pub(crate) fn ends(frame: &[u8]) -> Option<([String; 2], u32)> {
     use wire::{ipv4, ipv6};
     let ip = frame.get(14..)?;
     let (src, dst, proto, l4) = match frame.get(12..14)? {
@@ -80,7 +80,7 @@ fn ends(frame: &[u8]) -> Option<([String; 2], u32)> {
 }
 
 impl Talk {
-    fn new(rng: &mut Rng, n: u64) -> Talk {
+    pub(crate) fn new(rng: &mut Rng, n: u64) -> Talk {
         let (a, b) = match rng.below(4) {
             0 => (format!("[{A6}]"), format!("[{B6}]")),
             _ => (A.into(), B.into()),
@@ -103,7 +103,7 @@ impl Talk {
     }
 
     /// The next packet of one side: 0 is the client.
-    fn next(&mut self, rng: &mut Rng) -> (&'static str, Packet) {
+    pub(crate) fn next(&mut self, rng: &mut Rng) -> (&'static str, Packet) {
         let side = match (self.is_tcp, self.stage) {
             (true, 0 | 2) => 0,
             (true, 1) => 1,
@@ -182,7 +182,7 @@ fn left(rig: &mut Rig, port: &str) -> Vec<Vec<u8>> {
     frames
 }
 
-fn states(rig: &Rig) -> Vec<String> {
+pub(crate) fn states(rig: &Rig) -> Vec<String> {
     let of = |mut st: state::State| {
         // Caches of the long way: flows keep theirs with the next hop.
         (st.flow, st.egress) = Default::default();

@@ -10,6 +10,7 @@ mod bridge_frames;
 mod bridge_packets;
 mod ether;
 mod express;
+mod express_links;
 mod filter;
 mod forward;
 mod fragment;

@@ -1,0 +1,234 @@
+//! How packets of flows leave: next hops, or pairs of stations of a bridge, by number. An exit knows all that is to be
+//! written in front of a packet, and when that was true last; which port of a lagg a packet leaves by is asked of the lagg,
+//! each time.
+//!
+//! Read first: ARCHITECTURE.md, "Flow 1".
+
+use alloc::boxed::Box;
+use core::net::IpAddr;
+
+use net::InterfaceId;
+use net::link::{Out, TAG_LEN, TAGS_MAX, Way};
+use ruleset::Af;
+use wire::ether::{self, EtherType};
+
+use crate::batch::NO_PORT;
+use crate::verdict::Egress;
+
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: usize = 14;
+/// Exits that flows may have at the same time: next hops in use, and pairs of stations.
+const EXITS: usize = 4096;
+/// How far from its place one may lie.
+const EXIT_REACH: usize = 8;
+/// Bytes in front of the last fourteen of a header with all tags.
+const FRONT: usize = TAGS_MAX * TAG_LEN;
+/// Bits of a tag's byte that say its priority.
+const CODE: u8 = 0xe0;
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Exit {
+    /// For which configuration it stands for what it does; 0 never.
+    stamp: u32,
+    /// As of when what it says was found out. Once that has moved on a packet must go the long way first: it finds out whether
+    /// the next hop is still there, and that it is in use.
+    pub(crate) asked: u32,
+    /// Largest IP packet, bytes.
+    pub(crate) mtu: u16,
+    /// The interface, and where its frames go.
+    pub(crate) interface: u16,
+    pub(crate) out: Out,
+    /// The port, unless it is for a lagg to say.
+    pub(crate) port: u16,
+    /// Tags that are written.
+    pub(crate) tags: u8,
+    /// Not 0 if more is to be done than to write a header and queue the frame at the port.
+    pub(crate) layers: u8,
+    /// The station addresses are those that the frame comes with.
+    pub(crate) is_bridged: bool,
+    /// By tag, outermost first: the bits that say the packet's own priority.
+    codes: [u8; TAGS_MAX],
+    /// The last bytes of the Ethernet header; all of it without tags.
+    pub(crate) header: [u8; ETHERNET],
+    /// What stands before them, up to its end.
+    front: [u8; FRONT],
+    /// The member of a bridge that its frames come in by.
+    from: u16,
+    /// The next hop, or the stations of a bridge.
+    next_hop: u128,
+}
+
+const _: () = assert!(size_of::<Exit>() == 64);
+
+impl Exit {
+    /// A way out by an interface; what holds for it alone is still to be said.
+    pub(crate) fn by(interface: InterfaceId, way: &Way, mtu: u16, egress: &Egress, af: Af) -> Exit {
+        let mut exit = Exit {
+            mtu,
+            interface: interface.0,
+            out: way.out,
+            port: match way.out {
+                Out::Port(port) => port,
+                _ => NO_PORT,
+            },
+            tags: way.tags().len() as u8,
+            layers: u8::from(!matches!((way.out, way.tags()), (Out::Port(_), []))),
+            ..Exit::default()
+        };
+        let before = way.tags().len() * TAG_LEN;
+        let mut whole = [0; FRONT + ETHERNET];
+        whole[before..before + ETHERNET].copy_from_slice(&header_of(way, egress, af));
+        net::link::write_tags(&mut whole[..before + ETHERNET], way.tags(), 0);
+        for (n, tag) in way.tags().iter().enumerate() {
+            if tag.prio().is_none() {
+                whole[code_at(n)] &= !CODE;
+                exit.codes[n] = CODE;
+            }
+        }
+        exit.front[FRONT - before..].copy_from_slice(&whole[..before]);
+        exit.header
+            .copy_from_slice(&whole[before..before + ETHERNET]);
+        exit
+    }
+
+    /// To a next hop, for whose station somebody asked when the stamp of egress caches was `asked`.
+    pub(crate) fn to(self, next_hop: IpAddr, stamp: u32, asked: u32) -> Exit {
+        let next_hop = match next_hop {
+            IpAddr::V4(addr) => addr.to_bits().into(),
+            IpAddr::V6(addr) => addr.to_bits(),
+        };
+        Exit {
+            stamp,
+            asked,
+            next_hop,
+            ..self
+        }
+    }
+
+    /// Between two stations of a bridge, for frames that come in by `from`.
+    pub(crate) fn across(self, from: InterfaceId, stamp: u32, asked: u32) -> Exit {
+        let stations = self.header[..12].iter();
+        Exit {
+            stamp,
+            asked,
+            is_bridged: true,
+            layers: 1,
+            from: from.0,
+            next_hop: stations.fold(0, |all, byte| all << 8 | u128::from(*byte)),
+            ..self
+        }
+    }
+
+    /// The same way out.
+    fn is_same(&self, other: &Exit) -> bool {
+        let of = |exit: &Exit| (exit.stamp, exit.next_hop, exit.interface, exit.header);
+        of(self) == of(other) && (self.is_bridged, self.from) == (other.is_bridged, other.from)
+    }
+
+    /// Gives a frame its tags that begins with room for them, and with the last fourteen bytes of its header behind.
+    #[inline(always)]
+    pub(crate) fn write_tags(&self, frame: &mut [u8], priority: u8) {
+        let before = usize::from(self.tags) * TAG_LEN;
+        let Some(front) = frame.get_mut(..before) else {
+            return;
+        };
+        front.copy_from_slice(&self.front[FRONT - before..]);
+        // As `Tag::bytes` has it.
+        let code = match priority & 7 {
+            code @ 0..=1 => 1 - code,
+            code => code,
+        };
+        for (n, own) in self.codes.iter().enumerate() {
+            if let Some(byte) = frame.get_mut(code_at(n))
+                && n < usize::from(self.tags)
+            {
+                *byte |= code << 5 & own;
+            }
+        }
+    }
+}
+
+/// The header of a frame without tags.
+pub(crate) fn header_of(way: &Way, egress: &Egress, af: Af) -> [u8; ETHERNET] {
+    let repr = ether::Repr {
+        dst: egress.lladdr,
+        src: egress.src.unwrap_or(way.mac),
+        ethertype: match af {
+            Af::Inet => EtherType::IPV4,
+            Af::Inet6 => EtherType::IPV6,
+        },
+    };
+    let mut header = [0; ETHERNET];
+    repr.emit(&mut ether::Frame::new_unchecked(&mut header[..]));
+    header
+}
+
+/// Where in a frame the byte of tag `n` lies that says its priority.
+const fn code_at(n: usize) -> usize {
+    ETHERNET + n * TAG_LEN
+}
+
+/// Exits by number. A number means the same as long as the stamp does.
+pub(crate) struct Exits(Box<[Exit]>);
+
+impl Exits {
+    pub(crate) fn new() -> Exits {
+        Exits(alloc::vec![Exit::default(); EXITS].into_boxed_slice())
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, n: u16) -> &Exit {
+        &self.0[usize::from(n) % EXITS]
+    }
+
+    /// The number of an exit that was found just now; none if too many are in use.
+    pub(crate) fn number(&mut self, exit: &Exit) -> Option<u16> {
+        let folded = exit.next_hop as u64 ^ (exit.next_hop >> 64) as u64;
+        let mixed = (folded ^ u64::from(exit.interface) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for step in 0..EXIT_REACH {
+            let n = ((mixed >> 48) as usize + step) % EXITS;
+            let there = &mut self.0[n];
+            if there.stamp != exit.stamp || there.is_same(exit) {
+                *there = *exit;
+                return Some(n as u16);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::ether::Addr;
+
+    fn exit(n: u32, stamp: u32) -> Exit {
+        let egress = Egress::routed(InterfaceId(4), Addr([2, 0, 0, 0, 0, n as u8]));
+        let exit = Exit::by(InterfaceId(4), &Way::default(), 1500, &egress, Af::Inet);
+        exit.to(core::net::Ipv4Addr::from_bits(n).into(), stamp, 1)
+    }
+
+    #[test]
+    fn a_number_stays_with_its_next_hop() {
+        let mut exits = Exits::new();
+        let first = exits.number(&exit(1, 7)).unwrap();
+        let second = exits.number(&exit(2, 7)).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(exits.number(&exit(1, 7)), Some(first));
+        assert_eq!((exits.get(first).interface, exits.get(first).tags), (4, 0));
+        // Bridged between the same stations it is another.
+        let across = exit(1, 7).across(InterfaceId(1), 7, 1);
+        assert_ne!(exits.number(&across), Some(first));
+    }
+
+    #[test]
+    fn too_many_are_refused_until_the_stamp_moves_on() {
+        let mut exits = Exits::new();
+        let all = EXITS as u32 * 2;
+        let refused = (0..all).filter(|n| exits.number(&exit(*n, 7)).is_none());
+        assert!(refused.count() >= EXITS);
+        assert!((0..100).all(|n| exits.number(&exit(n, 8)).is_some()));
+    }
+}

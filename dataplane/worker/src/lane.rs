@@ -1,0 +1,285 @@
+//! Which interfaces the frames of a burst come in by, as far as flows may serve them: a port or a lagg, a VLAN on it, a
+//! member of a bridge. What is said here holds for a whole burst, and for a tag as long as the configuration does.
+//!
+//! Read first: ARCHITECTURE.md, "Flow 1" and "Flow 4".
+
+use alloc::boxed::Box;
+
+use net::bridge::Role;
+use net::link::{TAGS_MAX, Tpid};
+use net::{Interface, InterfaceId};
+use nic::Nic;
+use wire::ether::EtherType;
+
+use crate::config::Config;
+use crate::turn::Worker;
+
+/// Tags whose interfaces are kept in mind.
+const DOORS: usize = 256;
+/// Of a tag as a word: its type and its VLAN, without its priority.
+const TAG_MASK: u32 = 0xffff_0fff;
+/// Bytes in front of the first tag.
+const ADDRESSES: usize = 12;
+
+/// Where a burst has come in.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane {
+    /// The port's own interface, or its lagg.
+    pub(crate) base: InterfaceId,
+    /// It is a lagg, whose frames are counted.
+    pub(crate) is_lagg: bool,
+    /// For frames without tags.
+    pub(crate) plain: Door,
+    /// As of when what is found out about the bridge behind is true; of no meaning without one.
+    pub(crate) bridge_asked: u32,
+}
+
+/// The interface that frames with certain tags come in by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Door {
+    /// Tags, outermost in the lower half, and what carries them.
+    tags: u64,
+    base: u16,
+    /// The interface.
+    pub(crate) interface: u16,
+    /// For which configuration this holds; 0 never.
+    stamp: u32,
+    /// Flows may serve what comes in here.
+    pub(crate) is_open: bool,
+    /// It is a member of a bridge, and what comes in is for other stations.
+    pub(crate) is_bridged: bool,
+    /// Its station address, first byte lowest, and what of the first word of a frame is held against it.
+    mac: u64,
+    mask: u64,
+}
+
+/// The tags of a frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Tags {
+    word: u64,
+    /// How many.
+    pub(crate) count: u8,
+    /// Priority that they say, as PF counts.
+    pub(crate) priority: u8,
+}
+
+impl Tags {
+    /// Those of a frame that has one at least; more than [`TAGS_MAX`] are not seen.
+    #[inline(always)]
+    pub(crate) fn of(frame: &[u8]) -> Option<Tags> {
+        let at: &[u8; TAGS_MAX * 4] = frame.get(ADDRESSES..)?.first_chunk()?;
+        let first = u32::from_be_bytes([at[0], at[1], at[2], at[3]]);
+        let second = u32::from_be_bytes([at[4], at[5], at[6], at[7]]);
+        if !is_tag(first) {
+            return None;
+        }
+        let outer = u64::from(first & TAG_MASK);
+        let (word, count, last) = match is_tag(second) {
+            false => (outer, 1, first),
+            true => (outer | u64::from(second & TAG_MASK) << 32, 2, second),
+        };
+        // 0 and 1 are exchanged (IEEE 802.1Q table I-2: background is below best effort).
+        let code = (last >> 13 & 7) as u8;
+        Some(Tags {
+            word,
+            count,
+            priority: code ^ u8::from(code < 2),
+        })
+    }
+}
+
+#[inline(always)]
+fn is_tag(word: u32) -> bool {
+    matches!(word >> 16, 0x8100 | 0x88a8)
+}
+
+/// Doors of tags, which are asked for again and again.
+pub(crate) struct Doors(Box<[Door; DOORS]>);
+
+impl Doors {
+    pub(crate) fn new() -> Doors {
+        Doors(Box::new([Door::default(); DOORS]))
+    }
+
+    /// The door of frames with these tags on an interface that carries them. `stamp` names the configuration.
+    #[inline(always)]
+    pub(crate) fn find(
+        &mut self,
+        config: &Config,
+        on: InterfaceId,
+        tags: Tags,
+        stamp: u32,
+    ) -> Door {
+        let mixed = (tags.word ^ u64::from(on.0) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let door = &mut self.0[(mixed >> 56) as usize % DOORS];
+        if (door.tags, door.base, door.stamp) != (tags.word, on.0, stamp) {
+            *door = Door {
+                tags: tags.word,
+                base: on.0,
+                stamp,
+                ..behind(config, on, tags.word)
+            };
+        }
+        *door
+    }
+}
+
+/// Where tags lead.
+#[cold]
+#[inline(never)]
+fn behind(config: &Config, base: InterfaceId, tags: u64) -> Door {
+    let interfaces = &config.interfaces;
+    let mut on = base;
+    for tag in [tags as u32, (tags >> 32) as u32] {
+        let Some(tpid) = Tpid::of(EtherType((tag >> 16) as u16)) else {
+            break;
+        };
+        let vid = tag as u16 & 0x0fff;
+        // VLAN 0 says nothing of the interface (IEEE 802.1Q 6.9.1).
+        if vid == 0 {
+            continue;
+        }
+        match interfaces.links().child(on, tpid, vid) {
+            Some(child) if interfaces.get(child).is_some_and(|i| i.up) => on = child,
+            _ => return Door::default().or_closed(),
+        }
+    }
+    // Bridges change tags, or leave them as they are.
+    let is_apart = interfaces.bridges().place(on).is_none();
+    match interfaces.get(on).filter(|_| is_apart) {
+        Some(on) => Door::of(config, on),
+        None => Door::default().or_closed(),
+    }
+}
+
+impl Door {
+    /// That of an interface whose frames are for the box.
+    fn of(config: &Config, on: &Interface) -> Door {
+        let [a, b, c, d, e, f] = on.mac.0;
+        Door {
+            interface: on.id.0,
+            is_open: on.up && !config.skips(on.id),
+            mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
+            mask: 0xffff_ffff_ffff,
+            ..Door::default()
+        }
+        .or_closed()
+    }
+
+    /// That of a member of a bridge, for the frames of others.
+    fn bridged(self, is_open: bool) -> Door {
+        Door {
+            is_open: self.is_open && is_open,
+            is_bridged: true,
+            mac: 0,
+            mask: 0,
+            ..self
+        }
+        .or_closed()
+    }
+
+    /// A closed door lets nothing in, whatever the frame.
+    fn or_closed(self) -> Door {
+        match self.is_open {
+            true => self,
+            false => Door {
+                mac: 1,
+                mask: 0,
+                ..self
+            },
+        }
+    }
+
+    /// Whether a frame that begins with this word is for those who are behind.
+    #[inline(always)]
+    pub(crate) fn lets_in(&self, first: u64) -> bool {
+        first & self.mask == self.mac
+    }
+}
+
+impl<N: Nic> Worker<N> {
+    /// Whether packets may take the express that come in by a port, and what all of them have in common.
+    pub(crate) fn lane(&self, port: usize) -> Option<Lane> {
+        let config = &*self.config;
+        let is_open = self.watched.left == 0
+            && self.kill_jobs.is_empty()
+            && config.ruleset.ether.is_empty()
+            && config.ruleset.scrub.is_empty();
+        let receiver = config.interfaces.receiver(port as u16);
+        let receiver = receiver.filter(|_| is_open)?;
+        if let Some((lagg, place)) = receiver.lagg {
+            let lagg = config.interfaces.links().lagg(lagg)?;
+            if lagg.masks.receive() >> place & 1 == 0 {
+                return None;
+            }
+        }
+        let base = receiver.interface;
+        let mut plain = Door::of(config, config.interfaces.get(base)?);
+        let mut bridge_asked = 0;
+        if let Some(place) = config.interfaces.bridges().place(base) {
+            let asked = match place.role {
+                Role::Member(from) => self.bridge_asked(place.bridge, from),
+                Role::Span | Role::Itself => None,
+            };
+            plain = plain.bridged(asked.is_some());
+            bridge_asked = asked.unwrap_or(0);
+        }
+        Some(Lane {
+            base,
+            is_lagg: receiver.lagg.is_some(),
+            plain,
+            bridge_asked,
+        })
+    }
+
+    /// A number that moves on when frames that come in at a place of a bridge may go elsewhere: with every change of what the
+    /// spanning tree allows, with every station that moves, and every second, in which stations in use are noticed and others
+    /// forgotten. None if frames from there are more than forwarded.
+    fn bridge_asked(&self, bridge: u8, from: u8) -> Option<u32> {
+        let bridge = self.config.interfaces.bridges().get(bridge)?;
+        // Before anything is read that it speaks for.
+        let changes = bridge.ports.changes() as u32;
+        let ports = bridge.ports.learning() & bridge.ports.forwarding();
+        let may_pass = bridge.is_plain() && ports >> from & 1 == 1;
+        // A sum of numbers that only grow.
+        let seconds = (self.now_ms / 1000) as u32;
+        let sum = seconds.wrapping_add(self.stations.moves());
+        may_pass.then_some(sum.wrapping_add(changes))
+    }
+
+    /// Whether packets that came in by this interface came by a door of the lane, and are for the box.
+    pub(crate) fn is_behind(&self, lane: &Lane, on: InterfaceId) -> bool {
+        let interfaces = &self.config.interfaces;
+        interfaces.links().base(on) == lane.base
+            && interfaces.bridges().place(on).is_none()
+            && !self.config.skips(on)
+            && interfaces.get(on).is_some_and(|on| on.up)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame with these bytes behind its addresses.
+    fn tags(bytes: [u8; 8]) -> Option<(u64, u8, u8)> {
+        let mut frame = [0; 20];
+        frame[ADDRESSES..].copy_from_slice(&bytes);
+        Tags::of(&frame).map(|t| (t.word, t.count, t.priority))
+    }
+
+    #[test]
+    fn tags_are_read_without_their_priority_and_that_by_itself() {
+        assert_eq!(tags([8, 0, 0x45, 0, 0, 0, 0, 0]), None);
+        // One tag of priority 0 on the wire, then IPv4: 1, as PF counts.
+        let one = tags([0x81, 0, 0, 10, 8, 0, 0x45, 0]);
+        assert_eq!(one, Some((0x8100_000a, 1, 1)));
+        // DEI and priority 7 are no part of what is looked up.
+        let same = tags([0x81, 0, 0xf0, 10, 8, 0, 0x45, 0]);
+        assert_eq!(same, Some((0x8100_000a, 1, 7)));
+        // Of two the inner one says the priority.
+        let two = tags([0x88, 0xa8, 0xe0, 5, 0x81, 0, 0x20, 6]);
+        assert_eq!(two, Some((0x8100_0006_88a8_0005, 2, 0)));
+        assert_eq!(Tags::of(&[0; 19]).map(|t| t.count), None);
+    }
+}
