@@ -73,7 +73,8 @@ pub fn echo(host: &Namespace, port: u16) -> Result<Running> {
     Ok(running)
 }
 
-/// Starts a server of iperf3 on a port of `host`, for both families.
+/// Starts a server of iperf3 on a port of `host`, for both families. It is good for one client: who comes while it has
+/// not finished with the one before is refused.
 ///
 /// # Errors
 /// When it does not start.

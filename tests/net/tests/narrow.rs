@@ -19,7 +19,8 @@ const FAR64: &str = "64:ff9b::c633:6402";
 const BULK_PORT: u16 = 5201;
 
 /// Sends bulk from inside, where senders have to learn.
-fn upload(site: &Site, to: &str) -> Result<()> {
+fn upload(site: &Site, server: &Namespace, to: &str) -> Result<()> {
+    let _bulk = service::bulk(server, BULK_PORT)?;
     let port = BULK_PORT.to_string();
     let said = site.inside(&["iperf3", "-c", to, "-p", &port, "-n", "5M", "-f", "m"])?;
     let sent = said.lines().find(|line| line.ends_with("sender"));
@@ -46,12 +47,11 @@ fn senders_behind_translation_learn_of_a_narrow_link_of_the_box() -> Result<()> 
         etc: Etc::with_rules(NAT_RULES).with("hostname.ap0", &narrow),
         ..Plan::default()
     })?;
-    let _bulk = service::bulk(site.host(Port::Outside), BULK_PORT)?;
     told(&site, OUTSIDE, "Frag needed and DF set (mtu = 1280)")?;
     told(&site, OUTSIDE6, "Packet too big: mtu=1280")?;
     for to in [OUTSIDE, OUTSIDE6] {
         assert!(has_learned(&site, Port::Inside, to, NARROW)?, "{to}");
-        upload(&site, to)?;
+        upload(&site, site.host(Port::Outside), to)?;
     }
     let (_web, content) = serve_large(site.host(Port::Inside))?;
     for from in [ROUTER_OUTSIDE, ROUTER_OUTSIDE6] {
@@ -94,13 +94,12 @@ fn errors_of_a_router_far_away_find_the_sender_behind_translation() -> Result<()
         ..Plan::default()
     })?;
     let far = far_host(&site)?;
-    let _bulk = service::bulk(&far, BULK_PORT)?;
     told(&site, FAR, "Frag needed and DF set (mtu = 1280)")?;
     told(&site, FAR6, "Packet too big: mtu=1280")?;
     told(&site, FAR64, "Packet too big: mtu=1300")?;
     for (to, mtu) in [(FAR, NARROW), (FAR6, NARROW), (FAR64, NARROW64)] {
         assert!(has_learned(&site, Port::Inside, to, mtu)?, "{to}");
-        upload(&site, to)?;
+        upload(&site, &far, to)?;
     }
     let (_web, content) = serve_large(site.host(Port::Inside))?;
     for from in [ROUTER_OUTSIDE, ROUTER_OUTSIDE6] {
