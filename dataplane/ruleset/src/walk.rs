@@ -82,10 +82,15 @@ impl<'r> Walk<'r> {
             self.to_decision = false;
             if self.turn_to(index, facts) && self.candidates.are_simple(index) {
                 self.finished = true;
-                return self.decide(index, |rule| {
-                    evaluated(rule);
-                    matches(self.ruleset, rule, facts, routes)
-                });
+                let ruleset = self.ruleset;
+                let rules = &ruleset.rules;
+                let nr = self.candidates.decide(index, |nr| {
+                    rules.get(nr as usize).is_some_and(|rule| {
+                        evaluated(rule);
+                        matches(ruleset, rule, facts, routes)
+                    })
+                })?;
+                return Some((RuleNr(nr), rules.get(nr as usize)?));
             }
         }
         loop {
@@ -113,29 +118,6 @@ impl<'r> Walk<'r> {
                 }
             }
         }
-    }
-
-    /// The rule that decides, if none of the candidates changes what later ones see.
-    #[inline]
-    fn decide(
-        &mut self,
-        index: &'r Index,
-        mut matches: impl FnMut(&'r Rule) -> bool,
-    ) -> Option<(RuleNr, &'r Rule)> {
-        let rules = &self.ruleset.rules;
-        while let Some(nr) = self.candidates.next_quick(index) {
-            let rule = rules.get(nr as usize)?;
-            if matches(rule) {
-                return Some((RuleNr(nr), rule));
-            }
-        }
-        while let Some(nr) = self.candidates.last_plain(index) {
-            let rule = rules.get(nr as usize)?;
-            if matches(rule) {
-                return Some((RuleNr(nr), rule));
-            }
-        }
-        None
     }
 
     /// The next rule that is worth a test: with an index the next candidate, without one the next rule.

@@ -194,9 +194,28 @@ fn interfaces() -> Vec<IndexedInterface> {
         .collect()
 }
 
-fn ruleset(dice: &mut Dice, count: usize) -> Ruleset {
+/// A rule that decides and does nothing else.
+fn simple(dice: &mut Dice) -> Rule {
+    let mut rule = rule(dice);
+    if rule.action == Action::Match {
+        rule.action = Action::Pass;
+    }
+    for end in [&mut rule.src, &mut rule.dst] {
+        if matches!(end.addr, AddrSpec::Table(_)) {
+            end.addr = AddrSpec::Any;
+        }
+    }
+    rule.tag = TagId::default();
+    rule.quick &= dice.one_in(20);
+    rule
+}
+
+fn ruleset(dice: &mut Dice, count: usize, are_simple: bool) -> Ruleset {
     let mut rules = Vec::new();
-    fill(dice, &mut rules, count, 0);
+    match are_simple {
+        true => rules.extend((0..count).map(|_| simple(dice))),
+        false => fill(dice, &mut rules, count, 0),
+    }
     let table = |dice: &mut Dice, n: usize| {
         let entries: Vec<TableEntry> = (0..20)
             .map(|_| {
@@ -353,7 +372,9 @@ fn the_index_finds_the_rules_that_the_walk_finds() {
     while done < pairs {
         // Small rulesets find edges, large ones blocks and summaries.
         let rules = dice.pick(&[1, 20, 64, 65, 200, 1000, 10_000]);
-        let plain = ruleset(&mut dice, rules);
+        // Of rules that do nothing else, the deciding one is found without the others.
+        let are_simple = dice.one_in(3);
+        let plain = ruleset(&mut dice, rules, are_simple);
         let mut indexed = plain.clone();
         indexed.index = Some(ruleset::Index::build(&plain.rules, &interfaces));
         for _ in 0..500 {

@@ -28,6 +28,21 @@ pub(super) struct Kinds {
     pub(super) plain: u64,
 }
 
+impl Kinds {
+    /// Bit n: block n of these has such rules.
+    fn summary(blocks: &[Kinds]) -> Kinds {
+        let of = |kind: fn(&Kinds) -> u64| {
+            let bits = blocks.iter().enumerate();
+            bits.fold(0, |all, (n, kinds)| all | u64::from(kind(kinds) != 0) << n)
+        };
+        Kinds {
+            lasting: of(|kinds| kinds.lasting),
+            quick: of(|kinds| kinds.quick),
+            plain: of(|kinds| kinds.plain),
+        }
+    }
+}
+
 /// Places of all rules.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
@@ -39,6 +54,8 @@ pub(super) struct Places {
     bounds: Vec<u32>,
     /// By block.
     kinds: Vec<Kinds>,
+    /// For each 64 blocks, those that have such rules.
+    kind_summaries: Vec<Kinds>,
 }
 
 impl Places {
@@ -48,6 +65,7 @@ impl Places {
             rules: Vec::new(),
             bounds: alloc::vec![0],
             kinds: Vec::new(),
+            kind_summaries: Vec::new(),
         };
         if rules.len() <= BLOCK {
             places.add_group(0..rules.len());
@@ -74,6 +92,7 @@ impl Places {
             };
             *kind |= 1 << (place % BLOCK);
         }
+        places.kind_summaries = places.kinds.chunks(BLOCK).map(Kinds::summary).collect();
         places
     }
 
@@ -141,10 +160,16 @@ impl Places {
         self.kinds.get(block as usize).copied().unwrap_or_default()
     }
 
+    /// Which of the 64 blocks from `n * 64` have rules of each kind.
+    #[inline]
+    pub(super) fn kind_summary(&self, n: usize) -> Kinds {
+        self.kind_summaries.get(n).copied().unwrap_or_default()
+    }
+
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         (self.of.len() + self.rules.len() + self.bounds.len()) * 4
-            + self.kinds.len() * size_of::<Kinds>()
+            + (self.kinds.len() + self.kind_summaries.len()) * size_of::<Kinds>()
     }
 }
 
