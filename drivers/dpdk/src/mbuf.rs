@@ -180,11 +180,18 @@ impl nic::PacketBuf for Mbuf {
 
     #[inline]
     fn prefetch(&self) {
-        // SAFETY: a prefetch reads nothing, at whatever address.
-        unsafe {
-            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
-                self.data().as_ptr().cast::<i8>(),
-            );
+        let ask = |line: *const u8| {
+            // SAFETY: a prefetch reads nothing, at whatever address.
+            unsafe {
+                core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+                    line.cast::<i8>(),
+                );
+            }
+        };
+        let first = self.data().as_ptr();
+        ask(first);
+        if self.len() > nic::LINE {
+            ask(first.wrapping_add(nic::LINE));
         }
     }
 }

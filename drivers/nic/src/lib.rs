@@ -13,6 +13,9 @@ use core::fmt;
 /// memory latency fully (measured: 32 suffices, 64 is better).
 pub const BURST_MAX: usize = 64;
 
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
+
 /// Packets received or sent by one call. A fixed array: nothing is allocated per burst.
 pub type Burst<B> = heapless::Vec<B, BURST_MAX>;
 
@@ -106,7 +109,8 @@ pub trait PacketBuf: Send + 'static {
     fn truncate(&mut self, len: usize);
     /// What the card told at receive time.
     fn rx_meta(&self) -> RxMeta;
-    /// Asks the cache for the first header bytes. Free where it is not needed.
+    /// Asks the cache for the headers: the first line, and the second if there is one, since the ports and numbers of TCP over
+    /// IPv6 or behind tags lie there. Free where it is not needed.
     fn prefetch(&self) {}
 }
 

@@ -290,6 +290,9 @@ impl PacketBuf for ReplayBuf {
     fn prefetch(&self) {
         if let Some(frame) = self.frame.as_deref() {
             sync::cache::prefetch_at(frame, usize::from(self.offset));
+            if usize::from(self.len) > nic::LINE {
+                sync::cache::prefetch_at(frame, usize::from(self.offset) + nic::LINE);
+            }
         }
     }
 }
