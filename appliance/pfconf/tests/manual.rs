@@ -473,6 +473,37 @@ const WRITTEN: &[&str] = &[
     "pass in dup-to (em1 2001:db8::9) prefer-ipv6-nexthop inet",
 ];
 
+/// As in pfctl, the options behind the second pool of af-to are those of the first, where they are printed: each reading
+/// of a print gives the first one those that the second has got meanwhile. Rules with two such pools without their options.
+fn unmoved(print: &str) -> Vec<String> {
+    let options = [
+        "bitmask",
+        "random",
+        "round-robin",
+        "least-states",
+        "static-port",
+        "sticky-address",
+        "endpoint-independent",
+    ];
+    let with_value = ["source-hash", "map-e-portset"];
+    let pools_alone = |pools: &str| {
+        let words: Vec<&str> = pools.split(' ').collect();
+        let is_kept = |n: &usize| {
+            let is_value = *n > 0 && with_value.contains(&words[*n - 1]);
+            !is_value && !options.contains(&words[*n]) && !with_value.contains(&words[*n])
+        };
+        let kept = (0..words.len()).filter(is_kept).map(|n| words[n]);
+        kept.collect::<Vec<_>>().join(" ")
+    };
+    let line = |line: &str| match line.split_once(" af-to ") {
+        Some((rule, pools)) if pools.contains(" to ") => {
+            format!("{rule} af-to {}", pools_alone(pools))
+        }
+        _ => line.to_string(),
+    };
+    print.lines().map(line).collect()
+}
+
 #[test]
 fn what_is_printed_is_read_as_the_same_rules() {
     let rules = manual_grammar();
@@ -525,31 +556,19 @@ fn what_is_printed_is_read_as_the_same_rules() {
         let typeless = ["port-unr, 3)", "return-icmp6(3)"].map(|t| first.stdout.contains(t));
         let typeless = text.contains("return-icmp (") && typeless.contains(&true)
             || first.stdout.contains("return-icmp(") && first.stdout.contains(", 3)");
-        // As in pfctl, the options behind the second pool of af-to are those of the first, and are printed there.
-        let options = [
-            "sticky-address",
-            "static-port",
-            "endpoint-independent",
-            "random",
-            "bitmask",
-        ];
-        let options = options
-            .iter()
-            .chain(&["source-hash", "least-states", "map-e-portset"]);
-        let moved = text.contains(" af-to ") && options.clone().any(|word| text.contains(word));
         assert!(
             first.status == 0 || n >= WRITTEN.len(),
             "{line}: {}",
             first.stderr
         );
-        if first.status != 0 || typeless || moved {
+        if first.status != 0 || typeless {
             continue;
         }
         printed += 1;
         accepted.append(&mut sentences.used);
         let second = read(&first.stdout);
         assert!(
-            second.status == 0 && second.stdout == first.stdout,
+            second.status == 0 && unmoved(&second.stdout) == unmoved(&first.stdout),
             "seed {seed}: {text}\nis printed as\n{}\nand that as\n{}{}",
             first.stdout,
             second.stdout,
