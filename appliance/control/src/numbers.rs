@@ -115,17 +115,12 @@ impl TableSlots {
         has_edits: impl Fn(u16) -> bool,
     ) -> bool {
         let named = |t: &&Table| !t.flags.contains(TableFlags::INTERNAL);
-        let names = |tables: &'_ [Table]| -> Vec<String> {
-            let named = tables.iter().filter(named);
-            named.map(|t| t.name.clone()).collect()
-        };
         let known: HashSet<String> = self.names.iter().cloned().collect();
-        let mut new = names(tables);
-        let wanted: HashSet<String> = new.iter().chain(&names(running)).cloned().collect();
-        new.retain(|name| !known.contains(name));
+        let named_here = tables.iter().filter(named).map(|t| &t.name);
+        let mut new = named_here.filter(|name| !known.contains(*name)).cloned();
         let room = filter::limit::TABLE_SLOTS.saturating_sub(self.names.len());
-        let mut new = new.into_iter();
         self.names.extend(new.by_ref().take(room));
+        let wanted: HashSet<&String> = tables.iter().chain(running).map(|t| &t.name).collect();
         let slots = self.names.iter_mut().enumerate();
         let mut idle = slots.filter(|(n, name)| !wanted.contains(*name) && !has_edits(*n as u16));
         for name in new {

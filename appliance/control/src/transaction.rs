@@ -27,7 +27,6 @@ use crate::numbers::{Kifs, TableSlots, Tags};
 use crate::policy::{self, RuleText};
 use crate::settings::Settings;
 use crate::slots::{Plan, RuleSlots};
-use crate::tables::edited_slots;
 
 /// What a check looks at beside the files.
 pub(crate) struct Context<'a> {
@@ -151,8 +150,7 @@ pub(crate) fn check(
     let plan = plan(&policy.texts, cx, &mut diagnostics);
     let mut table_slots = cx.table_slots.clone();
     let running = &cx.fleet.current().ruleset.tables;
-    let edited = edited_slots(&cx.shared.edits);
-    let has_edits = |slot| edited.contains(&slot);
+    let has_edits = |slot| cx.shared.edits.concerns(slot);
     if !table_slots.number(&policy.ruleset.tables, running, has_edits) {
         let most = filter::limit::TABLE_SLOTS;
         let text = format!("more than {most} tables, those of the rules in force included");

@@ -16,7 +16,7 @@ use filter::LostEdit;
 use ruleset::{
     AddrSpec, Af, Pool, Rule, Ruleset, Table, TableEntry, TableFlags, TableId, TableSlot,
 };
-use sync::{Overlay, OverlayEntry, OverlayKey};
+use sync::{OverlayEntry, OverlayKey};
 
 use crate::api::{TableEdit, TableEdited, TableView};
 use crate::control::Control;
@@ -416,10 +416,9 @@ impl Control {
             }
             new.flags = TableFlags::PERSIST | TableFlags::KEEPS;
             let mut slots = self.table_slots.clone();
-            let edited = edited_slots(&self.shared.edits);
-            let running = &self.ruleset().tables;
+            let (running, edits) = (&self.ruleset().tables, &self.shared.edits);
             let one = std::slice::from_ref(&new);
-            if !slots.number(one, running, |slot| edited.contains(&slot)) {
+            if !slots.number(one, running, |slot| edits.concerns(slot)) {
                 return Err("there are no more places for tables".into());
             }
             new.attach(slots.of(name), self.shared.edits.clone());
@@ -459,13 +458,6 @@ fn of_table<'a>(
     edits
         .iter()
         .filter(move |e| slot != TableSlot::NONE && e.key.table == slot.0)
-}
-
-/// Slots of tables of which the overlay says something.
-pub(crate) fn edited_slots(edits: &Overlay) -> BTreeSet<u16> {
-    let mut slots = BTreeSet::new();
-    edits.for_each(|e| _ = slots.insert(e.key.table));
-    slots
 }
 
 /// Tables that somebody has named, with their ids.
