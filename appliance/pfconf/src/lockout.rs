@@ -5,9 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use net::{KifId, KifSet};
-use ruleset::{
-    Action, AddrSpec, Af, Direction, Facts, Fragment, Routes, RuleNr, Ruleset, TagId, evaluate,
-};
+use ruleset::{Action, AddrSpec, Af, Facts, Routes, RuleNr, Ruleset, evaluate};
 
 const PROTO_TCP: u8 = 6;
 const SYN: u8 = 2;
@@ -102,12 +100,8 @@ fn stopped_by(
     }
     let (af, dst) = bits(door.addr);
     let facts = Facts {
-        direction: Direction::In,
         on: door.kifs,
         kif: door.kif,
-        loopback: false,
-        rdomain: 0,
-        rtable: 0,
         received_on: Some(door.kifs),
         af,
         src,
@@ -116,15 +110,7 @@ fn stopped_by(
         src_port: EPHEMERAL,
         dst_port: port,
         tcp_flags: SYN,
-        icmp_type: 0,
-        icmp_code: 0,
-        tos: 0,
-        priority: 3,
-        fragment: Fragment::No,
-        unsolicited_reply: false,
-        tag: TagId::default(),
-        os: None,
-        dice: 0,
+        ..Facts::default()
     };
     let nr = evaluate(ruleset, &facts, routes, |_| ()).rule?;
     let rule = ruleset.rules.get(nr.0 as usize)?;

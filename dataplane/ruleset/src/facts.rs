@@ -114,3 +114,34 @@ pub struct Facts {
     /// A random number for `probability`, uniform over all of u32.
     pub dice: u32,
 }
+
+/// A whole IPv4 packet that comes in, and of which nothing else is known: for who cares about a few of its fields.
+impl Default for Facts {
+    fn default() -> Self {
+        Facts {
+            direction: Direction::In,
+            on: KifSet::EMPTY,
+            kif: KifId(0),
+            loopback: false,
+            rdomain: 0,
+            rtable: 0,
+            received_on: None,
+            af: Af::Inet,
+            src: 0,
+            dst: 0,
+            proto: 0,
+            src_port: 0,
+            dst_port: 0,
+            tcp_flags: 0,
+            icmp_type: 0,
+            icmp_code: 0,
+            tos: 0,
+            priority: 3,
+            fragment: Fragment::No,
+            unsolicited_reply: false,
+            tag: TagId::default(),
+            os: None,
+            dice: 0,
+        }
+    }
+}

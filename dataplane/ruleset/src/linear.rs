@@ -267,29 +267,15 @@ mod tests {
         let mut on = KifSet::EMPTY;
         on.insert(KifId(1));
         Facts {
-            direction: Direction::In,
             on,
             kif: KifId(1),
-            loopback: false,
-            rdomain: 0,
-            rtable: 0,
-            received_on: None,
-            af: Af::Inet,
             src: 0x0a00_0001,
             dst: 0xc0a8_0001,
             proto: PROTO_TCP,
             src_port: 1024,
             dst_port: 80,
             tcp_flags: 2,
-            icmp_type: 0,
-            icmp_code: 0,
-            tos: 0,
-            priority: 3,
-            fragment: Fragment::No,
-            unsolicited_reply: false,
-            tag: TagId(0),
-            os: None,
-            dice: 0,
+            ..Facts::default()
         }
     }
 

@@ -216,8 +216,8 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::facts::{Af, Direction, Fragment};
-    use crate::rule::{BlockReply, TagId};
+    use crate::facts::Af;
+    use crate::rule::BlockReply;
 
     struct NoRoutes;
     impl Routes for NoRoutes {
@@ -231,29 +231,10 @@ mod tests {
 
     fn facts(proto: u8) -> Facts {
         Facts {
-            direction: Direction::In,
-            on: net::KifSet::EMPTY,
-            kif: net::KifId(0),
-            loopback: false,
-            rdomain: 0,
-            rtable: 0,
-            received_on: None,
-            af: Af::Inet,
             src: 1,
             dst: 2,
             proto,
-            src_port: 0,
-            dst_port: 0,
-            tcp_flags: 0,
-            icmp_type: 0,
-            icmp_code: 0,
-            tos: 0,
-            priority: 3,
-            fragment: Fragment::No,
-            unsolicited_reply: false,
-            tag: TagId(0),
-            os: None,
-            dice: 0,
+            ..Facts::default()
         }
     }
 

@@ -6,8 +6,7 @@
 
 use ruleset::table::prefix_mask;
 use ruleset::{
-    Action, AddrSpec, Af, BlockReply, Direction, Endpoint, Facts, Fragment, KifId, KifSet, PortOp,
-    PortRange, Rule, TagId,
+    Action, AddrSpec, Af, BlockReply, Direction, Endpoint, Facts, PortOp, PortRange, Rule,
 };
 use simnic::rng::Rng;
 
@@ -162,28 +161,12 @@ fn packet(rule: &Rule, rng: &mut Rng) -> Facts {
         None => 1024 + rng.below(60_000) as u16,
     };
     Facts {
-        direction: Direction::In,
-        on: KifSet::EMPTY,
-        kif: KifId(0),
-        loopback: false,
-        rdomain: 0,
-        rtable: 0,
-        received_on: None,
-        af: Af::Inet,
         src: addr(rng, &rule.src),
         dst: addr(rng, &rule.dst),
         proto: rule.proto.unwrap_or(6),
         src_port: port(rng, &rule.src),
         dst_port: port(rng, &rule.dst),
         tcp_flags: 2,
-        icmp_type: 0,
-        icmp_code: 0,
-        tos: 0,
-        priority: 3,
-        fragment: Fragment::No,
-        unsolicited_reply: false,
-        tag: TagId(0),
-        os: None,
-        dice: 0,
+        ..Facts::default()
     }
 }
