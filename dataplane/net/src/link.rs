@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use sync::{Masks, PathMtu};
-use wire::ether::{self, EtherType};
+use wire::ether::{self, ADDRESSES_LEN, EtherType};
 
 use core::net::IpAddr;
 
@@ -25,8 +25,6 @@ pub const TAGS_MAX: usize = 2;
 pub const LAGG_PORTS_MAX: usize = 32;
 /// Bytes of one tag.
 pub const TAG_LEN: usize = 4;
-/// Bytes of two Ethernet addresses, behind which tags stand.
-const ADDRESSES: usize = 12;
 
 /// What an interface is made of. Other interfaces are named by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,6 +231,16 @@ pub struct Receiver {
     pub wants_control: bool,
 }
 
+/// A priority as PF counts, as a tag says it, and the other way round: 0 and 1 are exchanged (IEEE 802.1Q table I-2: background
+/// is below best effort).
+#[inline(always)]
+pub const fn priority_code(priority: u8) -> u8 {
+    match priority & 7 {
+        low @ 0..=1 => 1 - low,
+        high => high,
+    }
+}
+
 /// A tag to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tag {
@@ -252,13 +260,9 @@ impl Tag {
         self.prio
     }
 
-    /// Its four bytes for a packet of this priority, in network byte order. Priorities 0 and 1 are exchanged on the wire
-    /// (IEEE 802.1Q table I-2: background is below best effort).
+    /// Its four bytes for a packet of this priority, in network byte order.
     pub fn bytes(&self, priority: u8) -> [u8; TAG_LEN] {
-        let code = match self.prio.unwrap_or(priority) & 7 {
-            code @ 0..=1 => 1 - code,
-            code => code,
-        };
+        let code = priority_code(self.prio.unwrap_or(priority));
         let [t0, t1] = self.tpid.ethertype().0.to_be_bytes();
         let [c0, c1] = (self.vid | u16::from(code) << 13).to_be_bytes();
         [t0, t1, c0, c1]
@@ -775,11 +779,11 @@ fn start(key: u32) -> usize {
 #[inline]
 pub fn write_tags(frame: &mut [u8], tags: &[Tag], priority: u8) {
     let len = tags.len() * TAG_LEN;
-    if frame.len() < len + ADDRESSES {
+    if frame.len() < len + ADDRESSES_LEN {
         return;
     }
-    frame.copy_within(len..len + ADDRESSES, 0);
-    for (place, tag) in frame[ADDRESSES..].chunks_exact_mut(TAG_LEN).zip(tags) {
+    frame.copy_within(len..len + ADDRESSES_LEN, 0);
+    for (place, tag) in frame[ADDRESSES_LEN..].chunks_exact_mut(TAG_LEN).zip(tags) {
         place.copy_from_slice(&tag.bytes(priority));
     }
 }

@@ -12,6 +12,8 @@ use crate::view::{array, be16};
 
 /// Length of the header in bytes, without any VLAN tag.
 pub const HEADER_LEN: usize = 14;
+/// Length of its two addresses, behind which tags stand.
+pub const ADDRESSES_LEN: usize = 12;
 
 /// An Ethernet address, its bytes in the order of transmission.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -14,7 +14,7 @@ use crate::screen::passage;
 use crate::turn::Worker;
 
 /// Bytes of an Ethernet header without tags.
-const HEADER: usize = 14;
+const HEADER: usize = wire::ether::HEADER_LEN;
 
 /// Type of a frame, and where its packet begins.
 type Inside = (EtherType, usize);

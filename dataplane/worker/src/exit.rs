@@ -8,15 +8,13 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 
 use net::InterfaceId;
-use net::link::{Out, TAG_LEN, TAGS_MAX, Way};
+use net::link::{Out, TAG_LEN, TAGS_MAX, Way, priority_code};
 use ruleset::Af;
-use wire::ether::{self, EtherType};
+use wire::ether::{self, EtherType, HEADER_LEN as ETHERNET};
 
 use crate::batch::NO_PORT;
 use crate::verdict::Egress;
 
-/// Bytes of an Ethernet header.
-pub(crate) const ETHERNET: usize = 14;
 /// Exits that flows may have at the same time: next hops in use, and pairs of stations.
 const EXITS: usize = 4096;
 /// How far from its place one may lie.
@@ -135,11 +133,7 @@ impl Exit {
             return;
         };
         front.copy_from_slice(&self.front[FRONT - before..]);
-        // As `Tag::bytes` has it.
-        let code = match priority & 7 {
-            code @ 0..=1 => 1 - code,
-            code => code,
-        };
+        let code = priority_code(priority);
         for (n, own) in self.codes.iter().enumerate() {
             if let Some(byte) = frame.get_mut(code_at(n))
                 && n < usize::from(self.tags)

@@ -18,6 +18,7 @@ use state::flow::Entry;
 use state::track::tcp::{ACK, FIN, Plain, RST, SYN};
 use state::{Ends, FlowRef, HashSeed, Way, WayFlags};
 use wire::checksum;
+use wire::ether::{ADDRESSES_LEN, HEADER_LEN as ETHERNET};
 
 use crate::batch::NO_PORT;
 use crate::counters::Counters;
@@ -25,10 +26,6 @@ use crate::exit::{Exit, Exits};
 use crate::lane::{Door, Doors, Lane, Tags};
 use crate::turn::Worker;
 
-/// Bytes of the two station addresses of a frame.
-const STATIONS: usize = 12;
-/// Bytes of an Ethernet header.
-const ETHERNET: usize = 14;
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
 const INET: usize = 20;
 const INET6: usize = 40;
@@ -357,7 +354,7 @@ fn serve_in_layers(
     // A bridge keeps the stations of a frame, and knows what becomes of it by these.
     let is_served = match exit.is_bridged {
         true => {
-            frame.get(..STATIONS) == Some(&exit.header[..STATIONS])
+            frame.get(..ADDRESSES_LEN) == Some(&exit.header[..ADDRESSES_LEN])
                 && serve::<0>(frame, seen, entry, exit)
         }
         false => {

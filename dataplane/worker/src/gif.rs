@@ -23,7 +23,7 @@ const TUNNELED_MAX: usize = TUNNEL_ROUNDS * BURST_MAX;
 /// How often one packet may go round: tunnels within tunnels, and tunnels that lead into each other.
 const NESTING_MAX: u8 = 4;
 /// Bytes of an Ethernet header.
-const ETHERNET: usize = 14;
+const ETHERNET: usize = wire::ether::HEADER_LEN;
 
 /// A packet between two rounds.
 struct Tunneled<B> {

@@ -6,10 +6,10 @@
 use alloc::boxed::Box;
 
 use net::bridge::Role;
-use net::link::{TAGS_MAX, Tpid};
+use net::link::{TAGS_MAX, Tpid, priority_code};
 use net::{Interface, InterfaceId};
 use nic::Nic;
-use wire::ether::EtherType;
+use wire::ether::{ADDRESSES_LEN, EtherType};
 
 use crate::config::Config;
 use crate::turn::Worker;
@@ -18,8 +18,6 @@ use crate::turn::Worker;
 const DOORS: usize = 256;
 /// Of a tag as a word: its type and its VLAN, without its priority.
 const TAG_MASK: u32 = 0xffff_0fff;
-/// Bytes in front of the first tag.
-const ADDRESSES: usize = 12;
 
 /// Where a burst has come in.
 #[derive(Clone, Copy)]
@@ -67,7 +65,7 @@ impl Tags {
     /// Those of a frame that has one at least; more than [`TAGS_MAX`] are not seen.
     #[inline(always)]
     pub(crate) fn of(frame: &[u8]) -> Option<Tags> {
-        let at: &[u8; TAGS_MAX * 4] = frame.get(ADDRESSES..)?.first_chunk()?;
+        let at: &[u8; TAGS_MAX * 4] = frame.get(ADDRESSES_LEN..)?.first_chunk()?;
         let first = u32::from_be_bytes([at[0], at[1], at[2], at[3]]);
         let second = u32::from_be_bytes([at[4], at[5], at[6], at[7]]);
         if !is_tag(first) {
@@ -78,12 +76,10 @@ impl Tags {
             false => (outer, 1, first),
             true => (outer | u64::from(second & TAG_MASK) << 32, 2, second),
         };
-        // 0 and 1 are exchanged (IEEE 802.1Q table I-2: background is below best effort).
-        let code = (last >> 13 & 7) as u8;
         Some(Tags {
             word,
             count,
-            priority: code ^ u8::from(code < 2),
+            priority: priority_code((last >> 13 & 7) as u8),
         })
     }
 }
@@ -264,7 +260,7 @@ mod tests {
     /// A frame with these bytes behind its addresses.
     fn tags(bytes: [u8; 8]) -> Option<(u64, u8, u8)> {
         let mut frame = [0; 20];
-        frame[ADDRESSES..].copy_from_slice(&bytes);
+        frame[ADDRESSES_LEN..].copy_from_slice(&bytes);
         Tags::of(&frame).map(|t| (t.word, t.count, t.priority))
     }
 

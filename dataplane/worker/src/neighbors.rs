@@ -28,7 +28,7 @@ use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
 
 /// Bytes of an Ethernet header.
-const ETHERNET: usize = 14;
+const ETHERNET: usize = wire::ether::HEADER_LEN;
 /// Actions of the neighbor cache carried out per turn; more wait for the next.
 const ACTIONS_PER_TURN: usize = 64;
 

@@ -3,7 +3,7 @@
 
 use filter::{Kind, Reason};
 use net::bridge::Place;
-use net::link::TAGS_MAX;
+use net::link::{TAG_LEN, TAGS_MAX, priority_code};
 use net::{InterfaceId, InterfaceTable, Tpid};
 use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
 use ruleset::{Af, Direction};
@@ -16,7 +16,7 @@ use crate::turn::Worker;
 use crate::verdict::{Consumer, Verdict};
 
 /// Bytes of an Ethernet header.
-const HEADER: usize = 14;
+const HEADER: usize = wire::ether::HEADER_LEN;
 /// Ports of what a DHCP server says to a client.
 pub(crate) const DHCP_PORTS: (u16, u16) = (67, 68);
 
@@ -476,18 +476,14 @@ fn walk_tags(
     }
 }
 
-/// Priority of a frame whose IP header begins at `at`: that of its last tag, in which 0 and 1 are exchanged (IEEE 802.1Q
-/// table I-2: background is below best effort).
+/// Priority of a frame whose IP header begins at `at`: that of its last tag.
 #[inline]
 fn priority(frame: &[u8], at: usize) -> u8 {
     if at == HEADER {
         return filter::scrub::PRIORITY_DEFAULT;
     }
-    match frame.get(at - 4).map(|tag| tag >> 5) {
-        Some(code @ 0..=1) => 1 - code,
-        Some(code) => code,
-        None => filter::scrub::PRIORITY_DEFAULT,
-    }
+    let code = frame.get(at - TAG_LEN).map(|tag| tag >> 5);
+    code.map_or(filter::scrub::PRIORITY_DEFAULT, priority_code)
 }
 
 /// Interface number for packets of which only the interface is known.

@@ -22,7 +22,7 @@ use crate::turn::Worker;
 use crate::verdict::{Egress, Verdict};
 
 /// Bytes of an Ethernet header.
-const ETHERNET: usize = 14;
+const ETHERNET: usize = wire::ether::HEADER_LEN;
 /// Bytes of an IPv6 fragment header.
 const FRAGMENT_HEADER: usize = wire::ipv6::FRAGMENT_HEADER_LEN;
 /// Longest IPv4 header, bytes.

@@ -10,10 +10,11 @@ use nic::{Nic, PacketBuf};
 use ruleset::{Af, Direction, RuleSlot, Timeout};
 use state::flow::BESIDE_MAX;
 use state::{Onwards, State, StateFlags, StateIdx};
+use wire::ether::HEADER_LEN as ETHERNET;
 
 use crate::batch::{Hop, Item, NO_PORT, Origin};
 use crate::bridge::Bridged;
-use crate::exit::{ETHERNET, Exit, header_of};
+use crate::exit::{Exit, header_of};
 use crate::forward::{addr_of, hop_to};
 use crate::lane::Lane;
 use crate::receive::DHCP_PORTS;

@@ -17,7 +17,7 @@ use crate::verdict::{Egress, Verdict};
 use crate::watch::Told;
 
 /// Bytes of an Ethernet header.
-const ETHERNET: usize = 14;
+const ETHERNET: usize = wire::ether::HEADER_LEN;
 
 impl<N: Nic> Worker<N> {
     /// Carries out the verdict of every packet of the burst. Afterwards the batch is empty.
