@@ -337,6 +337,14 @@ impl State {
 impl State {
     /// No timestamps are followed.
     pub const NO_STAMPS: u32 = u32::MAX;
+
+    /// Asks for all of its lines.
+    #[inline]
+    pub(crate) fn prefetch_whole(&self) {
+        for line in 0..size_of::<State>() / 64 {
+            sync::cache::prefetch_at(self, line * 64);
+        }
+    }
 }
 
 impl Default for State {

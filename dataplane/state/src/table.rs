@@ -351,9 +351,7 @@ impl StateTable {
         let soon = self.free.len().checked_sub(PLACES_AHEAD);
         let place = soon.and_then(|n| self.slab.get(self.free[n].0 as usize));
         if let Some(place) = place {
-            for line in 0..size_of::<State>() / 64 {
-                sync::cache::prefetch_at(place, line * 64);
-            }
+            place.prefetch_whole();
         }
     }
 

@@ -105,9 +105,7 @@ impl StateTable {
         let (Some(st), Some(flow)) = (self.slab.get(n), self.flow_of.get(n)) else {
             return;
         };
-        for line in 0..size_of::<State>() / 64 {
-            sync::cache::prefetch_at(st, line * 64);
-        }
+        st.prefetch_whole();
         sync::prefetch(flow);
     }
 
