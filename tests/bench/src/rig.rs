@@ -8,7 +8,7 @@ use simnic::replay::{Loaded, Replay, ReplayNic};
 use simnic::toeplitz;
 use worker::{Config, ControlEnds, Ends, Worker, WorkerPort, WorkerSetup};
 
-use crate::frame::Packet;
+use crate::frame::{Link, Packet};
 use crate::policy::Policy;
 use crate::world::World;
 
@@ -104,6 +104,46 @@ pub(crate) fn reflect(device: &Replay) {
     }
 }
 
+/// A generation of the configuration.
+pub(crate) fn config(
+    world: World,
+    policy: Policy,
+    generation: u32,
+    shared: &Shared,
+) -> Arc<Config> {
+    let ruleset = policy.compile(world, generation, &shared.edits);
+    let interfaces = world.interfaces();
+    let routes = world.routes(&interfaces);
+    Arc::new(Config::new(generation, ruleset, interfaces, routes))
+}
+
+/// Frames with which the neighbors of both sides ask for us, with the ports they come in by.
+pub(crate) fn introductions(world: World) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    let frames = move |side| world.introduction(side).into_iter().map(move |f| (side, f));
+    (0..2)
+        .flat_map(frames)
+        .map(move |(side, frame)| (world.ports(side)[0], frame))
+}
+
+/// Loads one frame that the first worker's queue of a port receives.
+pub(crate) fn load_frame(device: &mut Replay, port: usize, frame: &[u8]) {
+    device.load(lane(port, 0), 1, |_, room| {
+        room[..frame.len()].copy_from_slice(frame);
+        Loaded {
+            len: frame.len(),
+            rss_hash: None,
+        }
+    });
+}
+
+/// The queue of as many that a card's hash gives a packet to.
+pub(crate) fn queue_of(packet: &Packet, link: &Link, queues: usize) -> u16 {
+    let mut room = [0; 128];
+    let len = packet.write(link, &mut room);
+    let hash = toeplitz::hash_frame(&room[..len]).unwrap_or(0);
+    filter::owner::core_of(hash, queues as u16)
+}
+
 impl Rig {
     /// A rig whose neighbors are known already, on a slab of so many frames.
     pub(crate) fn new(plan: Plan, frames: usize) -> Self {
@@ -136,11 +176,7 @@ impl Rig {
     /// The next generation of the configuration.
     pub(crate) fn config(&self, policy: Policy) -> Arc<Config> {
         let generation = self.published.len() as u32 + 1;
-        let world = self.plan.world;
-        let ruleset = policy.compile(world, generation, &self.shared.edits);
-        let interfaces = world.interfaces();
-        let routes = world.routes(&interfaces);
-        Arc::new(Config::new(generation, ruleset, interfaces, routes))
+        config(self.plan.world, policy, generation, &self.shared)
     }
 
     /// Every worker runs on it from its next turn on.
@@ -153,18 +189,9 @@ impl Rig {
 
     /// Lets the neighbors of both sides ask for us, so that the workers know them.
     pub(crate) fn introduce(&mut self) {
-        for side in 0..2 {
-            for frame in self.plan.world.introduction(side) {
-                let port = self.plan.world.ports(side)[0];
-                self.device.load(lane(port, 0), 1, |_, room| {
-                    room[..frame.len()].copy_from_slice(&frame);
-                    Loaded {
-                        len: frame.len(),
-                        rss_hash: None,
-                    }
-                });
-                self.drain();
-            }
+        for (port, frame) in introductions(self.plan.world) {
+            load_frame(&mut self.device, port, &frame);
+            self.drain();
         }
         self.settle();
     }
@@ -254,13 +281,10 @@ impl Rig {
         let link = self.plan.world.link(side);
         let workers = self.workers.len();
         let mut queues = vec![Vec::new(); workers];
-        let mut room = [0; 128];
         for n in 0..count.min(self.device.home()) {
             let packet = packet(n);
-            let len = packet.write(&link, &mut room);
-            let hash = toeplitz::hash_frame(&room[..len]).unwrap_or(0);
             let queue = match self.plan.rss {
-                true => filter::owner::core_of(hash, workers as u16),
+                true => queue_of(&packet, &link, workers),
                 false => 0,
             };
             queues[usize::from(queue)].push(packet);

@@ -7,16 +7,17 @@
 
 use std::sync::{Arc, Barrier};
 
-use filter::{Shared, owner};
+use filter::Shared;
 use serde::{Deserialize, Serialize};
 use simnic::replay::{Loaded, Replay, ReplayNic};
-use simnic::toeplitz;
-use worker::{Config, Counters, Ends, Worker};
+use worker::{Counters, Ends, Worker};
 
 use crate::calibrate::{core_ghz, thread_ns};
 use crate::frame::Packet;
 use crate::policy::{Policy, Purpose};
-use crate::rig::{FRAMES, Plan, lane, reflect, worker_of};
+use crate::rig::{
+    FRAMES, Plan, config, introductions, lane, load_frame, queue_of, reflect, worker_of,
+};
 use crate::scenario::packet;
 use crate::spread::Spread;
 use crate::world::World;
@@ -65,10 +66,7 @@ pub(crate) fn rows(runs: usize) -> Vec<Row> {
     let slots = plan.policy.rules + 2;
     let (ends, control) = worker::connect::<ReplayNic>(WORKERS, slots);
     let shared = Arc::new(Shared::new(slots, plan.states * WORKERS, WORKERS, 1));
-    let ruleset = plan.policy.compile(plan.world, 1, &shared.edits);
-    let interfaces = plan.world.interfaces();
-    let routes = plan.world.routes(&interfaces);
-    let config = Arc::new(Config::new(1, ruleset, interfaces, routes));
+    let config = config(plan.world, plan.policy, 1, &shared);
     for control in &control {
         control.config.publish(config.clone());
     }
@@ -115,12 +113,7 @@ impl Core {
         let counters = ends.counters.clone();
         let worker = worker_of(plan, id, ends, shared, &device, 0);
         let link = plan.world.link(0);
-        let is_ours = |packet: &Packet| {
-            let mut room = [0; 128];
-            let len = packet.write(&link, &mut room);
-            let hash = toeplitz::hash_frame(&room[..len]).unwrap_or(0);
-            owner::core_of(hash, WORKERS as u16) == id
-        };
+        let is_ours = |packet: &Packet| queue_of(packet, &link, WORKERS) == id;
         let packets = (0..).map(|n| packet(false, n, None));
         let mut core = Core {
             id: usize::from(id),
@@ -136,18 +129,9 @@ impl Core {
 
     /// Lets the neighbors of both sides ask for us.
     fn introduce(&mut self) {
-        for side in 0..2 {
-            for frame in self.world.introduction(side) {
-                let port = self.world.ports(side)[0];
-                self.device.load(lane(port, 0), 1, |_, room| {
-                    room[..frame.len()].copy_from_slice(&frame);
-                    Loaded {
-                        len: frame.len(),
-                        rss_hash: None,
-                    }
-                });
-                self.drain();
-            }
+        for (port, frame) in introductions(self.world) {
+            load_frame(&mut self.device, port, &frame);
+            self.drain();
         }
         for _ in 0..64 {
             self.worker.turn(1000);
