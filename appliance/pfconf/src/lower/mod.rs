@@ -182,8 +182,8 @@ impl<'a> Lowering<'a> {
             rules,
             // Built for the interfaces there are, when the ruleset is published.
             index: None,
-            // Known when the slots have been given.
             large: Vec::new(),
+            // Known when the slots have been given.
             logs: false,
             targets: ruleset::Targets::default(),
             anchors: anchors.paths(),
