@@ -258,6 +258,8 @@ impl Builder<'_> {
             let text = "pool type is not valid for multiple translation or routing addresses";
             return Err(self.fail(span, "pool", text));
         }
+        // Next hops of the other family are gone by now, and with them what made it a pool of the old kind.
+        let old = self.old_translation || pool.hosts.iter().any(|h| via(&h));
         if pool.hosts.len() > 1 && !old {
             let mixed = |h: &Host| !matches!(h.addr, Addr::Masked { .. });
             if pool.hosts.iter().any(mixed) {

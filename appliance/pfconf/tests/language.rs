@@ -286,6 +286,10 @@ fn contradictions_are_said_in_pfctls_words() {
                 &["pool type is not valid for multiple translation or routing addresses"],
             ),
             (
+                "pass out inet6 route-to { <t> (em0 192.0.2.9) <u> } least-states",
+                &["multiple tables or dynamic interfaces not supported for translation or routing"],
+            ),
+            (
                 "match out nat-to <t> bitmask",
                 &["tables are not supported by pool type"],
             ),
