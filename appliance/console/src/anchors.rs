@@ -1,8 +1,6 @@
 //! Rules and anchors as `pfctl -sr`, `-a path -sr` and `-sA` print them. Read first: pfctl(8), `-a`.
 
-use control::api::{AnchorView, RuleView};
-
-use crate::pfctl::rule_counters;
+use control::api::{AnchorView, Api, Proof, Refused, RuleView};
 
 /// Anchors shown inside each other at most; as deep as rules are evaluated.
 const DEPTH_MAX: usize = 64;
@@ -60,6 +58,49 @@ pub(crate) fn has_table(anchor: &str, table: &str) -> bool {
     let of = table.split_once('@').map_or("", |(_, anchor)| anchor);
     let (anchor, recurse) = split(anchor);
     of == anchor || recurse && (anchor.is_empty() || is_below(anchor, of))
+}
+
+/// Gives an anchor its rules; says what pfctl would.
+pub(crate) fn edit(path: &str, rules: &str, api: &mut dyn Api) -> String {
+    match api.set_anchor(path, rules.as_bytes(), &Proof::Console) {
+        Ok(applied) => {
+            let warnings = applied.warnings.iter().map(|d| format!("{d}\n"));
+            warnings.collect::<String>() + &format!("generation {}\n", applied.generation)
+        }
+        Err(Refused::Invalid(list)) => {
+            let lines: String = list.iter().map(|d| format!("{d}\n")).collect();
+            lines + "pfctl: pf rules not loaded\n"
+        }
+        Err(
+            Refused::Unauthorized(text)
+            | Refused::Replayed(text)
+            | Refused::TooLarge(text)
+            | Refused::Failed(text),
+        ) => format!("pfctl: {text}\n"),
+    }
+}
+
+/// What `-v` adds to a rule.
+pub(crate) fn rule_counters(r: &RuleView, verbose: u8) -> String {
+    let mut out = String::new();
+    if verbose > 0 {
+        out += &format!(
+            "  [ Evaluations: {:<8}  Packets: {:<8}  Bytes: {:<10}  States: {:<6}]\n",
+            r.evaluations,
+            r.input.packets + r.output.packets,
+            r.input.bytes + r.output.bytes,
+            r.states
+        );
+        // The one process there is inserts every rule.
+        out += &format!(
+            "  [ Inserted: uid 0 pid 1 State Creations: {:<6}]\n",
+            r.states_total
+        );
+    }
+    if verbose > 1 {
+        out += &format!("  [ From: {} ]\n", r.origin);
+    }
+    out
 }
 
 fn split(anchor: &str) -> (&str, bool) {

@@ -4,10 +4,10 @@
 
 use control::api::{Api, BridgePortView, BridgeView, InterfaceView, MadeOf, StationView, StpView};
 
-use crate::net::without_json;
+use crate::duration::span;
+use crate::json::{self, without_json};
 use crate::netchange;
 use crate::words::did_you_mean;
-use crate::{json, net};
 
 /// net/if_bridge.h: what the flags of a member are called, by their bits.
 const FLAGS: [(u32, &str); 8] = [
@@ -138,12 +138,9 @@ fn forget(
     }
 }
 
-/// `bridge [BRIDGE]`: the stations of all bridges, or of one. `bridge BRIDGE WORDS` is `ifconfig BRIDGE WORDS`.
+/// `bridge [BRIDGE]`: the stations of all bridges, or of one.
 pub(crate) fn table(words: &[String], api: &mut dyn Api) -> Result<String, String> {
     let (asked, as_json) = without_json(words);
-    if asked.len() > 1 {
-        return net::ifconfig(words, api);
-    }
     let only = asked.first();
     if let Some(name) = only {
         let all = api.interfaces();
@@ -167,7 +164,7 @@ pub(crate) fn table(words: &[String], api: &mut dyn Api) -> Result<String, Strin
     let rows = list.iter().map(|s| {
         let (age, flags) = match s.fixed {
             true => ("-".to_string(), "STATIC"),
-            false => (net::span(s.age_s.into()), ""),
+            false => (span(s.age_s.into()), ""),
         };
         row(&s.bridge, &s.lladdr, &s.member, &age, flags)
     });
@@ -177,6 +174,8 @@ pub(crate) fn table(words: &[String], api: &mut dyn Api) -> Result<String, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands;
+    use crate::output::Output;
     use control::api::StpRootView;
     use control::fake::Fake;
 
@@ -249,7 +248,7 @@ mod tests {
     #[test]
     fn a_bridge_as_openbsd_prints_it() {
         let mut api = boxed();
-        let out = net::ifconfig(&words("bridge0"), &mut api).unwrap();
+        let out = crate::net::ifconfig(&words("bridge0"), &mut api).unwrap();
         let expected = "\
 bridge0: flags=41<UP,RUNNING> mtu 1500
 \tindex 5 llprio 3
@@ -293,8 +292,11 @@ bridge0    02:00:00:00:00:0a vio1       -        STATIC
 bridge0    02:00:00:00:00:0b vio0       1m1s
 ";
         assert_eq!(table(&[], api).unwrap(), listed);
+        let Ok(Output::Text(of_bridge)) = commands::run(&words("bridge bridge0 addr"), api) else {
+            panic!("a text");
+        };
         assert_eq!(
-            table(&words("bridge0 addr"), api).unwrap(),
+            of_bridge,
             "02:00:00:00:00:0a vio1 0 flags=1<STATIC>\n02:00:00:00:00:0b vio0 61 flags=0<>\n"
         );
         assert!(
@@ -306,7 +308,7 @@ bridge0    02:00:00:00:00:0b vio0       1m1s
             table(&words("bridge"), api).unwrap_err(),
             "bridge: 'bridge' is not a bridge; did you mean 'bridge0'?"
         );
-        let ifconfig = |line: &str, api: &mut Fake| net::ifconfig(&words(line), api);
+        let ifconfig = |line: &str, api: &mut Fake| crate::net::ifconfig(&words(line), api);
         assert_eq!(
             ifconfig("bridge0 deladdr 02:00:00:00:00:0c", api).unwrap_err(),
             "ifconfig: 02:00:00:00:00:0c: bridge0 does not know it"

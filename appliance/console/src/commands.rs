@@ -11,11 +11,12 @@ use crate::bridge;
 use crate::dialog::{Action, Dialog, Next, Setup, Token, trust};
 use crate::explain;
 use crate::follow::Follow;
-use crate::json;
-use crate::net::{self, without_json};
+use crate::json::{self, without_json};
+use crate::net;
 use crate::netchange;
+use crate::output::Output;
 use crate::pfctl;
-use crate::tcpdump;
+use crate::tcpdump::{self, Begun};
 use crate::words::did_you_mean;
 
 /// Echo requests of `ping -c` at most: a quarter of an hour. Without -c it runs until ^C.
@@ -23,25 +24,6 @@ const PINGS_MAX: u16 = 999;
 
 /// A suggestion and what it means.
 pub(crate) type Candidates = Vec<(String, &'static str)>;
-
-/// What a command leaves to the console.
-pub(crate) enum Output {
-    /// Lines to print.
-    Text(String),
-    /// A dialog begins, or something is said.
-    Ask(Next),
-    /// Echo requests are under way.
-    Ping(IpAddr),
-    /// Something is followed until it ends or somebody ends it.
-    Follow(Follow),
-    /// Ask the terminal for its size.
-    AskSize,
-    /// The size is known: rows and columns.
-    Size(u16, u16),
-    Pager(bool),
-    Clear,
-    Exit,
-}
 
 type Run = fn(&[String], &mut dyn Api) -> Result<Output, String>;
 type Complete = fn(&[String], &mut dyn Api) -> Candidates;
@@ -99,7 +81,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         usage: "bridge [BRIDGE] [--json]  |  bridge BRIDGE addr | flush | flushall | deladdr ADDR | WORDS",
         summary: "show which stations are behind bridges, or forget them",
         details: "With words after the bridge it is ifconfig. flush forgets what was learned, flushall static stations too.",
-        run: |words, api| bridge::table(words, api).map(Output::Text),
+        run: bridge_or_ifconfig,
         complete: |before, api| match before.len() {
             0 => api
                 .interfaces()
@@ -232,7 +214,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         summary: "show packets that rules log",
         details: "-i shows packets as they are logged until ^C or -c, -r those that are still kept in memory.\n\
                   -e shows the rule, -ttt the time since the packet before, -t none. Only pflog interfaces can be shown.",
-        run: tcpdump::run,
+        run: dump,
         complete: |_, _| {
             list(&[
                 ("-i", "a pflog interface, such as pflog0"),
@@ -410,6 +392,23 @@ fn unknown(name: &str) -> String {
         hint
     };
     format!("'{name}': no such command{hint}")
+}
+
+/// `bridge [BRIDGE]`; `bridge BRIDGE WORDS` is `ifconfig BRIDGE WORDS`.
+fn bridge_or_ifconfig(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    let text = match without_json(words).0.len() {
+        0..=1 => bridge::table(words, api),
+        _ => net::ifconfig(words, api),
+    };
+    text.map(Output::Text)
+}
+
+/// `tcpdump WORDS`
+fn dump(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+    Ok(match tcpdump::run(words, api)? {
+        Begun::Replayed(text) => Output::Text(text),
+        Begun::Live(dump) => Output::Follow(Follow::Log(dump)),
+    })
 }
 
 /// What can come after these words.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use control::api::{Api, InterfaceView};
 
-use crate::address;
+use crate::{address, anchors};
 
 /// Shorter tokens can be guessed.
 const TOKEN_MIN: usize = 16;
@@ -79,7 +79,7 @@ const ANCHOR_TEXT_MAX: usize = 1 << 20;
 
 fn anchor_line(path: String, mut text: String, line: &str, api: &mut dyn Api) -> Next {
     if line.trim() == "." {
-        return end(crate::pfctl::edit_anchor(&path, &text, api));
+        return end(anchors::edit(&path, &text, api));
     }
     if text.len() + line.len() > ANCHOR_TEXT_MAX {
         return end("pfctl: too much; nothing was changed\n");

@@ -2,10 +2,9 @@
 
 use control::api::{Api, Question};
 
-use crate::commands::Output;
 use crate::follow::Follow;
-use crate::json;
-use crate::net::without_json;
+use crate::json::{self, without_json};
+use crate::output::Output;
 
 /// Packets of a trace that says nothing else.
 const COUNT_DEFAULT: u32 = 10;

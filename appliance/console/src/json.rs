@@ -2,6 +2,17 @@
 
 use serde::Serialize;
 
+/// Words without `--json`, and whether it was there.
+pub(crate) fn without_json(words: &[String]) -> (Vec<&str>, bool) {
+    let rest: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|w| *w != "--json")
+        .collect();
+    let json = rest.len() < words.len();
+    (rest, json)
+}
+
 /// A value, indented, with a line feed at the end.
 pub(crate) fn text<T: Serialize + ?Sized>(value: &T) -> String {
     // Views hold numbers, strings and lists only, which always can be written.

@@ -14,6 +14,7 @@ mod anchors;
 mod bridge;
 mod commands;
 mod dialog;
+mod duration;
 mod editor;
 mod explain;
 mod filter;
@@ -23,6 +24,7 @@ mod keys;
 mod layers;
 mod net;
 mod netchange;
+mod output;
 mod painter;
 mod pfchange;
 mod pfctl;
@@ -35,12 +37,12 @@ use std::time::Duration;
 
 use control::api::Api;
 
-use commands::Output;
 use dialog::{Dialog, Next, Setup};
 use editor::{Edit, Editor};
 use filter::Filter;
 use follow::Follow;
 use keys::{Decoder, Key};
+use output::Output;
 use painter::Painter;
 use ping::Ping;
 

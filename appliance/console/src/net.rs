@@ -6,19 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use control::api::{Api, InterfaceView, MadeOf, NeighborView, RouteView, StationView};
 
+use crate::duration::span;
+use crate::json::{self, without_json};
 use crate::words::did_you_mean;
-use crate::{bridge, json, layers, netchange};
-
-/// Words without `--json`, and whether it was there.
-pub(crate) fn without_json(words: &[String]) -> (Vec<&str>, bool) {
-    let rest: Vec<&str> = words
-        .iter()
-        .map(String::as_str)
-        .filter(|w| *w != "--json")
-        .collect();
-    let json = rest.len() < words.len();
-    (rest, json)
-}
+use crate::{bridge, layers, netchange};
 
 /// `ifconfig [-a | IF | GROUP]`
 pub(crate) fn ifconfig(words: &[String], api: &mut dyn Api) -> Result<String, String> {
@@ -534,25 +525,6 @@ fn expiry(n: &NeighborView) -> String {
         None => "permanent".into(),
         Some(0) => "expired".into(),
         Some(s) => span(s),
-    }
-}
-
-/// `1d2h3m`, at most three units.
-pub(crate) fn span(seconds: u64) -> String {
-    let units = [(86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (size, unit) in units {
-        if rest >= size {
-            parts.push(format!("{}{unit}", rest / size));
-            rest %= size;
-        }
-    }
-    parts.truncate(3);
-    if parts.is_empty() {
-        "0s".into()
-    } else {
-        parts.concat()
     }
 }
 

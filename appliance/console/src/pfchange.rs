@@ -5,6 +5,7 @@
 
 use control::api::{Api, Killing, SourceView, TableEdit, TableEdited};
 
+use crate::duration::clock;
 use crate::json;
 
 /// What `-F` takes, with pfctl's names; unambiguous beginnings are enough, and case tells some apart.
@@ -235,7 +236,6 @@ pub(crate) fn source(s: &SourceView, verbose: u8) -> String {
         s.states, s.connections, s.rate, s.rate_seconds
     );
     if verbose > 0 {
-        let clock = crate::pfctl::clock;
         out += &format!(
             "   age {}, expires in {}, {} pkts, {} bytes",
             clock(s.age_s.into()),

@@ -3,8 +3,6 @@
 
 use control::api::{Api, LoggedPacket};
 
-use crate::commands::Output;
-use crate::follow::Follow;
 use crate::json;
 
 /// How packets are printed, and which.
@@ -25,15 +23,23 @@ pub(crate) struct Dump {
     before_ms: Option<u64>,
 }
 
+/// What `tcpdump` has begun.
+pub(crate) enum Begun {
+    /// Everything that was logged.
+    Replayed(String),
+    /// What is logged from now on.
+    Live(Dump),
+}
+
 /// Runs `tcpdump WORDS`.
-pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
+pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<Begun, String> {
     let (mut dump, replay) = parse(words)?;
     if replay {
         let text = dump.poll(api).unwrap_or_default();
-        return Ok(Output::Text(text));
+        return Ok(Begun::Replayed(text));
     }
     dump.next = api.pflog(u64::MAX).1;
-    Ok(Output::Follow(Follow::Log(dump)))
+    Ok(Begun::Live(dump))
 }
 
 /// The options, and true for `-r`.
@@ -182,7 +188,7 @@ mod tests {
 
     fn text(line: &str, api: &mut Fake) -> String {
         match run(&crate::words::split(line), api) {
-            Ok(Output::Text(text)) => text,
+            Ok(Begun::Replayed(text)) => text,
             Ok(_) => panic!("follows"),
             Err(error) => error,
         }
@@ -221,7 +227,7 @@ mod tests {
             ..Fake::default()
         };
         let words = crate::words::split("-tc 1 -i pflog0");
-        let Ok(Output::Follow(mut follow)) = run(&words, &mut api) else {
+        let Ok(Begun::Live(mut follow)) = run(&words, &mut api) else {
             panic!("follows");
         };
         assert_eq!(follow.poll(&mut api).as_deref(), Some(""));

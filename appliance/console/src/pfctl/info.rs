@@ -2,7 +2,7 @@
 
 use control::api::{InterfaceView, PfInfo};
 
-use super::clock;
+use crate::duration::clock;
 
 pub(super) fn info(i: &PfInfo, verbose: u8) -> String {
     let running = if i.enabled { "Enabled" } else { "Disabled" };

@@ -7,12 +7,12 @@ mod info;
 mod states;
 mod tables;
 
-use control::api::{Api, LimiterView, Proof, Refused, RuleView};
+use control::api::{Api, LimiterView, RuleView};
 
 use crate::anchors;
-use crate::commands::Output;
 use crate::dialog::{Dialog, Next};
 use crate::json;
+use crate::output::Output;
 use crate::pfchange;
 use crate::words::did_you_mean;
 
@@ -153,7 +153,7 @@ pub(crate) fn command(words: &[String], api: &mut dyn Api) -> Result<Output, Str
         return Err("pfctl: the main rules come with a bundle; see fuguctl push. With -a an anchor can be edited".into());
     }
     if flushes {
-        return Ok(Output::Text(edit_anchor(&options.anchor, "", api)));
+        return Ok(Output::Text(anchors::edit(&options.anchor, "", api)));
     }
     match options.file.as_deref() {
         None => run(words, api).map(Output::Text),
@@ -167,26 +167,6 @@ pub(crate) fn command(words: &[String], api: &mut dyn Api) -> Result<Output, Str
         Some(file) => Err(format!(
             "pfctl: -f: '{file}': only - is possible here: the rules are typed or pasted"
         )),
-    }
-}
-
-/// Gives an anchor its rules; says what pfctl would.
-pub(crate) fn edit_anchor(path: &str, rules: &str, api: &mut dyn Api) -> String {
-    match api.set_anchor(path, rules.as_bytes(), &Proof::Console) {
-        Ok(applied) => {
-            let warnings = applied.warnings.iter().map(|d| format!("{d}\n"));
-            warnings.collect::<String>() + &format!("generation {}\n", applied.generation)
-        }
-        Err(Refused::Invalid(list)) => {
-            let lines: String = list.iter().map(|d| format!("{d}\n")).collect();
-            lines + "pfctl: pf rules not loaded\n"
-        }
-        Err(
-            Refused::Unauthorized(text)
-            | Refused::Replayed(text)
-            | Refused::TooLarge(text)
-            | Refused::Failed(text),
-        ) => format!("pfctl: {text}\n"),
     }
 }
 
@@ -413,29 +393,6 @@ fn all(options: &Options, api: &mut dyn Api) -> String {
     out
 }
 
-/// What `-v` adds to a rule.
-pub(crate) fn rule_counters(r: &RuleView, verbose: u8) -> String {
-    let mut out = String::new();
-    if verbose > 0 {
-        out += &format!(
-            "  [ Evaluations: {:<8}  Packets: {:<8}  Bytes: {:<10}  States: {:<6}]\n",
-            r.evaluations,
-            r.input.packets + r.output.packets,
-            r.input.bytes + r.output.bytes,
-            r.states
-        );
-        // The one process there is inserts every rule.
-        out += &format!(
-            "  [ Inserted: uid 0 pid 1 State Creations: {:<6}]\n",
-            r.states_total
-        );
-    }
-    if verbose > 1 {
-        out += &format!("  [ From: {} ]\n", r.origin);
-    }
-    out
-}
-
 fn label(r: &RuleView) -> Option<String> {
     let (i, o) = (r.input, r.output);
     Some(format!(
@@ -450,15 +407,6 @@ fn label(r: &RuleView) -> Option<String> {
         o.bytes,
         r.states_total
     ))
-}
-
-pub(crate) fn clock(seconds: u64) -> String {
-    format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
 }
 
 fn timeout((name, value): &(String, u64)) -> String {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use control::api::{StateEnd, StateView};
 
-use super::clock;
+use crate::duration::clock;
 
 pub(super) fn state(s: &StateView, verbose: u8) -> String {
     let incoming = s.direction == "in";

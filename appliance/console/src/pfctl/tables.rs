@@ -2,7 +2,8 @@
 
 use control::api::{Api, Count, TableTraffic, TableView};
 
-use super::{Options, clock};
+use super::Options;
+use crate::duration::clock;
 use crate::words::did_you_mean;
 use crate::{json, pfchange};
 
