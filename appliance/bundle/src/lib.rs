@@ -18,12 +18,14 @@ mod gzip;
 mod limits;
 mod pack;
 mod path;
+mod refused;
 pub mod replay;
 pub mod signature;
 pub mod tree;
 
-pub use archive::{Bundle, Refused, Why, digest_of};
+pub use archive::{Bundle, digest_of};
 pub use date::Date;
 pub use limits::Limits;
 pub use pack::pack;
+pub use refused::{Refused, Why};
 pub use tree::build;

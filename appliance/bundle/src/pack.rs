@@ -8,8 +8,8 @@ use flate2::write::DeflateEncoder;
 use tar::{Builder, EntryType, Header};
 
 use crate::Limits;
-use crate::archive::{Refused, Why};
 use crate::path;
+use crate::refused::{Refused, Why};
 
 /// gzip, deflate, no flags, no time, best compression, Unix.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];

@@ -1,7 +1,7 @@
 //! Names of archive entries: what is accepted, and how `./etc/pf.conf` becomes `pf.conf`.
 
 use crate::Limits;
-use crate::archive::Why;
+use crate::refused::Why;
 
 /// The path inside the etc tree, or `None` for the top itself (`./`, `etc/`).
 ///

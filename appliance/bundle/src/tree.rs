@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Refused, Why};
+use crate::refused::{Refused, Why};
 use crate::{Limits, pack, path};
 
 /// Why a directory could not be made a bundle.

@@ -2,8 +2,7 @@
 
 use crate::feature::Feature;
 use crate::kind::{ArpMatch, Bridge, BridgeMember, MacRule, StaticStation, StpProtocol};
-use crate::layered::Special;
-use crate::reading::Reading;
+use crate::reading::{Reading, Special};
 use crate::source::{Word, printable};
 use crate::{InterfaceConfig, Kind, Named};
 

@@ -2,7 +2,7 @@
 //! hostname.if(5). What is peculiar to one kind of interface is in `layered` and `bridge`, addresses are in `address`.
 
 use crate::feature::Feature;
-use crate::reading::Reading;
+use crate::reading::{DOMAINS, Reading};
 use crate::source::{Line, Reporter, Source, Word, printable};
 use crate::{
     InterfaceConfig, Kind, NetConfig, Origin, Station, bridge, layered, names_of, near, neighbors,
@@ -12,9 +12,6 @@ use pfconf::diag::Severity;
 
 /// Smallest that IPv4 allows (RFC 791), and what the cards' jumbo frames carry.
 const MTU: std::ops::RangeInclusive<u32> = 68..=9216;
-
-/// Routing domains and tables are numbered from 0 (rdomain(4)).
-pub(crate) const DOMAINS: std::ops::RangeInclusive<u32> = 0..=255;
 
 /// Words that mean nothing to DPDK, or nothing that could be otherwise here, and how many arguments they take: noted and
 /// left out.

@@ -1,10 +1,9 @@
 //! Words of VLANs, laggs and tunnels, of OpenBSD and FreeBSD. Read first: vlan(4), trunk(4), lagg(4), gif(4).
 
 use crate::feature::Feature;
-use crate::interface::DOMAINS;
 use crate::kind::{Gif, Lagg, TPID_SVLAN, TPID_VLAN, Vlan};
 use crate::names_of::VID_MAX;
-use crate::reading::Reading;
+use crate::reading::{DOMAINS, Reading, Special};
 use crate::source::{Word, printable};
 use crate::{Kind, LaggHash, LaggProtocol, Named, Origin, Tunnel, near};
 
@@ -63,9 +62,6 @@ pub(crate) fn vlan_on(parent: &str, vid: u16, origin: &Origin) -> Kind {
         ..Vlan::default()
     })
 }
-
-/// What a word of a kind gives: `None` if it is none of that kind, else whether the line can be read on.
-pub(crate) type Special = Option<Option<()>>;
 
 impl<'l> Reading<'l, '_> {
     fn vlan(&mut self, change: impl FnOnce(&mut Vlan)) {

@@ -7,6 +7,12 @@ use crate::feature::Feature;
 use crate::source::{Line, Reporter, Word, printable};
 use crate::{InterfaceConfig, Named, names_of};
 
+/// Routing domains and tables are numbered from 0 (rdomain(4)).
+pub(crate) const DOMAINS: RangeInclusive<u32> = 0..=255;
+
+/// What a word of a kind gives: `None` if it is none of that kind, else whether the line can be read on.
+pub(crate) type Special = Option<Option<()>>;
+
 /// A line while it is read.
 pub(crate) struct Reading<'l, 'r> {
     pub(crate) line: &'l Line<'l>,

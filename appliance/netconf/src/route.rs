@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::feature::Feature;
-use crate::interface::DOMAINS;
 use crate::prefix;
+use crate::reading::DOMAINS;
 use crate::source::{Line, Reporter, Word, printable};
 use crate::{NextHop, PRIORITY_STATIC, StaticRoute, names_of, reading};
 
