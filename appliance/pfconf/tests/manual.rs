@@ -471,6 +471,7 @@ const WRITTEN: &[&str] = &[
     "pass in inet route-to 10.0.0.9 sticky-address source-hash",
     "pass in on em0 reply-to (em0 192.0.2.9) inet from any to any",
     "pass in dup-to (em1 2001:db8::9) prefer-ipv6-nexthop inet",
+    "pass out proto tcp synproxy state (max 1, pflow) probability 20%",
 ];
 
 /// As in pfctl, the options behind the second pool of af-to are those of the first, where they are printed: each reading

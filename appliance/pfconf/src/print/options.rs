@@ -180,11 +180,12 @@ fn print_state(out: &mut String, rule: &Rule, style: &Style<'_>) {
         KeepKind::Synproxy => *out += " synproxy state",
         _ => {}
     }
-    if let Some(share) = rule.probability {
-        put!(out, " probability {}%", percent_text(share));
-    }
+    // pfctl prints the options behind the probability, where it does not read them.
     if !opts.is_empty() {
         put!(out, " ({})", opts.join(", "));
+    }
+    if let Some(share) = rule.probability {
+        put!(out, " probability {}%", percent_text(share));
     }
     for (word, used) in [
         ("state", &rule.state_limiter),
