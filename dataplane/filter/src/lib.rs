@@ -52,7 +52,7 @@ pub use secret::Secrets;
 pub use syncookies::Cookies;
 
 use ruleset::{Direction, KifId, KifSet, Ruleset};
-use state::{Removed, State, StateTable};
+use state::{Removed, State, StateTable, Vacancy};
 
 /// What the filter of one core works on.
 pub struct Core<'a> {
@@ -86,6 +86,8 @@ pub struct Core<'a> {
     pub worker: u16,
     /// How many cores there are.
     pub workers: u16,
+    /// Where there is room for a state of the packet at hand as it is, if that was found out when it was looked for.
+    pub room: Option<Vacancy>,
 }
 
 /// Where and which way a packet passes.

@@ -25,6 +25,17 @@ pub fn lifetime_s(ruleset: &Ruleset, st: &State, total: u64, of_rule: impl Fn() 
     }
 }
 
+/// The same of a state whose rule says nothing of timeouts, in a class.
+#[inline]
+pub(crate) fn general_s(ruleset: &Ruleset, class: Timeout, total: u64) -> u32 {
+    let general = &ruleset.timeouts;
+    let bounds = (
+        general.get(Timeout::AdaptiveStart),
+        general.get(Timeout::AdaptiveEnd),
+    );
+    scaled(general.get(class), bounds, total)
+}
+
 /// A timeout among so many states: whole up to `start`, nothing from `end` on. No `end`, or one that is not behind
 /// `start`, scales nothing.
 fn scaled(timeout: u32, (start, end): (u32, u32), states: u64) -> u32 {

@@ -211,6 +211,7 @@ pub fn welcome<'c>(
     let (RuleTest::Pass {
         state: Some(idx), ..
     }
+    | RuleTest::Plain(idx)
     | RuleTest::Proxied(idx)) = tested
     else {
         return Some(match tested {

@@ -143,7 +143,7 @@ pub(crate) fn count_first(
         RuleTest::Pass { state: None, .. } | RuleTest::Block(_) => {
             count_stateless(core, ends, (direction, bytes), (rule, found));
         }
-        RuleTest::Drop(_) | RuleTest::Proxied(_) => {}
+        RuleTest::Drop(_) | RuleTest::Plain(_) | RuleTest::Proxied(_) => {}
     }
 }
 

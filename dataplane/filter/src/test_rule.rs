@@ -7,7 +7,9 @@ use ruleset::{
 };
 use state::track::tcp as tracker;
 use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
-use state::{InsertError, Peer, State, StateFlags, StateIdx, Vacancy};
+use state::{InsertError, Peer, State, StateFlags, StateIdx};
+
+mod plain;
 
 use crate::describe::{Kind, PROTO_TCP, PROTO_UDP, PacketDesc};
 use crate::limit::{self, Admission, NoState};
@@ -32,6 +34,9 @@ pub enum RuleTest {
     Block(BlockReply),
     /// It was let through by a rule, and yet cannot pass.
     Drop(Reason),
+    /// Let it through by a plain rule alone, which has made this state, and nothing is done to it: the same as
+    /// [`RuleTest::Pass`] with the tag that it has and no actions.
+    Plain(StateIdx),
     /// It has made a state, and ends here: the box shakes hands in its place.
     Proxied(StateIdx),
 }
@@ -70,14 +75,20 @@ fn ask_rules(
     let asked = Admission::new(core, routes);
     facts.os = os::signature(&core.ruleset.fingerprints, frame, pd);
     let (ruleset, counters) = (core.ruleset, core.counters);
+    // Who watches wants to see every rule that matched.
+    let mut walk = Walk::new(ruleset).to_decision(!core.notes.watching);
+    let evaluated = |rule: &Rule| counters.rule(rule.slot).evaluations.add(1);
+    let mut next = walk.next(&facts, &asked, evaluated);
+    if let Some((nr, rule)) = next
+        && walk.is_over()
+        && plain::suits(core, pd, passage, nr)
+    {
+        return Some(plain::pass(core, frame, pd, passage, rule));
+    }
     let mut found = RuleMatch::new(facts.tag);
     let mut ends = Ends::of(pd);
     let as_it_came = (pd.af, pd.src, pd.dst);
-    // Who watches wants to see every rule that matched.
-    let mut walk = Walk::new(ruleset).to_decision(!core.notes.watching);
-    while let Some((nr, rule)) = walk.next(&facts, &asked, |rule| {
-        counters.rule(rule.slot).evaluations.add(1);
-    }) {
+    while let Some((nr, rule)) = next {
         if let Some(reason) = asked.refused() {
             return Some(RuleTest::Drop(reason));
         }
@@ -102,6 +113,7 @@ fn ask_rules(
             core.notes.step(Step::Translated(Seen::of(&facts)));
         }
         note_match(core.notes, nr, rule, logs_matches, &facts, routes);
+        next = walk.next(&facts, &asked, evaluated);
     }
     core.notes.step(Step::Decided(found.rule));
     count_matched(core, &found, pd, passage);
@@ -295,12 +307,8 @@ fn pass(
         note_forced(core, found.rule, pd, passage);
         return Some(RuleTest::Drop(Reason::IpOption));
     }
-    let is_stateless = matches!(
-        pd.kind,
-        Kind::Fragment | Kind::IcmpError | Kind::NeighborAdvert
-    );
     let keeps = rule.keep_state != KeepState::No || ends.by_old_rule.is_some();
-    if !keeps || is_stateless {
+    if !keeps || is_stateless(pd.kind) {
         return Some(stateless(&rule.actions, found));
     }
     match create(core, pd, passage, rule, found, ends) {
@@ -323,6 +331,15 @@ fn pass(
         Err(NoState::Drop(reason)) => Some(RuleTest::Drop(reason)),
         Err(NoState::Again) => None,
     }
+}
+
+/// Packets of this kind make no states.
+#[inline]
+fn is_stateless(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Fragment | Kind::IcmpError | Kind::NeighborAdvert
+    )
 }
 
 /// What earlier rules have set reaches a packet only by way of a state; without one only the deciding rule counts, but
@@ -386,11 +403,15 @@ fn create(
         Err(error) => {
             core.shared.states.give_back(1);
             limit::give_back(core, rule.slot, &hold);
-            Err(NoState::Drop(match error {
-                InsertError::Exists => Reason::StateInsert,
-                InsertError::Full | InsertError::NoPlace => Reason::Memory,
-            }))
+            Err(NoState::Drop(reason_of(error)))
         }
+    }
+}
+
+fn reason_of(error: InsertError) -> Reason {
+    match error {
+        InsertError::Exists => Reason::StateInsert,
+        InsertError::Full | InsertError::NoPlace => Reason::Memory,
     }
 }
 
@@ -398,7 +419,10 @@ fn create(
 fn insert(core: &mut Core<'_>, st: &State, timeout_s: u32) -> Result<StateIdx, InsertError> {
     let room = match core.states.vacancy(st) {
         Ok(room) => room,
-        Err(idx) => make_room(core, idx, st)?,
+        Err(idx) => {
+            make_room(core, idx)?;
+            core.states.vacancy(st).map_err(|_| InsertError::Exists)?
+        }
     };
     if !translate::publish(core, st) {
         return Err(InsertError::Exists);
@@ -410,9 +434,9 @@ fn insert(core: &mut Core<'_>, st: &State, timeout_s: u32) -> Result<StateIdx, I
     inserted
 }
 
-/// Removes the state that leaves no room for `st`, if it is over.
+/// Removes a state that leaves no room for another, if it is over.
 #[cold]
-fn make_room(core: &mut Core<'_>, idx: StateIdx, st: &State) -> Result<Vacancy, InsertError> {
+fn make_room(core: &mut Core<'_>, idx: StateIdx) -> Result<(), InsertError> {
     let is_over = |old: &State| old.wire.proto() == 6 && tracker::is_over(&old.peer);
     if !core.states.get(idx).is_some_and(is_over) {
         return Err(InsertError::Exists);
@@ -420,7 +444,7 @@ fn make_room(core: &mut Core<'_>, idx: StateIdx, st: &State) -> Result<Vacancy, 
     if let Some(gone) = core.states.remove(idx) {
         core.removed(&gone);
     }
-    core.states.vacancy(st).map_err(|_| InsertError::Exists)
+    Ok(())
 }
 
 fn new_state(
@@ -430,12 +454,7 @@ fn new_state(
     rule: &Rule,
     found: &RuleMatch,
 ) -> State {
-    let (peer, timeout) = match pd.kind {
-        Kind::Tcp => (tracker::begin(&pd.segment), Timeout::TcpFirst),
-        Kind::Udp => (begin_traffic(), Timeout::UdpFirst),
-        Kind::IcmpRequest | Kind::IcmpReply => ([Peer::default(); 2], Timeout::IcmpFirst),
-        _ => (begin_traffic(), Timeout::OtherFirst),
-    };
+    let (peer, timeout) = begin(pd);
     let wire = pd.key(passage.direction);
     let now = state::table::ticks(core.now_ms);
     let mut st = State {
@@ -457,6 +476,17 @@ fn new_state(
     st.packets[0] = 1;
     st.bytes[0] = u64::from(pd.ip_len);
     st
+}
+
+/// What is known of both sides after the first packet, and how long they may be silent.
+#[inline]
+fn begin(pd: &PacketDesc) -> ([Peer; 2], Timeout) {
+    match pd.kind {
+        Kind::Tcp => (tracker::begin(&pd.segment), Timeout::TcpFirst),
+        Kind::Udp => (begin_traffic(), Timeout::UdpFirst),
+        Kind::IcmpRequest | Kind::IcmpReply => ([Peer::default(); 2], Timeout::IcmpFirst),
+        _ => (begin_traffic(), Timeout::OtherFirst),
+    }
 }
 
 fn begin_traffic() -> [Peer; 2] {

@@ -65,6 +65,8 @@ pub struct Ruleset {
     pub large: Vec<LargeTable>,
     /// Some rule logs.
     pub logs: bool,
+    /// By number of a rule: it is plain. See [`Rule::is_plain`].
+    pub plain: Vec<bool>,
     /// Addresses that translation gives.
     pub targets: Targets,
     /// Numbers of rules by slot, sorted: states know slots. See [`Ruleset::rule_in`].
@@ -138,6 +140,7 @@ impl Ruleset {
     pub fn build_index(&mut self, interfaces: &[IndexedInterface]) {
         self.large = self.large_tables();
         self.logs = self.rules.iter().any(|r| !r.actions.log.is_empty());
+        self.plain = self.rules.iter().map(Rule::is_plain).collect();
         self.targets = Targets::of(&self.rules);
         let numbers = (0..).map(RuleNr);
         let slots = self.rules.iter().map(|rule| rule.slot);

@@ -402,6 +402,24 @@ impl Rule {
     pub fn translates(&self) -> bool {
         self.nat.is_some() || self.rdr.is_some()
     }
+
+    /// It lets packets pass and keeps a state of the ordinary kind, and nothing else comes of it: no other ends, no way of
+    /// their own, no change of their headers, no record, no limit.
+    pub fn is_plain(&self) -> bool {
+        let names_table = |end: &Endpoint| matches!(end.addr, AddrSpec::Table(_));
+        let options = StateOptions {
+            if_bound: self.state.if_bound,
+            ..StateOptions::default()
+        };
+        self.action == Action::Pass
+            && self.keep_state == KeepState::Keep
+            && self.state == options
+            && !(self.translates() || self.new_family.is_some() || self.route.is_some())
+            && !(self.allow_opts || names_table(&self.src) || names_table(&self.dst))
+            && self.tag == TagId::default()
+            && self.actions.is_empty()
+            && self.limits.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -183,6 +183,12 @@ impl<'r> Walk<'r> {
         end
     }
 
+    /// No other rule will be given, and the last one stands in no anchor.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.finished && self.frames.is_empty()
+    }
+
     /// The anchor that the walk is in.
     pub fn anchor(&self) -> Option<RuleNr> {
         self.frames.last().map(|f| RuleNr(f.anchor))

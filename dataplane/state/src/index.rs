@@ -32,6 +32,21 @@ const EMPTY: Bucket = Bucket {
     spare: [0; 4],
 };
 
+impl Bucket {
+    /// Adds an entry if there is a place.
+    #[inline(always)]
+    fn put(&mut self, tag: u16, entry: u32) -> bool {
+        let free = tag_hits(self, 0);
+        if free == 0 {
+            return false;
+        }
+        let place = place_of(free);
+        self.tags[place] = tag;
+        self.entries[place] = entry;
+        true
+    }
+}
+
 /// Where a hash leads.
 #[derive(Clone, Copy, Debug)]
 struct Home {
@@ -101,22 +116,32 @@ impl Index {
         })
     }
 
+    /// Nothing with this hash is here: no tag fits at home, and nothing of it lives elsewhere. If not, something may be.
+    #[inline]
+    pub fn is_clear(&self, hash: u64) -> bool {
+        let home = self.home(hash);
+        let bucket = &self.buckets[home.bucket];
+        tag_hits(bucket, home.tag) == 0 && bucket.strayed == 0
+    }
+
     /// Adds an entry; false if no place is in reach.
+    #[inline]
     pub fn insert(&mut self, hash: u64, entry: u32) -> bool {
         let home = self.home(hash);
+        self.buckets[home.bucket].put(home.tag, entry) || self.insert_astray(home, entry)
+    }
+
+    /// Adds an entry that finds no place at home.
+    #[cold]
+    fn insert_astray(&mut self, home: Home, entry: u32) -> bool {
         let mask = self.buckets.len() - 1;
-        for step in 0..REACH {
+        let mut steps = 1..REACH;
+        let found = steps.any(|step| {
             let bucket = &mut self.buckets[(home.bucket + step) & mask];
-            if let Some(place) = bucket.tags[..PLACES].iter().position(|t| *t == 0) {
-                bucket.tags[place] = home.tag;
-                bucket.entries[place] = entry;
-                if step > 0 {
-                    self.buckets[home.bucket].strayed += 1;
-                }
-                return true;
-            }
-        }
-        false
+            bucket.put(home.tag, entry)
+        });
+        self.buckets[home.bucket].strayed += u32::from(found);
+        found
     }
 
     /// Removes an entry; false if it was not there.

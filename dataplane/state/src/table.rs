@@ -245,6 +245,44 @@ impl StateTable {
         }
     }
 
+    /// Room for a state whose only key this is, or the state that leaves none.
+    #[inline]
+    pub fn vacancy_for(&mut self, key: &Key) -> Result<Vacancy, StateIdx> {
+        let hash = self.hash(key);
+        match self.search(hash, |st| st.wire == *key || st.stack == *key) {
+            None => Ok(Vacancy {
+                wire: hash,
+                stack: hash,
+            }),
+            Some(idx) => {
+                self.settle(idx);
+                Err(idx)
+            }
+        }
+    }
+
+    /// The state of a packet that passes an interface in `direction` with this key, whose hash is known. If there is none,
+    /// perhaps the room for one with this key alone, as [`StateTable::vacancy_for`] finds it.
+    #[inline]
+    pub fn seek(
+        &mut self,
+        direction: Direction,
+        key: &Key,
+        hash: u64,
+    ) -> Result<StateIdx, Option<Vacancy>> {
+        if self.index.is_clear(hash) {
+            return Err(Some(Vacancy {
+                wire: hash,
+                stack: hash,
+            }));
+        }
+        let found = match direction {
+            Direction::In => self.find(key, hash),
+            Direction::Out => self.find_stack(key, hash),
+        };
+        found.ok_or(None)
+    }
+
     /// A state that leaves no room for one with two keys, and the hash of the one on the box's side.
     #[inline(never)]
     fn find_translated(&self, st: &State, wire: u64) -> (Option<StateIdx>, u64) {
@@ -331,18 +369,53 @@ impl StateTable {
             self.index.remove(room.wire, idx.0);
             return Err(InsertError::NoPlace);
         }
+        self.put(idx, timeout_s, || *st);
+        Ok(idx)
+    }
+
+    /// Makes a state with one key where there is room for it; nothing was inserted since that was found. Written where it
+    /// will lie.
+    #[inline]
+    pub fn insert_new(
+        &mut self,
+        room: Vacancy,
+        timeout_s: u32,
+        state: impl FnOnce() -> State,
+    ) -> Result<StateIdx, InsertError> {
+        let idx = *self.free.last().ok_or(InsertError::Full)?;
+        if !self.index.insert(room.wire, idx.0) {
+            return Err(InsertError::NoPlace);
+        }
+        self.put(idx, timeout_s, state);
+        debug_assert!({
+            let st = &self.slab[idx.0 as usize];
+            let is_other = |other: &State| other.id != st.id;
+            let has_key = |other: &State| other.wire == st.wire || other.stack == st.wire;
+            st.wire == st.stack
+                && room.wire == self.hash(&st.wire)
+                && self
+                    .search(room.wire, |other| is_other(other) && has_key(other))
+                    .is_none()
+        });
+        Ok(idx)
+    }
+
+    /// A state takes the place that is free next.
+    #[inline(always)]
+    fn put(&mut self, idx: StateIdx, timeout_s: u32, state: impl FnOnce() -> State) {
         self.free.pop();
         self.prefetch_places();
         self.next_id += 1;
         let place = &mut self.slab[idx.0 as usize];
-        *place = *st;
-        place.id = self.next_id;
-        place.used = true;
-        place.flow = InFlow::No;
-        place.timer_slot = crate::wheel::NOWHERE;
-        let at_s = (st.last_seen / TICKS_PER_S).wrapping_add(timeout_s);
+        *place = State {
+            id: self.next_id,
+            used: true,
+            flow: InFlow::No,
+            timer_slot: crate::wheel::NOWHERE,
+            ..state()
+        };
+        let at_s = (place.last_seen / TICKS_PER_S).wrapping_add(timeout_s);
         self.wheel.hang(&mut self.slab, idx, at_s);
-        Ok(idx)
     }
 
     /// Asks for the lines of a place that a state will be put into soon.

@@ -36,6 +36,8 @@ pub(crate) struct Item {
     pub(crate) pd: PacketDesc,
     /// Hash of its key for the way in.
     pub(crate) hash: u64,
+    /// That of its key for the way out, if it is known; 0 is not.
+    pub(crate) hash_out: u64,
     /// What hangs on it, if it is the head of a datagram that came in pieces.
     pub(crate) train: Option<Train>,
     /// The state it has on the way in: first a guess, then the truth.
@@ -107,6 +109,7 @@ impl Item {
             origin,
             pd: PacketDesc::default(),
             hash: 0,
+            hash_out: 0,
             train: None,
             state: None,
             egress: None,

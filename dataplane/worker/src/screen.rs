@@ -9,7 +9,7 @@ use filter::{Core, Kind, PacketDesc, Passage, Reason, Response, syncookies};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
 use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
-use state::{State, StateFlags, StateIdx};
+use state::{State, StateFlags, StateIdx, Vacancy};
 
 use crate::batch::Origin;
 use crate::config::Config;
@@ -17,6 +17,9 @@ use crate::detour::DETOURS_MAX;
 use crate::forward::{addr_of, route};
 use crate::turn::Worker;
 use crate::watch::Told;
+
+/// The state of a packet on an interface, or, if there is none, perhaps where there is room for one.
+type Sought = Result<StateIdx, Option<Vacancy>>;
 
 /// What the filter said of one packet on one interface.
 pub(crate) struct Screened {
@@ -40,8 +43,8 @@ impl<N: Nic> Worker<N> {
         for n in 0..self.batch.len() {
             let item = &self.batch.items[n];
             if let (true, Origin::Wire(interface)) = (item.is_open(), item.origin) {
-                let state = item.state;
-                let found = self.screen(n, interface, Direction::In, state, now_ms);
+                let sought = item.state.ok_or(None);
+                let found = self.screen(n, interface, Direction::In, sought, now_ms);
                 if let Some(idx) = found.filter(|_| self.batch.items[n].is_open()) {
                     self.detour_in(n, interface, idx, now_ms);
                 }
@@ -93,8 +96,8 @@ impl<N: Nic> Worker<N> {
             let Some(hop) = item.egress.filter(|_| item.is_open()) else {
                 return;
             };
-            let state = self.state_out(n);
-            let found = self.screen(n, hop.interface(), Direction::Out, state, now_ms);
+            let sought = self.state_out(n);
+            let found = self.screen(n, hop.interface(), Direction::Out, sought, now_ms);
             let Some(idx) = found.filter(|_| self.batch.items[n].is_open()) else {
                 return;
             };
@@ -110,10 +113,11 @@ impl<N: Nic> Worker<N> {
     }
 
     /// The state for the way out: the pair of the state of the way in, if it is that; otherwise by look-up.
-    fn state_out(&mut self, n: usize) -> Option<StateIdx> {
+    #[inline]
+    fn state_out(&mut self, n: usize) -> Sought {
         let item = &self.batch.items[n];
         if !item.pd.may_have_state() {
-            return None;
+            return Err(None);
         }
         let key = item.pd.key(Direction::Out);
         let pair = item
@@ -123,29 +127,28 @@ impl<N: Nic> Worker<N> {
         if let Some(idx) = pair
             && self.states.get(idx).is_some_and(|st| st.stack == key)
         {
-            return Some(idx);
+            return Ok(idx);
         }
         self.counters.filter.searches.add(1);
-        let hash = self.states.hash(&key);
-        self.states.find_stack(&key, hash)
+        let hash = match item.hash_out {
+            0 => self.states.hash(&key),
+            known => known,
+        };
+        debug_assert_eq!(hash, self.states.hash(&key));
+        self.states.seek(Direction::Out, &key, hash)
     }
 
     /// The state of packet `n`: an earlier packet of this burst may have made or replaced it since the look-up.
     #[inline]
-    fn state_now(
-        &mut self,
-        n: usize,
-        direction: Direction,
-        state: Option<StateIdx>,
-    ) -> Option<StateIdx> {
+    fn state_now(&mut self, n: usize, direction: Direction, sought: Sought) -> Sought {
         let item = &self.batch.items[n];
         // That of the way out was looked for just now.
         let is_new = !self.made_state || direction == Direction::Out;
-        let is_there = state.is_some() && self.states.removals() == self.removals;
+        let is_there = sought.is_ok() && self.states.removals() == self.removals;
         if is_new || is_there || !item.pd.may_have_state() {
-            return state;
+            return sought;
         }
-        self.states.find(&item.pd.key_in, item.hash)
+        self.states.seek(Direction::In, &item.pd.key_in, item.hash)
     }
 
     /// Asks the filter about packet `n` and does what it says. Gives the state that the packet belongs to, or, of an
@@ -155,12 +158,19 @@ impl<N: Nic> Worker<N> {
         n: usize,
         interface: InterfaceId,
         direction: Direction,
-        state: Option<StateIdx>,
+        mut sought: Sought,
         now_ms: u64,
     ) -> Option<StateIdx> {
-        let state =
-            state.filter(|idx| self.kill_jobs.is_empty() || !self.kill_if_doomed(*idx, now_ms));
-        let state = self.state_now(n, direction, state);
+        if let Ok(idx) = sought
+            && !self.kill_jobs.is_empty()
+            && self.kill_if_doomed(idx, now_ms)
+        {
+            sought = Err(None);
+        }
+        let (state, room) = match self.state_now(n, direction, sought) {
+            Ok(idx) => (Some(idx), None),
+            Err(room) => (None, room),
+        };
         let config = &*self.config;
         let Some(on) = config.interfaces.get(interface).filter(|i| i.up) else {
             self.batch.items[n].drop_for(Reason::InterfaceDown);
@@ -201,6 +211,7 @@ impl<N: Nic> Worker<N> {
             cookies: &mut self.cookies,
             worker: self.id,
             workers: self.workers,
+            room,
         };
         let routes = RoutesFrom { config, on: on.id };
         let (af, bytes) = (item.pd.af, u64::from(item.pd.ip_len));
@@ -210,7 +221,14 @@ impl<N: Nic> Worker<N> {
             self.before.keep(frame, pd);
         }
         let normalized = old_scrub(&core, pd, &passage);
-        let mut screened = ask(&mut core, frame, pd, &passage, &routes, state);
+        let mut screened = match ask(&mut core, frame, pd, &passage, &routes, state) {
+            Asked::Plain(idx) if normalized.is_none() => {
+                self.pass_plainly(n, interface, direction, idx);
+                return Some(idx);
+            }
+            Asked::Plain(idx) => settle(pd, RuleTest::Plain(idx)),
+            Asked::Told(screened) => screened,
+        };
         screened.on = interface;
         if let Some(mut actions) = normalized {
             actions.add(&screened.actions);
@@ -251,6 +269,39 @@ impl<N: Nic> Worker<N> {
         screened.state.or(screened.about.map(|about| about.state))
     }
 
+    /// A plain rule has made the state `idx` of packet `n`, and nothing else comes of that: no change, no answer, no record,
+    /// and nobody watches.
+    #[inline]
+    fn pass_plainly(
+        &mut self,
+        n: usize,
+        interface: InterfaceId,
+        direction: Direction,
+        idx: StateIdx,
+    ) {
+        self.made_state = true;
+        let item = &mut self.batch.items[n];
+        item.pd.delay_ms = 0;
+        let (af, bytes) = (item.pd.af, u64::from(item.pd.ip_len));
+        let counters = &self.counters.filter;
+        counters.interface(interface, af, direction, true, bytes);
+        match direction {
+            Direction::In => {
+                item.state = Some(idx);
+                self.expect_out(n);
+            }
+            Direction::Out => self.tie(n, idx),
+        }
+    }
+
+    /// Packet `n` has no state on its way out yet: it will be looked for there.
+    #[inline]
+    fn expect_out(&mut self, n: usize) {
+        let item = &mut self.batch.items[n];
+        item.hash_out = self.states.hash(&item.pd.key(Direction::Out));
+        self.states.prefetch_bucket(item.hash_out);
+    }
+
     /// A state that was made is known to the workers that must know it. If one of them cannot be told it is taken back.
     fn is_known(&mut self, screened: &Screened, now_ms: u64) -> bool {
         let Some(idx) = screened.state.filter(|_| screened.made) else {
@@ -278,9 +329,7 @@ impl<N: Nic> Worker<N> {
         }
         self.choose_table(n, direction, screened, now_ms);
         if screened.made && direction == Direction::In {
-            // It will be looked for on the way out, too.
-            let key = self.batch.items[n].pd.key(Direction::Out);
-            self.states.prefetch_bucket(self.states.hash(&key));
+            self.expect_out(n);
         }
     }
 
@@ -288,16 +337,23 @@ impl<N: Nic> Worker<N> {
     fn keep_together(&mut self, n: usize, direction: Direction, screened: &Screened) {
         let item = &mut self.batch.items[n];
         item.pd.tag = screened.tag;
-        match (direction, item.state, screened.state) {
-            (Direction::In, _, found) => item.state = found,
-            (Direction::Out, Some(a), Some(b)) if a != b => {
-                let key = item.pd.key_in;
-                let unlinked = |st: &State| st.stack == key && st.pair != b;
-                if self.states.get(a).is_some_and(unlinked) {
-                    self.states.link(a, b);
-                }
-            }
-            (Direction::Out, ..) => {}
+        match (direction, screened.state) {
+            (Direction::In, found) => item.state = found,
+            (Direction::Out, Some(idx)) => self.tie(n, idx),
+            (Direction::Out, None) => {}
+        }
+    }
+
+    /// The state of packet `n` on its way in and this one on its way out are of one connection.
+    #[inline]
+    fn tie(&mut self, n: usize, out: StateIdx) {
+        let item = &self.batch.items[n];
+        if let Some(idx) = item.state.filter(|idx| *idx != out)
+            && let Some(st) = self.states.get(idx)
+            && st.pair != out
+            && st.stack == item.pd.key_in
+        {
+            self.states.link(idx, out);
         }
     }
 }
@@ -317,6 +373,14 @@ fn old_scrub(core: &Core<'_>, pd: &PacketDesc, passage: &Passage<'_>) -> Option<
     Some(found.rule.actions)
 }
 
+/// What came of asking state and rules.
+enum Asked {
+    /// See [`RuleTest::Plain`].
+    Plain(StateIdx),
+    /// Anything else, or that.
+    Told(Screened),
+}
+
 /// State first, then rules.
 #[inline]
 fn ask(
@@ -326,30 +390,32 @@ fn ask(
     passage: &Passage<'_>,
     routes: &RoutesFrom<'_>,
     state: Option<StateIdx>,
-) -> Screened {
+) -> Asked {
     if pd.kind == Kind::Tcp
         && passage.direction == Direction::In
         && let Some(screened) = ask_cookies(core, frame, pd, passage, routes, state)
     {
-        return screened;
+        return Asked::Told(screened);
     }
     if pd.kind == Kind::IcmpError {
-        return ask_of_error(core, frame, pd, passage, routes);
+        return Asked::Told(ask_of_error(core, frame, pd, passage, routes));
     }
     let Some(idx) = state else {
-        let tested = ask_rules(core, frame, pd, passage, routes);
-        return settle(pd, tested);
+        return match ask_rules(core, frame, pd, passage, routes) {
+            RuleTest::Plain(idx) => Asked::Plain(idx),
+            tested => Asked::Told(settle(pd, tested)),
+        };
     };
     let tested = test_state(core, idx, frame, pd, passage);
     note_state_test(core, idx, pd, passage, tested);
-    match tested {
+    Asked::Told(match tested {
         StateTest::Pass => pass_of(core, pd, idx, state),
         StateTest::Drop(reason) => Screened::refuse(reason, Response::None),
         StateTest::Miss => {
             let tested = ask_rules(core, frame, pd, passage, routes);
             settle(pd, tested)
         }
-    }
+    })
 }
 
 /// An ICMP error: to it is done what is done to the packets it is about.
@@ -439,6 +505,10 @@ fn settle(pd: &PacketDesc, tested: RuleTest) -> Screened {
         } => Screened {
             made: state.is_some(),
             ..Screened::pass(state, tag, actions)
+        },
+        RuleTest::Plain(idx) => Screened {
+            made: true,
+            ..Screened::pass(Some(idx), pd.tag, Actions::default())
         },
         RuleTest::Block(reply) => {
             Screened::refuse(Reason::Match, filter::respond::response(reply, pd))

@@ -185,6 +185,7 @@ impl<'a> Lowering<'a> {
             large: Vec::new(),
             // Known when the slots have been given.
             logs: false,
+            plain: Vec::new(),
             targets: ruleset::Targets::default(),
             anchors: anchors.paths(),
             tables: std::mem::take(&mut self.tables),

@@ -174,6 +174,12 @@ fn mark_published(core: &Core<'_>, pd: &PacketDesc, ends: &Ends, st: &mut State)
     st.flags.set(StateFlags::KNOWN_ELSEWHERE, known);
 }
 
+/// Whether other cores must know of a state that keeps the ends of the packet which makes it.
+#[inline]
+pub(crate) fn is_shared_as_it_is(core: &Core<'_>, pd: &PacketDesc, direction: Direction) -> bool {
+    core.workers > 1 && !pd.is_neighbor_discovery && is_shared(core, &pd.key(direction))
+}
+
 /// What other cores are told of a state beside its aliases.
 const PUBLISHED: StateFlags = StateFlags::CLAIMS_WIRE
     .union(StateFlags::CLAIMS_STACK)
