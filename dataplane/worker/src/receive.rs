@@ -54,7 +54,7 @@ impl<N: Nic> Worker<N> {
         let Some(rx) = self.ports[port].rx.as_mut() else {
             return 0;
         };
-        let n = rx.receive(&mut self.batch.bufs);
+        let n = rx.receive_some(&mut self.batch.bufs, self.burst);
         if n != 0 {
             self.counters.received.add(n as u64);
         }

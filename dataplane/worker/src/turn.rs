@@ -10,7 +10,7 @@ use filter::{
 use net::fdb::{Fdb, STATIONS_MAX};
 use net::icmp_error::TokenBucket;
 use net::neighbor::{Limits, NeighborCache};
-use nic::{Nic, PacketBuf};
+use nic::{BURST_MAX, Nic, PacketBuf};
 use ruleset::Timeout;
 use sched::PortQueue;
 use state::{HashSeed, Removed, State, StateTable};
@@ -41,6 +41,9 @@ const REPORTS_PER_S: u32 = 50;
 const SWEEP_BUDGET: usize = 16;
 /// Most states looked at per turn. What a turn makes beyond that the next ones owe.
 const SWEEP_MAX: usize = 64;
+/// Most packets of a queue in the turn that adopts a configuration. All go the long way then, and the first of them find
+/// neither rules nor the program in any cache. Twice as many in each of the next turns, until it is a whole burst.
+const ADOPTING_BURST: usize = 8;
 /// Most packets that wait for neighbors: the answers of a few servers to all their clients, before the first of these is
 /// known. At least so many wait where memory is short.
 const HELD_MAX: usize = 2048;
@@ -145,6 +148,8 @@ pub struct Worker<N: Nic> {
     swept_at_id: u64,
     /// States made for which none was looked at.
     sweep_owed: usize,
+    /// Most packets of a queue in this turn.
+    pub(crate) burst: usize,
     /// Stamp of egress caches: moves on with every configuration, every change of a neighbor, and every second, so
     /// that a neighbor in use is noticed as used.
     pub(crate) egress_stamp: u32,
@@ -256,6 +261,7 @@ impl<N: Nic> Worker<N> {
             scan_owed: 0,
             swept_at_id: id_base,
             sweep_owed: 0,
+            burst: BURST_MAX,
             egress_stamp: 1,
             stamped_s: 0,
             flow_stamp: 1,
@@ -322,12 +328,14 @@ impl<N: Nic> Worker<N> {
 
     /// Adopts a published configuration between bursts, so that no burst sees two policies.
     fn adopt(&mut self, now_ms: u64) {
+        self.burst = (2 * self.burst).min(BURST_MAX);
         if let Some(config) = self.ends.config.take() {
             // Not the last reference: the control core keeps one until ours is gone.
             self.config = config;
             self.counters
                 .generation
                 .set(u64::from(self.config.generation));
+            self.burst = ADOPTING_BURST;
             self.forget_egress();
             self.forget_flows();
         }

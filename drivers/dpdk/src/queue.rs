@@ -74,9 +74,11 @@ impl nic::RxQueue for RxQueue {
     type Buf = Mbuf;
 
     #[inline]
-    fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
+    fn receive_some(&mut self, burst: &mut Burst<Mbuf>, most: usize) -> usize {
         let before = burst.len();
         let room = burst.spare_capacity_mut();
+        let most = room.len().min(most);
+        let room = &mut room[..most];
         // Drivers are not to be asked for nothing.
         if room.is_empty() {
             return 0;

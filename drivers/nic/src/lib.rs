@@ -127,7 +127,12 @@ pub trait RxQueue: Send {
     /// The buffer type.
     type Buf: PacketBuf;
     /// Appends received packets to `burst`, at most up to its capacity; says how many. Never blocks.
-    fn receive(&mut self, burst: &mut Burst<Self::Buf>) -> usize;
+    #[inline]
+    fn receive(&mut self, burst: &mut Burst<Self::Buf>) -> usize {
+        self.receive_some(burst, BURST_MAX)
+    }
+    /// The same of at most `most` packets, which should be a power of two, eight or more: some drivers give none otherwise.
+    fn receive_some(&mut self, burst: &mut Burst<Self::Buf>, most: usize) -> usize;
 }
 
 /// A transmit queue. Owned by one core.

@@ -318,17 +318,18 @@ pub struct SimRx {
 impl nic::RxQueue for SimRx {
     type Buf = SimBuf;
 
-    fn receive(&mut self, burst: &mut Burst<SimBuf>) -> usize {
-        on_card(|| self.receive_on_card(burst))
+    fn receive_some(&mut self, burst: &mut Burst<SimBuf>, most: usize) -> usize {
+        on_card(|| self.receive_on_card(burst, most))
     }
 }
 
 impl SimRx {
-    fn receive_on_card(&mut self, burst: &mut Burst<SimBuf>) -> usize {
+    fn receive_on_card(&mut self, burst: &mut Burst<SimBuf>, most: usize) -> usize {
         let before = burst.len();
         let inside = &mut *self.shared.inside();
         let queue = &mut inside.arrived[self.queue];
         while !burst.is_full()
+            && burst.len() - before < most
             && let Some(Arrival { frame, meta }) = queue.pop_front()
         {
             // Its length was checked on arrival: only an empty pool can stand in the way.

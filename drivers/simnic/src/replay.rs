@@ -349,10 +349,10 @@ impl nic::RxQueue for ReplayRx {
     type Buf = ReplayBuf;
 
     #[inline]
-    fn receive(&mut self, burst: &mut Burst<ReplayBuf>) -> usize {
+    fn receive_some(&mut self, burst: &mut Burst<ReplayBuf>, most: usize) -> usize {
         with_device(|device| {
             let ready = &mut device.ready[self.port];
-            let count = ready.len().min(burst.capacity() - burst.len());
+            let count = ready.len().min(burst.capacity() - burst.len()).min(most);
             let arrived = &mut device.arrived[self.port];
             let count = count.min(*arrived);
             if *arrived != usize::MAX {

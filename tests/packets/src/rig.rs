@@ -164,6 +164,12 @@ impl Rig {
         self.run();
         self.introduce_neighbors();
         self.reload(policy);
+        // Until a turn takes whole bursts again.
+        for worker in 0..self.workers.len() {
+            for _ in 0..4 {
+                self.one_turn(worker, 0);
+            }
+        }
         self.before = self.tally();
         self
     }

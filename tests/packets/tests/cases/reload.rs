@@ -221,3 +221,24 @@ fn timeouts_of_a_rule_that_is_gone_still_hold_for_its_states() {
         },
     );
 }
+
+/// All packets go the long way then, the first of them through cold caches.
+#[test]
+fn the_turn_that_adopts_takes_few_packets_and_those_after_it_more() {
+    let mut rig = Rig::new("pass", &usual());
+    for port in 0..200 {
+        rig.arrive("sim0", &udp(&at(A, 1000 + port), &at(B, 53)));
+    }
+    rig.publish_policy("pass proto udp");
+    let mut taken = Vec::new();
+    let mut before = rig.tally().get("received");
+    for _ in 0..6 {
+        rig.one_turn(0, 0);
+        let now = rig.tally().get("received");
+        taken.push(now - before);
+        before = now;
+    }
+    assert_eq!(taken, [8, 16, 32, 64, 64, 16]);
+    rig.ignore_rest();
+    rig.finish();
+}
