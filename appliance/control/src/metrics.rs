@@ -134,6 +134,10 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
         Vec::new(),
         lost,
     ));
+    let help = "Flushes of overloads that came faster than states are killed; the source's next connection asks again.";
+    let value = control.fleet.sum(|c| &c.kills_lost);
+    let name = "fugu_pf_flushes_lost_total";
+    out.push(sample(name, "counter", help, Vec::new(), value));
     for (kind, reason) in filter::LostEdit::NAMES.iter().enumerate() {
         let value = control.fleet.sum(|c| &c.filter.lost_edits[kind]);
         let labels = vec![("reason", (*reason).to_string())];

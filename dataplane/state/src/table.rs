@@ -6,12 +6,13 @@
 mod flows;
 mod sweep;
 
-use sweep::UPCOMING;
+use sweep::Upcoming;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use ruleset::Direction;
 
@@ -63,9 +64,7 @@ pub struct StateTable {
     seed: HashSeed,
     next_id: u64,
     removals: u64,
-    /// States whose time may have come, taken off their lists and asked for ahead of being looked at. Some of them may have
-    /// gone since, or hang in a list again.
-    upcoming: heapless::Deque<StateIdx, UPCOMING>,
+    upcoming: Upcoming,
     /// Where the next search for expired states begins.
     scan_at: usize,
     /// States that are gone and of which other cores still have to hear, linked through `timer_next`.
@@ -103,7 +102,7 @@ impl StateTable {
             seed,
             next_id: id_base,
             removals: 0,
-            upcoming: heapless::Deque::new(),
+            upcoming: Upcoming::default(),
             scan_at: 0,
             stamps: vec![[Stamps::default(); 2]; capacity.div_ceil(STATES_PER_STAMPS)]
                 .into_boxed_slice(),
@@ -461,29 +460,36 @@ impl StateTable {
     pub fn remove(&mut self, idx: StateIdx) -> Option<Removed> {
         self.peek(idx)?;
         self.leave_flow(idx);
-        let st = *self.get(idx)?;
-        self.removals += 1;
         let hold = self.hold(idx);
-        let removed = self.index.remove(self.hash(&st.wire), idx.0);
-        debug_assert!(removed, "a state in use is in the index");
-        if st.wire != st.stack {
-            self.index.remove(self.hash(&st.stack), idx.0);
-        }
+        let keys = self.get(idx).map(|st| (st.wire, st.stack))?;
+        self.leave_index(idx, &keys);
         self.wheel.unhang(&mut self.slab, idx);
-        if let Some(pair) = st.pair.some() {
-            self.slab[pair.0 as usize].pair = StateIdx::NONE;
-        }
-        self.slab[idx.0 as usize].used = false;
-        if st.stamps != State::NO_STAMPS {
-            self.stamps_free.push(st.stamps);
-        }
+        let st = &mut self.slab[idx.0 as usize];
+        st.used = false;
+        let (pair, stamps) = (st.pair, st.stamps);
         if st.flags.contains(StateFlags::KNOWN_ELSEWHERE) {
-            self.slab[idx.0 as usize].timer_next = self.departed;
+            st.timer_next = self.departed;
             self.departed = idx;
         } else {
             self.free.push(idx);
         }
-        Some(Removed { state: st, hold })
+        if let Some(pair) = pair.some() {
+            self.slab[pair.0 as usize].pair = StateIdx::NONE;
+        }
+        if stamps != State::NO_STAMPS {
+            self.stamps_free.push(stamps);
+        }
+        self.removals += 1;
+        let state = self.slab[idx.0 as usize];
+        Some(Removed { state, hold })
+    }
+
+    fn leave_index(&mut self, idx: StateIdx, (wire, stack): &(Key, Key)) {
+        let removed = self.index.remove(self.hash(wire), idx.0);
+        debug_assert!(removed, "a state in use is in the index");
+        if wire != stack {
+            self.index.remove(self.hash(stack), idx.0);
+        }
     }
 
     /// A state that was removed and of which other cores still have to hear. Its place stays taken until then, so that
@@ -535,7 +541,15 @@ impl StateTable {
 
     /// States in use from place `from` on, for listing in portions: (place, state), as they are now.
     pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, Cow<'_, State>)> {
-        self.peek_from(from).map(|(idx, st)| {
+        self.iter_in(from..self.slab.len())
+    }
+
+    /// The same of some places.
+    pub fn iter_in(
+        &self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (StateIdx, Cow<'_, State>)> {
+        self.peek_in(places).map(|(idx, st)| {
             if st.flow != InFlow::Awake {
                 return (idx, Cow::Borrowed(st));
             }
@@ -548,13 +562,11 @@ impl StateTable {
     }
 
     /// The same, for what does not change: peers, counts and time may be behind a flow.
-    pub fn peek_from(&self, from: usize) -> impl Iterator<Item = (StateIdx, &State)> {
-        self.slab
-            .iter()
-            .enumerate()
-            .skip(from)
-            .filter(|(_, st)| st.used)
-            .map(|(n, st)| (StateIdx(n as u32), st))
+    pub fn peek_in(&self, places: Range<usize>) -> impl Iterator<Item = (StateIdx, &State)> {
+        let from = places.start;
+        let some = self.slab.get(places).unwrap_or_default();
+        let used = some.iter().enumerate().filter(|(_, st)| st.used);
+        used.map(move |(n, st)| (StateIdx((from + n) as u32), st))
     }
 }
 

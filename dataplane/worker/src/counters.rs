@@ -44,6 +44,8 @@ pub struct Counters {
     pub transmitted: Counter,
     /// Letters to other workers that found no room.
     pub letters_lost: Counter,
+    /// Kills that an overload asked for while too many waited; the source's next connection asks again.
+    pub kills_lost: Counter,
     /// Turns.
     pub turns: Counter,
     /// Turns that found work.
@@ -79,6 +81,7 @@ impl Counters {
             waiting: Counter::new(),
             transmitted: Counter::new(),
             letters_lost: Counter::new(),
+            kills_lost: Counter::new(),
             turns: Counter::new(),
             busy_turns: Counter::new(),
             idle: Counter::new(),

@@ -21,7 +21,8 @@ pub(crate) enum Listing {
 impl<N: Nic> Worker<N> {
     /// Reads mail and goes on with answers. True if there was any.
     pub(crate) fn take_mail(&mut self, now_ms: u64) -> bool {
-        if self.listing.is_none() {
+        // What has no room stays in the ring, and with it what was asked later.
+        if self.listing.is_none() && self.kill_jobs.has_room() {
             self.listing = self.ends.mail.pop().and_then(|mail| match mail {
                 Mail::ListStates { from, count } => Some(Listing::States {
                     next: from,
@@ -33,7 +34,7 @@ impl<N: Nic> Worker<N> {
                     None
                 }
                 Mail::Kill(kill) => {
-                    self.begin_kill(kill, true, now_ms);
+                    self.begin_kill(kill, true);
                     None
                 }
                 Mail::Forget(interface, ip) => {
@@ -66,9 +67,9 @@ impl<N: Nic> Worker<N> {
     fn list_states(&mut self, from: u32, mut left: u32) -> Option<Listing> {
         let end = (from as usize + PLACES_PER_TURN).min(self.states.capacity());
         let mut next = end as u32;
-        for (idx, st) in self.states.iter_from(from as usize) {
-            if idx.0 as usize >= end || left == 0 {
-                next = idx.0.min(end as u32);
+        for (idx, st) in self.states.iter_in(from as usize..end) {
+            if left == 0 {
+                next = idx.0;
                 break;
             }
             if self

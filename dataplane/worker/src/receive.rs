@@ -127,7 +127,7 @@ impl<N: Nic> Worker<N> {
     }
 
     fn receive_workers(&mut self, now_ms: u64) -> usize {
-        self.hear_kills(now_ms);
+        self.hear_kills();
         for n in 0..self.ends.from_workers.len() {
             for _ in 0..BURST_MAX {
                 if self.batch.is_full() {

@@ -264,7 +264,7 @@ impl<N: Nic> Worker<N> {
         self.answer(n, screened.response, interface, now_ms);
         self.send_answers();
         while let Some(kill) = self.kills.pop() {
-            self.kill_everywhere(kill, now_ms);
+            self.kill_everywhere(kill);
         }
         screened.state.or(screened.about.map(|about| about.state))
     }

@@ -40,7 +40,7 @@ const REPORTS_PER_S: u32 = 50;
 /// States looked at per turn by the sweep, beside as many as were made meanwhile: whatever comes, expiry keeps pace.
 const SWEEP_BUDGET: usize = 16;
 /// Most states looked at per turn. What a turn makes beyond that the next ones owe.
-const SWEEP_MAX: usize = 64;
+const SWEEP_MAX: usize = 56;
 /// Most packets of a queue in the turn that adopts a configuration. All go the long way then, and the first of them find
 /// neither rules nor the program in any cache. Twice as many in each of the next turns, until it is a whole burst.
 const ADOPTING_BURST: usize = 8;
@@ -369,10 +369,10 @@ impl<N: Nic> Worker<N> {
         let ruleset = &config.ruleset;
         let life = |st: &State| filter::timeout_s(ruleset, shared, st);
         let mut farewells: heapless::Vec<Answer, SWEEP_MAX> = heapless::Vec::new();
-        let mut purged = |st: Removed| {
-            filter::count_removal(counters, shared, ruleset, now_ms, &st);
+        let mut purged = |st: &Removed| {
+            filter::count_removal(counters, shared, ruleset, now_ms, st);
             // More than there is room for end without a word.
-            if let Some(answer) = filter::synproxy::farewell(&st) {
+            if let Some(answer) = filter::synproxy::farewell(st) {
                 farewells.push(answer).ok();
             }
         };

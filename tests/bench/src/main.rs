@@ -40,7 +40,7 @@ use rig::{FRAMES, FRAMES_COUNTED};
 use scenario::{Sample, Scenario};
 use spread::Spread;
 
-const USAGE: &str = "usage: bench [--quick] [--json FILE] [--only WORD] [--no-instructions]
+const USAGE: &str = "usage: bench [--quick] [--runs N] [--states N] [--json FILE] [--only WORD] [--no-instructions]
        bench --testpmd FUGU [--quick] [--json FILE]
        bench --instructions [--only WORD] | --markdown FILE.json | --budget FILE [--write] | --count NAME|FLOWS|RULES";
 /// Flows of a scenario when instructions are counted: what is counted does not depend on them, but to make a million
@@ -52,6 +52,9 @@ struct Options {
     instructions: bool,
     json: Option<String>,
     only: Option<String>,
+    runs: Option<usize>,
+    /// States that expire.
+    states: Option<usize>,
 }
 
 impl Options {
@@ -62,7 +65,8 @@ impl Options {
     }
 
     fn runs(&self) -> usize {
-        if self.quick { 3 } else { 5 }
+        let runs = self.runs.unwrap_or(if self.quick { 3 } else { 5 });
+        runs.max(1)
     }
 }
 
@@ -72,7 +76,10 @@ fn options(args: &[String]) -> Result<Options, String> {
         instructions: true,
         json: None,
         only: None,
+        runs: None,
+        states: None,
     };
+    let number = |arg: Option<String>| arg.and_then(|n| n.parse().ok());
     let mut args = args.iter().cloned();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -80,6 +87,10 @@ fn options(args: &[String]) -> Result<Options, String> {
             "--no-instructions" => options.instructions = false,
             "--json" => options.json = Some(args.next().ok_or("--json needs a file")?),
             "--only" => options.only = Some(args.next().ok_or("--only needs a word")?),
+            "--runs" => options.runs = Some(number(args.next()).ok_or("--runs needs a number")?),
+            "--states" => {
+                options.states = Some(number(args.next()).ok_or("--states needs a number")?);
+            }
             other => return Err(format!("unknown argument '{other}'")),
         }
     }
@@ -178,10 +189,12 @@ fn run(options: &Options) -> Result<(), String> {
     let runs = options.runs();
     // A quick look has a tenth of everything.
     let part = if options.quick { 10 } else { 1 };
-    if options.wants("expiry") {
-        for (name, purpose) in [("expiry", Purpose::Filter), ("expiry, nat", Purpose::Nat)] {
-            let row = turns::expiry(name, purpose, 1_000_000 / part, runs);
-            report.turns.push(row);
+    for (name, purpose) in [("expiry", Purpose::Filter), ("expiry, nat", Purpose::Nat)] {
+        if options.wants(name) {
+            let states = options.states.unwrap_or(1_000_000 / part);
+            report
+                .turns
+                .push(turns::expiry(name, purpose, states, runs));
         }
     }
     if options.wants("reload") {

@@ -31,6 +31,8 @@ pub(crate) enum Load {
     TcpBothWays,
     /// First packets of new UDP flows: both states are made.
     NewUdp,
+    /// No packets: the states of UDP flows expire, each counts as one.
+    Expiry,
     /// UDP packets from addresses of the table, which are blocked.
     Listed,
     /// SYNs from random addresses to ports that no rule opens.
@@ -137,6 +139,9 @@ pub(crate) fn all(quick: bool) -> Vec<Scenario> {
         0,
         nat,
     ));
+    for (name, policy) in [("a state expires", filter), ("a state expires, nat", nat)] {
+        list.push(line(name, World::Routed, Load::Expiry, 100_000, policy));
+    }
     let table = policy(Purpose::Table, 10);
     list.push(line(
         "blocked by table",
@@ -243,7 +248,7 @@ impl Scenario {
                 prepared.each_answer(ANSWERS);
                 prepared.each_flow(0, |n| packet(v6, n, Some(GOES_ON)));
             }
-            Load::DeviceOnly | Load::NewUdp | Load::Listed | Load::SynFlood => {}
+            Load::DeviceOnly | Load::NewUdp | Load::Expiry | Load::Listed | Load::SynFlood => {}
         }
         prepared
     }
@@ -255,7 +260,16 @@ fn counted(rig: &mut Rig, load: Load, frames: usize) {
     match load {
         Load::DeviceOnly => rig.reflect(),
         Load::Empty => rig.idle(frames),
+        Load::Expiry => expire(rig),
         _ => rig.drain(),
+    }
+}
+
+/// Lets the states of UDP flows expire, and no others of theirs.
+fn expire(rig: &mut Rig) {
+    rig.now_ms += 61_000;
+    while rig.states() > 0 {
+        rig.turn();
     }
 }
 
@@ -343,11 +357,18 @@ impl Prepared {
     /// Loads packets of the scenario; says how many.
     pub(crate) fn load_slab(&mut self) -> usize {
         let (scenario, frames) = (self.scenario, self.frames);
+        if scenario.load == Load::Expiry {
+            // Neighbors have gone stale while the states expired.
+            self.rig.introduce();
+            self.each_flow(0, |n| packet(false, n, None));
+            self.each_flow(0, |n| packet(false, n, None));
+            return self.rig.states();
+        }
         let (flows, v6) = (scenario.flows as u64, scenario.is_v6());
         let (rng, fresh) = (&mut self.rng, &mut self.fresh);
         let mut segment = |segment| packet(v6, rng.below(flows) as u32, segment);
         match scenario.load {
-            Load::Empty => frames,
+            Load::Empty | Load::Expiry => frames,
             Load::DeviceOnly => self.rig.load(0, frames, |n| packet(v6, n as u32, None)),
             Load::Udp => self.rig.load(0, frames, |_| segment(None)),
             Load::Tcp => self.rig.load(0, frames, |_| segment(Some(GOES_ON))),

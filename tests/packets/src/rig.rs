@@ -883,19 +883,26 @@ impl Rig {
         }
     }
 
+    /// What workers have reported since the last call.
+    pub fn reports(&mut self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for control in &mut self.control {
+            while let Some(report) = control.reports.pop() {
+                reports.push(report);
+            }
+        }
+        reports
+    }
+
     /// Kills states on every worker, as a person asks for it. How many.
     pub fn kill(&mut self, kill: Kill) -> u64 {
         self.kill_later(kill);
         self.run();
-        let mut killed = 0;
-        for control in &mut self.control {
-            while let Some(report) = control.reports.pop() {
-                if let Report::Killed(n) = report {
-                    killed += n;
-                }
-            }
-        }
-        killed
+        let killed = self.reports().into_iter().map(|report| match report {
+            Report::Killed(n) => n,
+            _ => 0,
+        });
+        killed.sum()
     }
 
     /// True if an address is in a table of the policy that runs.

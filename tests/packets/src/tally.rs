@@ -69,6 +69,7 @@ impl Tally {
             ("to_host", &c.to_host),
             ("consumed", &c.consumed),
             ("waiting", &c.waiting),
+            ("kills_lost", &c.kills_lost),
             ("searches", &c.filter.searches),
         ] {
             self.add(name, counter.get());

@@ -18,6 +18,7 @@ mod fragment_behaviors;
 mod fragment_join;
 mod gif;
 mod ip_options;
+mod kills;
 mod learning;
 mod limits_limiters;
 mod limits_sources;
