@@ -17,10 +17,10 @@ use ruleset::{
 use state::{State, StateFlags, StateIdx};
 use sync::{Counter, OverlayKey, Tally};
 
-use crate::Core;
 use crate::counters::Count;
 use crate::limit::{self, TABLE_SLOTS};
 use crate::test_rule::RuleTest;
+use crate::{Core, PacketDesc};
 
 /// Prefixes of tables with `counters` that a core counts for: more than `set limit table-entries` is by default. What
 /// comes beyond counts on its table alone.
@@ -145,6 +145,27 @@ pub(crate) fn count_first(
         }
         RuleTest::Drop(_) | RuleTest::Plain(_) | RuleTest::Proxied(_) => {}
     }
+}
+
+/// A packet that `rule` blocks, and that has matched no other, counts on the tables of the rule.
+#[inline]
+pub(crate) fn count_blocked(
+    core: &Core<'_>,
+    rule: &Rule,
+    pd: &PacketDesc,
+    (direction, bytes): (Direction, u64),
+) {
+    if !names_tables(rule) {
+        return;
+    }
+    let packet = Counted {
+        af: pd.af,
+        src: pd.src,
+        dst: pd.dst,
+        direction,
+        bytes,
+    };
+    count_rule(core, rule, &packet);
 }
 
 /// A packet that has made no state counts on the tables of the rules that it has matched.

@@ -77,13 +77,19 @@ fn ask_rules(
     let (ruleset, counters) = (core.ruleset, core.counters);
     // Who watches wants to see every rule that matched.
     let mut walk = Walk::new(ruleset).to_decision(!core.notes.watching);
-    let evaluated = |rule: &Rule| counters.rule(rule.slot).evaluations.add(1);
+    let evaluated = |slot| counters.rule(slot).evaluations.add(1);
     let mut next = walk.next(&facts, &asked, evaluated);
     if let Some((nr, rule)) = next
         && walk.is_over()
-        && plain::suits(core, pd, passage, nr)
     {
-        return Some(plain::pass(core, frame, pd, passage, rule));
+        if plain::suits(core, pd, passage, nr) {
+            return Some(plain::pass(core, frame, pd, passage, rule));
+        }
+        if let Action::Block(reply) = rule.action
+            && only_blocks(core, rule)
+        {
+            return Some(block(core, pd, passage, rule, reply));
+        }
     }
     let mut found = RuleMatch::new(facts.tag);
     let mut ends = Ends::of(pd);
@@ -154,6 +160,28 @@ fn ask_rules(
     let packet = (passage.direction, bytes);
     tables::count_first(core, as_it_came, packet, (rule, &found), &tested);
     Some(tested)
+}
+
+/// A rule blocks, nobody has matched before, and there is nothing to tell of it: it does not log, and may match as often
+/// as it likes.
+#[inline]
+fn only_blocks(core: &Core<'_>, rule: &Rule) -> bool {
+    rule.actions.log.is_empty() && rule.limits.is_empty() && !core.notes.watching
+}
+
+/// The end of a packet that a rule blocks which [`only_blocks`].
+#[inline]
+fn block(
+    core: &Core<'_>,
+    pd: &PacketDesc,
+    passage: &Passage<'_>,
+    rule: &Rule,
+    reply: BlockReply,
+) -> RuleTest {
+    let bytes = u64::from(pd.ip_len);
+    core.counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
+    tables::count_blocked(core, rule, pd, (passage.direction, bytes));
+    RuleTest::Block(reply)
 }
 
 /// What `rtable` says counts for the rules after it, and for the ends that translation looks for.

@@ -7,7 +7,7 @@ use crate::Ruleset;
 use crate::actions::Actions;
 use crate::facts::{Af, Direction, Facts, Fragment};
 use crate::rule::{
-    Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, KeepState, Log, Rule, RuleNr, TagId,
+    Action, AddrSpec, Endpoint, IcmpMatch, IfMatch, KeepState, Log, Rule, RuleNr, RuleSlot, TagId,
 };
 use crate::table::TableId;
 use crate::walk::Walk;
@@ -66,13 +66,13 @@ pub trait Routes {
     }
 }
 
-/// Walks the whole ruleset for a packet that no rule changes. `evaluated` hears of every rule that was looked at, for
-/// the evaluation counters.
+/// Walks the whole ruleset for a packet that no rule changes. `evaluated` hears where every rule counts that was looked
+/// at, for the evaluation counters.
 pub fn evaluate(
     ruleset: &Ruleset,
     facts: &Facts,
     routes: &impl Routes,
-    mut evaluated: impl FnMut(&Rule),
+    mut evaluated: impl FnMut(RuleSlot),
 ) -> RuleMatch {
     let mut facts = *facts;
     let mut result = RuleMatch::new(facts.tag);
@@ -186,8 +186,30 @@ pub(crate) fn l3_matches(
     routes: &impl Routes,
 ) -> bool {
     rule.af.is_none_or(|af| af == facts.af)
-        && endpoint_matches(ruleset, &rule.src, facts, facts.src, facts.src_port, routes)
-        && endpoint_matches(ruleset, &rule.dst, facts, facts.dst, facts.dst_port, routes)
+        && src_matches(ruleset, rule, facts, routes)
+        && dst_matches(ruleset, rule, facts, routes)
+}
+
+/// Source address and port.
+#[inline]
+pub(crate) fn src_matches(
+    ruleset: &Ruleset,
+    rule: &Rule,
+    facts: &Facts,
+    routes: &impl Routes,
+) -> bool {
+    endpoint_matches(ruleset, &rule.src, facts, facts.src, facts.src_port, routes)
+}
+
+/// Destination address and port.
+#[inline]
+pub(crate) fn dst_matches(
+    ruleset: &Ruleset,
+    rule: &Rule,
+    facts: &Facts,
+    routes: &impl Routes,
+) -> bool {
+    endpoint_matches(ruleset, &rule.dst, facts, facts.dst, facts.dst_port, routes)
 }
 
 fn endpoint_matches(

@@ -2,8 +2,8 @@
 //! rule does before asking for the next one, so that later rules see the tag and the translated addresses, as in PF.
 //! The walk knows `quick`, and enters and leaves anchors.
 //!
-//! Who only wants to know which rule decides gets that rule at once where the index can tell ([`Walk::to_decision`]): the
-//! first with `quick` that matches, else the last that matches.
+//! Who only wants to know what decides ([`Walk::to_decision`]) gets, where there is an index, the rules that have an effect
+//! of their own, and of those between them that only pass or block the last that matches, or the first with `quick`.
 //!
 //! Read first: pf.conf(5), "PACKET FILTERING", "ANCHORS".
 
@@ -11,7 +11,7 @@ use crate::Ruleset;
 use crate::facts::{Af, Facts};
 use crate::index::{Candidates, Index, NO_PARENT};
 use crate::linear::{Routes, matches};
-use crate::rule::{Action, Rule, RuleNr};
+use crate::rule::{Action, Log, Rule, RuleNr, RuleSlot, TagId};
 
 /// How deep anchors may stand in anchors (OpenBSD: PF_ANCHOR_STACK_MAX).
 pub const ANCHOR_DEPTH_MAX: usize = 64;
@@ -36,6 +36,10 @@ pub struct Walk<'r> {
     turned_to: Option<Ends>,
     /// Rules that match and have no effect may be left out.
     to_decision: bool,
+    /// With `to_decision`: between this rule and the cursor, those that only pass or block have not been looked at.
+    stretch: u32,
+    /// It has matched, and comes next.
+    pending: Option<u32>,
     cursor: u32,
     finished: bool,
     frames: heapless::Vec<Frame, ANCHOR_DEPTH_MAX>,
@@ -45,12 +49,15 @@ pub struct Walk<'r> {
 
 impl<'r> Walk<'r> {
     /// Before the first rule.
+    #[inline]
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Walk {
             ruleset,
             candidates: Candidates::default(),
             turned_to: None,
             to_decision: false,
+            stretch: 0,
+            pending: None,
             cursor: 0,
             finished: false,
             frames: heapless::Vec::new(),
@@ -62,62 +69,179 @@ impl<'r> Walk<'r> {
     #[must_use]
     #[inline]
     pub fn to_decision(mut self, to_decision: bool) -> Self {
-        self.to_decision = to_decision;
+        self.to_decision = to_decision && self.ruleset.index.is_some();
         self
     }
 
-    /// The next rule that matches `facts`; never an anchor itself. `evaluated` hears of every rule that was looked at.
+    /// The next rule that matches `facts`; never an anchor itself. `evaluated` hears where every rule counts that was
+    /// looked at.
+    #[inline]
     pub fn next(
         &mut self,
         facts: &Facts,
         routes: &impl Routes,
-        mut evaluated: impl FnMut(&Rule),
+        mut evaluated: impl FnMut(RuleSlot),
     ) -> Option<(RuleNr, &'r Rule)> {
         if self.finished {
             return None;
         }
-        if self.to_decision
-            && let Some(index) = &self.ruleset.index
-        {
+        let mut found = None;
+        if let Some(nr) = self.pending.take() {
+            found = self.take_effect(nr);
+        }
+        while found.is_none() && !self.finished {
+            found = match (&self.ruleset.index, self.to_decision) {
+                (Some(index), true) => self.step_to_decision(index, facts, routes, &mut evaluated),
+                _ => self.step(facts, routes, &mut evaluated),
+            };
+        }
+        found
+    }
+
+    /// Tests the next rule; gives it if it comes next.
+    fn step(
+        &mut self,
+        facts: &Facts,
+        routes: &impl Routes,
+        evaluated: &mut impl FnMut(RuleSlot),
+    ) -> Option<(RuleNr, &'r Rule)> {
+        let Some(nr) = self.next_to_test(facts) else {
+            self.finished = true;
+            return None;
+        };
+        self.cursor = nr + 1;
+        if self.is_match(nr, facts, routes, evaluated) {
+            return self.take_effect(nr);
+        }
+        if let Some(Action::Anchor { end }) = self.rule(nr).map(|rule| rule.action) {
+            self.cursor = end;
+        }
+        None
+    }
+
+    /// The same where only what decides is wanted. Rules that pass or block and do nothing else are passed over until a rule
+    /// comes that may change what they see; of these the last that matches decides so far.
+    #[inline]
+    fn step_to_decision(
+        &mut self,
+        index: &'r Index,
+        facts: &Facts,
+        routes: &impl Routes,
+        evaluated: &mut impl FnMut(RuleSlot),
+    ) -> Option<(RuleNr, &'r Rule)> {
+        if !self.turn_to(index, facts) {
             self.to_decision = false;
-            if self.turn_to(index, facts) && self.candidates.are_simple(index) {
-                self.finished = true;
-                let ruleset = self.ruleset;
-                let rules = &ruleset.rules;
-                let nr = self.candidates.decide(index, |nr| {
-                    rules.get(nr as usize).is_some_and(|rule| {
-                        evaluated(rule);
-                        matches(ruleset, rule, facts, routes)
-                    })
-                })?;
-                return Some((RuleNr(nr), rules.get(nr as usize)?));
+            return None;
+        }
+        let Some(nr) = self.next_stop(index) else {
+            let was_finished = self.finished;
+            self.finished = true;
+            return match was_finished {
+                true => None,
+                false => self.last_plain(index, u32::MAX, facts, routes, evaluated),
+            };
+        };
+        self.cursor = nr + 1;
+        if !self.is_match(nr, facts, routes, evaluated) {
+            return None;
+        }
+        if self.rule(nr).is_some_and(|rule| self.ends_stretch(rule)) {
+            let plain = self.last_plain(index, nr, facts, routes, evaluated);
+            if plain.is_some() {
+                self.pending = Some(nr);
+                return plain;
             }
         }
-        loop {
-            let nr = self.next_to_test(facts)?;
-            let rule = self.ruleset.rules.get(nr as usize)?;
-            self.cursor = nr + 1;
-            evaluated(rule);
-            let matched = matches(self.ruleset, rule, facts, routes);
-            match rule.action {
-                Action::Anchor { end } => self.enter(nr, end, matched),
-                _ if !matched => {}
-                Action::Pass | Action::Block(_) => {
-                    self.decided_in = self.anchor().map(|a| a.0);
-                    self.finished = rule.quick;
-                    return Some((RuleNr(nr), rule));
-                }
-                Action::Match => {
-                    self.finished = rule.quick;
-                    return Some((RuleNr(nr), rule));
-                }
-                Action::Translate { end, pass } => {
-                    self.cursor = end;
-                    self.finished = pass;
-                    return Some((RuleNr(nr), rule));
-                }
+        self.take_effect(nr)
+    }
+
+    /// A rule that has matched, and that does not decide instead of the plain ones before it: true if those after it may see
+    /// another packet, or another walk.
+    fn ends_stretch(&self, rule: &Rule) -> bool {
+        match rule.action {
+            Action::Pass | Action::Block(_) => false,
+            // No plain rule stands in an anchor.
+            Action::Anchor { .. } => self.frames.is_empty(),
+            Action::Translate { .. } => true,
+            Action::Match => {
+                let changes_packet = rule.tag != TagId::default()
+                    || rule.translates()
+                    || rule.actions.table().is_some();
+                changes_packet || rule.quick || rule.actions.log.contains(Log::MATCHES)
             }
         }
+    }
+
+    /// Of the rules before `to` that were passed over, the last that matches.
+    #[inline]
+    fn last_plain(
+        &mut self,
+        index: &'r Index,
+        to: u32,
+        facts: &Facts,
+        routes: &impl Routes,
+        evaluated: &mut impl FnMut(RuleSlot),
+    ) -> Option<(RuleNr, &'r Rule)> {
+        let (ruleset, range) = (self.ruleset, (self.stretch, to));
+        self.stretch = to;
+        let nr = self.candidates.last_plain(index, range, |nr| {
+            let rest = index.rest(nr);
+            evaluated(rest.slot);
+            rest.matches(nr, ruleset, facts, routes)
+        })?;
+        self.decided_in = None;
+        Some((RuleNr(nr), self.rule(nr)?))
+    }
+
+    #[inline]
+    fn rule(&self, nr: u32) -> Option<&'r Rule> {
+        self.ruleset.rules.get(nr as usize)
+    }
+
+    #[inline]
+    fn is_match(
+        &self,
+        nr: u32,
+        facts: &Facts,
+        routes: &impl Routes,
+        evaluated: &mut impl FnMut(RuleSlot),
+    ) -> bool {
+        if let (Some(index), Some(_)) = (&self.ruleset.index, &self.turned_to) {
+            let rest = index.rest(nr);
+            evaluated(rest.slot);
+            return rest.matches(nr, self.ruleset, facts, routes);
+        }
+        self.rule(nr).is_some_and(|rule| {
+            evaluated(rule.slot);
+            matches(self.ruleset, rule, facts, routes)
+        })
+    }
+
+    /// A rule has matched: says where the walk goes on, and gives the rule unless it is an anchor.
+    #[inline]
+    fn take_effect(&mut self, nr: u32) -> Option<(RuleNr, &'r Rule)> {
+        let rule = self.rule(nr)?;
+        match rule.action {
+            Action::Anchor { end } => {
+                self.enter(nr, end);
+                return None;
+            }
+            Action::Pass | Action::Block(_) => {
+                self.decided_in = self.anchor().map(|a| a.0);
+                self.stretch = nr + 1;
+                self.finished = rule.quick;
+            }
+            Action::Match => self.finished = rule.quick,
+            Action::Translate { end, pass } => {
+                (self.cursor, self.stretch) = (end, end);
+                self.finished = pass;
+            }
+        }
+        if rule.actions.log.contains(Log::MATCHES) {
+            // From here on every rule that matches has an effect.
+            self.to_decision = false;
+        }
+        Some((RuleNr(nr), rule))
     }
 
     /// The next rule that is worth a test: with an index the next candidate, without one the next rule.
@@ -127,16 +251,39 @@ impl<'r> Walk<'r> {
                 Some(index) => self.next_candidate(index, facts),
                 None => Some(self.cursor),
             };
-            let rules = self.ruleset.rules.len() as u32;
-            let nr = next.unwrap_or(rules).max(self.cursor);
-            self.leave_anchors(nr);
-            if self.finished || nr >= rules {
-                return None;
+            if let Some(nr) = self.in_reach(next) {
+                return nr;
             }
-            match self.not_entered(nr) {
-                Some(end) => self.cursor = end,
-                None => return Some(nr),
+        }
+    }
+
+    /// The next rule that may not be passed over.
+    #[inline]
+    fn next_stop(&mut self, index: &'r Index) -> Option<u32> {
+        loop {
+            let next = self.candidates.next_stop(index, self.cursor);
+            if let Some(nr) = self.in_reach(next) {
+                return nr;
             }
+        }
+    }
+
+    /// Goes on to a rule, or to the end: leaves anchors on the way. None if the rule stands in an anchor that was not
+    /// entered: then the cursor is behind it.
+    #[inline]
+    fn in_reach(&mut self, next: Option<u32>) -> Option<Option<u32>> {
+        let rules = self.ruleset.rules.len() as u32;
+        let nr = next.unwrap_or(rules).max(self.cursor);
+        self.leave_anchors(nr);
+        if self.finished || nr >= rules {
+            return Some(None);
+        }
+        match self.not_entered(nr) {
+            Some(end) => {
+                self.cursor = end;
+                None
+            }
+            None => Some(Some(nr)),
         }
     }
 
@@ -194,9 +341,9 @@ impl<'r> Walk<'r> {
         self.frames.last().map(|f| RuleNr(f.anchor))
     }
 
-    fn enter(&mut self, anchor: u32, end: u32, matched: bool) {
+    fn enter(&mut self, anchor: u32, end: u32) {
         // The compiler has refused deeper nesting.
-        if !matched || self.frames.push(Frame { anchor, end }).is_err() {
+        if self.frames.push(Frame { anchor, end }).is_err() {
             self.cursor = end;
         }
     }

@@ -7,8 +7,8 @@
 use net::{KifId, KifSet};
 use ruleset::{
     Action, AddrSpec, Af, BlockReply, Direction, Endpoint, Facts, Fragment, IfMatch,
-    IndexedInterface, PortOp, PortRange, Routes, Rule, RuleMatch, Ruleset, Table, TableEntry,
-    TableId, TagId, TagMatch, Walk,
+    IndexedInterface, KeepState, Log, Pool, PortOp, PortRange, Routes, Rule, RuleMatch, Ruleset,
+    Table, TableEntry, TableId, TagId, TagMatch, TcpFlagsMatch, Walk,
 };
 
 /// xorshift; the seed is printed when a case fails.
@@ -156,6 +156,22 @@ fn rule(dice: &mut Dice) -> Rule {
             negate: dice.one_in(2),
         });
     }
+    if dice.one_in(3) {
+        rule.flags = TcpFlagsMatch {
+            set: 2,
+            mask: dice.pick(&[0x12, 0x13]),
+        };
+        rule.keep_state = KeepState::Keep;
+    }
+    if dice.one_in(15) {
+        rule.actions.log = dice.pick(&[Log::ON, Log::MATCHES]);
+    }
+    if dice.one_in(15) {
+        rule.limits.once = 1;
+    }
+    if dice.one_in(15) {
+        rule.probability = Some(dice.roll() as u32);
+    }
     rule
 }
 
@@ -206,16 +222,51 @@ fn simple(dice: &mut Dice) -> Rule {
         }
     }
     rule.tag = TagId::default();
+    rule.actions.log -= Log::MATCHES;
+    rule.limits.once = 0;
     rule.quick &= dice.one_in(20);
     rule
 }
 
-fn ruleset(dice: &mut Dice, count: usize, are_simple: bool) -> Ruleset {
+/// What rules a ruleset has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    /// All kinds, many of each.
+    All,
+    /// Those that only decide.
+    Simple,
+    /// The same with a few of the others, among them anchors.
+    Few,
+}
+
+/// This `match` rule translates the destination, as [`walk`] and [`decide`] do instead of the filter.
+fn translates(nr: usize, rule: &Rule) -> bool {
+    rule.action == Action::Match && nr.is_multiple_of(4)
+}
+
+fn rules(dice: &mut Dice, count: usize, mix: Mix) -> Vec<Rule> {
     let mut rules = Vec::new();
-    match are_simple {
-        true => rules.extend((0..count).map(|_| simple(dice))),
-        false => fill(dice, &mut rules, count, 0),
+    if mix == Mix::All {
+        fill(dice, &mut rules, count, 0);
     }
+    while rules.len() < count {
+        if mix == Mix::Few && dice.one_in(12) {
+            let until = count.min(rules.len() + 1 + dice.below(4) as usize);
+            fill(dice, &mut rules, until, 3);
+        } else {
+            rules.push(simple(dice));
+        }
+    }
+    for (nr, rule) in rules.iter_mut().enumerate() {
+        if translates(nr, rule) {
+            rule.rdr = Some(Box::new(Pool::default()));
+        }
+    }
+    rules
+}
+
+fn ruleset(dice: &mut Dice, count: usize, mix: Mix) -> Ruleset {
+    let rules = rules(dice, count, mix);
     let table = |dice: &mut Dice, n: usize| {
         let entries: Vec<TableEntry> = (0..20)
             .map(|_| {
@@ -262,13 +313,17 @@ fn facts(dice: &mut Dice, interfaces: &[IndexedInterface]) -> Facts {
         proto,
         src_port: if ports { port(dice) } else { 0 },
         dst_port: if ports { port(dice) } else { 0 },
-        tcp_flags: 2,
+        tcp_flags: if proto == 6 {
+            dice.pick(&[2, 0x12, 3])
+        } else {
+            0
+        },
         icmp_type: 8,
         icmp_code: 0,
         tos: 0,
         priority: 3,
         fragment,
-        unsolicited_reply: false,
+        unsolicited_reply: dice.one_in(20),
         tag: TagId(dice.below(3) as u16),
         os: None,
         dice: dice.roll() as u32,
@@ -298,7 +353,7 @@ fn walk(ruleset: &Ruleset, facts: &Facts, tested: &mut u64) -> Vec<u32> {
         if rule.tag != TagId::default() {
             facts.tag = rule.tag;
         }
-        if rule.action == Action::Match && nr.0 % 4 == 0 {
+        if translates(nr.0 as usize, rule) {
             facts.dst ^= 0x81;
             facts.dst_port = facts.dst_port.wrapping_add(u16::from(facts.dst_port != 0));
         }
@@ -314,6 +369,8 @@ struct Outcome {
     anchor: Option<u32>,
     tag: TagId,
     lookups: u64,
+    /// What matched after a rule with `log (matches)`.
+    traced: Vec<u32>,
 }
 
 /// Walks as the filter does.
@@ -321,10 +378,14 @@ fn decide(ruleset: &Ruleset, facts: &Facts, walk: Walk<'_>) -> Outcome {
     let (mut facts, mut walk) = (*facts, walk);
     let routes = CountedLookups::default();
     let mut result = RuleMatch::new(facts.tag);
+    let mut traced = Vec::new();
     while let Some((nr, rule)) = walk.next(&facts, &routes, |_| {}) {
+        if result.log_matches {
+            traced.push(nr.0);
+        }
         result.add(nr, rule, &walk);
         facts.tag = result.tag;
-        if rule.action == Action::Match && nr.0 % 4 == 0 {
+        if translates(nr.0 as usize, rule) {
             facts.dst ^= 0x81;
         }
     }
@@ -335,6 +396,7 @@ fn decide(ruleset: &Ruleset, facts: &Facts, walk: Walk<'_>) -> Outcome {
         anchor: result.anchor.map(|nr| nr.0),
         tag: result.tag,
         lookups: routes.0.get(),
+        traced,
     }
 }
 
@@ -373,8 +435,8 @@ fn the_index_finds_the_rules_that_the_walk_finds() {
         // Small rulesets find edges, large ones blocks and summaries.
         let rules = dice.pick(&[1, 20, 64, 65, 200, 1000, 10_000]);
         // Of rules that do nothing else, the deciding one is found without the others.
-        let are_simple = dice.one_in(3);
-        let plain = ruleset(&mut dice, rules, are_simple);
+        let mix = dice.pick(&[Mix::All, Mix::Simple, Mix::Few]);
+        let plain = ruleset(&mut dice, rules, mix);
         let mut indexed = plain.clone();
         indexed.index = Some(ruleset::Index::build(&plain.rules, &interfaces));
         for _ in 0..500 {

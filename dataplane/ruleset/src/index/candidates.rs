@@ -7,49 +7,47 @@ use super::places::{GROUPS_MAX, Kinds, Places};
 use super::rows::{BLOCK, Bits, Part, Reader};
 use crate::facts::Facts;
 
+/// What one field of a packet says: rules that do not ask for it, and those that do and like the packet's.
+#[derive(Clone, Debug)]
+pub(super) struct Field<'i> {
+    pub(super) wide: &'i Bits,
+    pub(super) own: Reader<'i>,
+}
+
+/// Fields: interface with direction, protocol with family, two addresses, two ports.
+const FIELDS: usize = 6;
+
 /// What the fields of a packet say.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'i> {
-    pub(super) way: &'i Bits,
-    /// Rules that name the interface itself, beside those in `way`.
-    pub(super) own_name: Reader<'i>,
-    pub(super) protocol: &'i Bits,
-    /// Of source, destination, source port, destination port: rules that do not ask for it, and those that do and like
-    /// the packet's.
-    pub(super) ends: [(&'i Bits, Reader<'i>); 4],
-}
+pub(super) struct Fields<'i>(pub(super) [Field<'i>; FIELDS]);
 
 /// What fields say of 64 blocks.
 struct Chunk {
     /// Blocks that may have a candidate.
     blocks: u64,
-    own_name: Part,
-    ends: [Part; 4],
+    own: [Part; FIELDS],
 }
 
 impl Fields<'_> {
     #[inline]
     fn chunk(&self, n: usize) -> Chunk {
-        let own_name = self.own_name.part(n);
-        let ends = core::array::from_fn(|end: usize| self.ends[end].1.part(n));
-        let mut blocks = (self.way.summary(n) | own_name.blocks()) & self.protocol.summary(n);
-        for ((wide, _), part) in self.ends.iter().zip(&ends) {
-            blocks &= wide.summary(n) | part.blocks();
+        let mut chunk = Chunk {
+            blocks: u64::MAX,
+            own: [Part::default(); FIELDS],
+        };
+        for (field, own) in self.0.iter().zip(&mut chunk.own) {
+            *own = field.own.part(n);
+            chunk.blocks &= field.wide.summary(n) | own.blocks();
         }
-        Chunk {
-            blocks,
-            own_name,
-            ends,
-        }
+        chunk
     }
 
     #[inline]
     fn word(&self, chunk: &Chunk, block: usize) -> u64 {
         let bit = (block % BLOCK) as u32;
-        let way = self.way.word(block) | self.own_name.word_in(&chunk.own_name, bit);
-        let mut word = way & self.protocol.word(block);
-        for ((wide, reader), part) in self.ends.iter().zip(&chunk.ends) {
-            word &= wide.word(block) | reader.word_in(part, bit);
+        let mut word = u64::MAX;
+        for (field, own) in self.0.iter().zip(&chunk.own) {
+            word &= field.wide.word(block) | field.own.word_in(own, bit);
         }
         word
     }
@@ -88,7 +86,7 @@ impl Fields<'_> {
             chunk.blocks &= u64::MAX >> (BLOCK - 1 - (to - 1) % BLOCK);
             chunk.blocks &= kind(places.kind_summary(n));
             while chunk.blocks != 0 {
-                let bit = BLOCK as u32 - 1 - chunk.blocks.leading_zeros();
+                let bit = last_bit(chunk.blocks);
                 let block = (n * BLOCK) as u32 + bit;
                 if block < start {
                     return None;
@@ -110,6 +108,23 @@ impl Fields<'_> {
 trait Kind: Fn(Kinds) -> u64 + Copy {}
 impl<F: Fn(Kinds) -> u64 + Copy> Kind for F {}
 
+/// Rules of all kinds.
+#[inline]
+fn of_any(_: Kinds) -> u64 {
+    u64::MAX
+}
+
+/// Rules that a walk to the decision must not leave out.
+#[inline]
+fn stops(kinds: Kinds) -> u64 {
+    kinds.lasting | kinds.quick
+}
+
+#[inline]
+fn plain(kinds: Kinds) -> u64 {
+    kinds.plain
+}
+
 /// A block with candidates.
 #[derive(Clone, Copy, Debug)]
 struct Head {
@@ -120,178 +135,119 @@ struct Head {
     end: u32,
 }
 
+type Heads = heapless::Vec<Head, GROUPS_MAX>;
+
+/// What [`Candidates`] keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Kept {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// All blocks that have candidates.
+    All,
+    /// Of each group the next block with candidates of any kind.
+    Groups,
+    /// Of each group the next block with candidates that [`stops`] names.
+    Stops,
+}
+
 /// Rules that a packet may match.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidates<'i> {
+    /// None while all are kept.
     fields: Option<Fields<'i>>,
-    heads: heapless::Vec<Head, GROUPS_MAX>,
-    /// `heads` has all of them.
-    all: bool,
-    /// If not: `heads` has the next ones of each group.
-    in_groups: bool,
+    heads: Heads,
+    kept: Kept,
 }
 
 impl<'i> Candidates<'i> {
     /// Turns to a packet. False if it passes an interface that the index does not know.
     #[inline]
     pub(crate) fn turn_to(&mut self, index: &'i Index, facts: &Facts) -> bool {
-        self.fields = index.fields(facts);
+        let Some(single) = &index.single else {
+            return self.turn_to_many(index, facts);
+        };
+        let word = single.word(&index.protocol_row, facts);
+        self.kept = Kept::All;
         self.heads.clear();
-        let Some(fields) = &self.fields else {
+        if let Some(word) = word.filter(|word| *word != 0) {
+            let (block, end) = (0, 1);
+            // There is room for one.
+            let _fits = self.heads.push(Head { word, block, end });
+        }
+        word.is_some()
+    }
+
+    #[inline]
+    fn turn_to_many(&mut self, index: &'i Index, facts: &Facts) -> bool {
+        self.heads.clear();
+        let Some(fields) = index.fields(facts) else {
             return false;
         };
-        self.all = gather(fields, &mut self.heads);
-        self.in_groups = false;
+        self.kept = match gather(&fields, &mut self.heads) {
+            true => Kept::All,
+            false => Kept::Nothing,
+        };
+        self.fields = (self.kept == Kept::Nothing).then_some(fields);
         true
     }
 
-    /// True if which rule decides can be told from the candidates with `quick` and the last one without: none does
-    /// anything else.
-    #[inline]
-    pub(crate) fn are_simple(&self, index: &Index) -> bool {
-        if !self.all {
-            return self.are_many_simple(index);
-        }
-        let lasts = |head: &Head| head.word & index.places.kinds(head.block).lasting != 0;
-        !self.heads.iter().any(lasts)
-    }
-
-    fn are_many_simple(&self, index: &Index) -> bool {
-        let places = &index.places;
-        let everywhere = (0, (places.count() / BLOCK) as u32);
-        let lasting = |fields: &Fields<'_>| fields.first(places, everywhere, |kinds| kinds.lasting);
-        self.fields.as_ref().and_then(lasting).is_none()
-    }
-
-    /// Of candidates that are simple, the one that decides: the first with `quick` that matches, else the last that does.
-    #[inline]
-    pub(crate) fn decide(
-        &mut self,
-        index: &Index,
-        mut matches: impl FnMut(u32) -> bool,
-    ) -> Option<u32> {
-        if !self.all {
-            return self.decide_by_groups(&index.places, &mut matches);
-        }
-        while let Some(rule) = self.next_quick(index) {
-            if matches(rule) {
-                return Some(rule);
-            }
-        }
-        while let Some(rule) = self.last_plain(index) {
-            if matches(rule) {
-                return Some(rule);
-            }
-        }
-        None
-    }
-
-    /// The first candidate with `quick` that has not been given out.
-    #[inline]
-    fn next_quick(&mut self, index: &Index) -> Option<u32> {
-        let mut first = (u32::MAX, 0, 0);
-        for (n, head) in self.heads.iter().enumerate() {
-            let word = head.word & index.places.kinds(head.block).quick;
-            if word != 0 {
-                let bit = word.trailing_zeros();
-                first = first.min((index.places.rule(head.block, bit), n, bit));
-            }
-        }
-        self.take(first)
-    }
-
-    /// The last candidate that has not been given out, of those that only pass or block.
-    #[inline]
-    fn last_plain(&mut self, index: &Index) -> Option<u32> {
-        let mut last = None;
-        for (n, head) in self.heads.iter().enumerate() {
-            let word = head.word & index.places.kinds(head.block).plain;
-            if word != 0 {
-                let bit = last_bit(word);
-                last = last.max(Some((index.places.rule(head.block, bit), n, bit)));
-            }
-        }
-        self.take(last?)
-    }
-
-    #[inline]
-    fn take(&mut self, (rule, n, bit): (u32, usize, u32)) -> Option<u32> {
-        let head = self.heads.get_mut(n).filter(|_| rule != u32::MAX)?;
-        head.word &= !(1 << bit);
-        Some(rule)
-    }
-
-    /// The same where there are too many candidates to keep: each group is gone through from its first, or from its last.
-    #[inline(never)]
-    fn decide_by_groups(
-        &mut self,
-        places: &Places,
-        matches: &mut impl FnMut(u32) -> bool,
-    ) -> Option<u32> {
-        let fields = self.fields.as_ref()?;
-        let heads = &mut self.heads;
-        let quick = |kinds: Kinds| kinds.quick;
-        fill(heads, places, |range| fields.first(places, range, quick));
-        let ahead = |head: &Head| places.rule(head.block, head.word.trailing_zeros());
-        while let Some((rule, n)) = heads.iter().map(ahead).zip(0..).min() {
-            if matches(rule) {
-                return Some(rule);
-            }
-            let head = &mut heads[n];
-            head.word &= head.word - 1;
-            if head.word == 0 {
-                let range = (head.block + 1, head.end);
-                replace(heads, n, fields.first(places, range, quick));
-            }
-        }
-        let plain = |kinds: Kinds| kinds.plain;
-        fill(heads, places, |range| fields.last(places, range, plain));
-        let behind = |head: &Head| places.rule(head.block, last_bit(head.word));
-        while let Some((rule, n)) = heads.iter().map(behind).zip(0..).max() {
-            if matches(rule) {
-                return Some(rule);
-            }
-            let head = &mut heads[n];
-            head.word &= !(1 << last_bit(head.word));
-            if head.word == 0 {
-                let range = (head.end, head.block);
-                replace(heads, n, fields.last(places, range, plain));
-            }
-        }
-        None
-    }
-
     /// The first candidate that is not below `from`. `from` may only grow.
-    #[inline]
     pub(crate) fn next(&mut self, index: &Index, from: u32) -> Option<u32> {
-        if !self.all && !self.in_groups {
-            self.in_groups = true;
-            let (places, fields) = (&index.places, self.fields.as_ref()?);
-            let heads = &mut self.heads;
-            fill(heads, places, |range| fields.first(places, range, of_any));
+        if !matches!(self.kept, Kept::All | Kept::Groups) {
+            self.keep(index, from, Kept::Groups, of_any);
         }
+        self.next_of(index, from, of_any)
+    }
+
+    /// The same of those candidates that have an effect even if a later one decides, or that decide at once.
+    #[inline]
+    pub(crate) fn next_stop(&mut self, index: &Index, from: u32) -> Option<u32> {
+        if !matches!(self.kept, Kept::All | Kept::Stops) {
+            self.keep(index, from, Kept::Stops, stops);
+        }
+        self.next_of(index, from, stops)
+    }
+
+    fn keep(&mut self, index: &Index, from: u32, kept: Kept, kind: impl Kind) {
+        self.kept = kept;
+        let places = &index.places;
+        if let Some(fields) = &self.fields {
+            self.heads = groups(places, |(start, end)| {
+                let start = places.block_from(start, end, from);
+                fields.first(places, (start, end), kind)
+            });
+        }
+    }
+
+    #[inline]
+    fn next_of(&mut self, index: &Index, from: u32, kind: impl Kind) -> Option<u32> {
+        let places = &index.places;
         loop {
-            let mut first = (u32::MAX, 0);
+            let mut first: Option<(u32, usize, u32)> = None;
             for (n, head) in self.heads.iter().enumerate() {
-                let rule = index.places.rule(head.block, head.word.trailing_zeros());
-                first = first.min((rule, n));
+                let word = head.word & kind(places.kinds(head.block));
+                if word != 0 {
+                    let bit = word.trailing_zeros();
+                    let rule = places.rule(head.block, bit);
+                    if first.is_none_or(|(before, ..)| rule < before) {
+                        first = Some((rule, n, bit));
+                    }
+                }
             }
-            let (rule, n) = first;
+            let (rule, n, bit) = first?;
             let head = self.heads.get_mut(n)?;
             if rule >= from {
-                head.word &= head.word - 1;
+                head.word &= !(1 << bit);
             } else {
-                // An anchor with many rules may have been left out.
-                let below = index
-                    .places
-                    .block(head.block)
-                    .partition_point(|rule| *rule < from);
-                head.word &= u64::MAX.unbounded_shl(below as u32);
+                // An anchor with many rules may have been left out. Rules of other kinds may still be asked for.
+                head.word &= !(below(places, head.block, from) & kind(places.kinds(head.block)));
             }
-            if head.word == 0 {
-                let from_block = index.places.block_from(head.block + 1, head.end, from);
+            if self.kept != Kept::All && head.word == 0 {
+                let from_block = places.block_from(head.block + 1, head.end, from);
+                let range = (from_block, head.end);
                 let fields = self.fields.as_ref()?;
-                let more = fields.first(&index.places, (from_block, head.end), of_any);
+                let more = fields.first(places, range, kind);
                 replace(&mut self.heads, n, more);
             }
             if rule >= from {
@@ -299,12 +255,82 @@ impl<'i> Candidates<'i> {
             }
         }
     }
-}
 
-/// Rules of all kinds.
-#[inline]
-fn of_any(_: Kinds) -> u64 {
-    u64::MAX
+    /// Of the candidates from `from` on and before `to` that only pass or block, the last that matches.
+    #[inline]
+    pub(crate) fn last_plain(
+        &self,
+        index: &Index,
+        (from, to): (u32, u32),
+        mut matches: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let places = &index.places;
+        if self.kept != Kept::All {
+            return self.last_plain_of_groups(places, (from, to), &mut matches);
+        }
+        let mut words = [0; GROUPS_MAX];
+        for (head, word) in self.heads.iter().zip(&mut words) {
+            *word = head.word & places.kinds(head.block).plain;
+            if from > 0 {
+                *word &= !below(places, head.block, from);
+            }
+            if to < u32::MAX {
+                *word &= below(places, head.block, to);
+            }
+        }
+        loop {
+            let mut last = None;
+            for (n, (head, word)) in self.heads.iter().zip(&words).enumerate() {
+                if *word != 0 {
+                    let bit = last_bit(*word);
+                    last = last.max(Some((places.rule(head.block, bit), n, bit)));
+                }
+            }
+            let (rule, n, bit) = last?;
+            if matches(rule) {
+                return Some(rule);
+            }
+            words[n] &= !(1 << bit);
+        }
+    }
+
+    /// The same where there are too many candidates to keep: each group is gone through from its last.
+    #[inline(never)]
+    fn last_plain_of_groups(
+        &self,
+        places: &Places,
+        (from, to): (u32, u32),
+        matches: &mut impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let fields = self.fields.as_ref()?;
+        // The last block that has rules before `to` may have some that come after.
+        let mut heads = groups(places, |(start, end)| {
+            let to_block = places.block_from(start, end, to).saturating_add(1).min(end);
+            let from_block = places.block_from(start, end, from);
+            let mut head = fields.last(places, (from_block, to_block), plain)?;
+            while head.word & below(places, head.block, to) == 0 {
+                head = fields.last(places, (from_block, head.block), plain)?;
+            }
+            head.word &= below(places, head.block, to);
+            Some(head)
+        });
+        let behind = |head: &Head| places.rule(head.block, last_bit(head.word));
+        while let Some((rule, n)) = heads.iter().map(behind).zip(0..).max() {
+            if rule < from {
+                return None;
+            }
+            if matches(rule) {
+                return Some(rule);
+            }
+            let head = heads.get_mut(n)?;
+            head.word &= !(1 << last_bit(head.word));
+            if head.word == 0 {
+                let range = (head.end, head.block);
+                replace(&mut heads, n, fields.last(places, range, plain));
+            }
+        }
+        None
+    }
 }
 
 #[inline]
@@ -312,23 +338,27 @@ fn last_bit(word: u64) -> u32 {
     BLOCK as u32 - 1 - word.leading_zeros()
 }
 
+/// Those rules of a block that come before `rule`.
+#[inline]
+fn below(places: &Places, block: u32, rule: u32) -> u64 {
+    let before = places.block(block).partition_point(|other| *other < rule);
+    !u64::MAX.unbounded_shl(before as u32)
+}
+
 /// A head for each group that `find` finds one in.
 #[inline]
-fn fill(
-    heads: &mut heapless::Vec<Head, GROUPS_MAX>,
-    places: &Places,
-    find: impl Fn((u32, u32)) -> Option<Head>,
-) {
-    heads.clear();
+fn groups(places: &Places, find: impl Fn((u32, u32)) -> Option<Head>) -> Heads {
+    let mut heads = Heads::new();
     for group in places.groups() {
         // There are as many places as groups.
         let _fits = find(group).map(|head| heads.push(head));
     }
+    heads
 }
 
 /// The next head of a group, or none if that was its last.
 #[inline]
-fn replace(heads: &mut heapless::Vec<Head, GROUPS_MAX>, n: usize, next: Option<Head>) {
+fn replace(heads: &mut Heads, n: usize, next: Option<Head>) {
     match next {
         Some(next) => heads[n] = next,
         None => drop(heads.swap_remove(n)),
@@ -337,8 +367,8 @@ fn replace(heads: &mut heapless::Vec<Head, GROUPS_MAX>, n: usize, next: Option<H
 
 /// All blocks that have candidates; false if there are more than fit.
 #[inline]
-fn gather(fields: &Fields<'_>, heads: &mut heapless::Vec<Head, GROUPS_MAX>) -> bool {
-    for n in 0..fields.way.summaries() {
+fn gather(fields: &Fields<'_>, heads: &mut Heads) -> bool {
+    for n in 0..fields.0[0].wide.summaries() {
         let mut chunk = fields.chunk(n);
         while chunk.blocks != 0 {
             let block = n * BLOCK + chunk.blocks.trailing_zeros() as usize;

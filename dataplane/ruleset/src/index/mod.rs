@@ -11,7 +11,9 @@
 
 mod candidates;
 mod places;
+mod rest;
 mod rows;
+mod single;
 mod ways;
 
 use alloc::vec::Vec;
@@ -21,9 +23,12 @@ use net::{KifId, KifSet};
 use crate::facts::{Af, Facts, Fragment};
 use crate::rule::{Action, AddrSpec, Endpoint, PortOp, PortRange, Rule};
 pub(crate) use candidates::Candidates;
-use candidates::Fields;
+use candidates::{Field, Fields};
 use places::Places;
+pub(crate) use rest::Rest;
+use rest::rests;
 use rows::{BLOCK, Bits, Classes, Reader, Span};
+use single::Single;
 use ways::Ways;
 
 /// Rulesets with fewer rules are walked one by one, and every rule on the way counts its evaluations. A rule that is tested
@@ -66,38 +71,47 @@ pub struct Index {
     protocol_row: [u8; 256],
     src: EndField,
     dst: EndField,
-    /// For each rule the innermost anchor that it stands in; `u32::MAX` for none.
+    /// For each rule the innermost anchor that it stands in; `u32::MAX` for none. Empty if there is no anchor.
     parents: Vec<u32>,
+    /// By rule: what is left to be asked of candidates.
+    rests: Vec<Rest>,
+    /// The same sets once more, if they are of one block.
+    single: Option<Single>,
 }
 
 /// Sentinel of [`Index::parents`].
 pub(crate) const NO_PARENT: u32 = u32::MAX;
 
 impl Index {
-    /// Builds the index.
+    /// Builds the index. The slots of the rules have been given.
     pub fn build(rules: &[Rule], interfaces: &[IndexedInterface]) -> Self {
         let places = Places::of_rules(rules);
-        let parents = parents(rules);
         let (protocol_row, protocols) = protocols(rules, &places);
-        Index {
+        let mut rests = rests(rules);
+        let src = EndField::build(rules, &places, |rule| &rule.src, |n| rests[n].ask_src());
+        let dst = EndField::build(rules, &places, |rule| &rule.dst, |n| rests[n].ask_dst());
+        let mut index = Index {
             ways: Ways::build(rules, interfaces, &places),
             protocols,
             protocol_row,
-            src: EndField::build(rules, &places, |rule| &rule.src),
-            dst: EndField::build(rules, &places, |rule| &rule.dst),
-            parents,
+            src,
+            dst,
+            parents: parents(rules),
             places,
-        }
+            rests,
+            single: None,
+        };
+        index.single = (index.places.count() == BLOCK).then(|| Single::of(&index, interfaces));
+        index
     }
 
     /// What the fields of a packet say; none if it passes an interface that the index does not know.
     #[inline]
     fn fields<'i>(&'i self, facts: &Facts) -> Option<Fields<'i>> {
-        let (way, own_name) = self.ways.of(facts.kif, facts.direction)?;
+        let way = self.ways.of(facts.kif, facts.direction)?;
         let row = self.protocol_row[usize::from(facts.proto)];
-        let protocol = &self.protocols[af_index(facts.af)][usize::from(row)];
-        let has_ports = matches!(facts.proto, 6 | 17) && facts.fragment == Fragment::No;
-        let (src_port, dst_port) = if has_ports {
+        let protocol = &self.protocols[facts.af.index()][usize::from(row)];
+        let (src_port, dst_port) = if has_ports(facts) {
             (
                 self.src.port.row(facts.src_port),
                 self.dst.port.row(facts.dst_port),
@@ -105,17 +119,21 @@ impl Index {
         } else {
             (Reader::default(), Reader::default())
         };
-        Some(Fields {
-            way,
-            own_name,
-            protocol,
-            ends: [
-                (&self.src.wide, self.src.reader(facts.af, facts.src)),
-                (&self.dst.wide, self.dst.reader(facts.af, facts.dst)),
-                (&self.src.wide_port, src_port),
-                (&self.dst.wide_port, dst_port),
-            ],
-        })
+        let of = |wide, own| Field { wide, own };
+        Some(Fields([
+            of(way.0, way.1),
+            of(protocol, Reader::default()),
+            of(&self.src.wide, self.src.reader(facts.af, facts.src)),
+            of(&self.dst.wide, self.dst.reader(facts.af, facts.dst)),
+            of(&self.src.wide_port, src_port),
+            of(&self.dst.wide_port, dst_port),
+        ]))
+    }
+
+    /// What is left to be asked of a rule that is a candidate.
+    #[inline]
+    pub(crate) fn rest(&self, rule: u32) -> Rest {
+        self.rests.get(rule as usize).copied().unwrap_or_default()
     }
 
     /// The anchor that a rule stands in.
@@ -136,19 +154,31 @@ impl Index {
             + self.src.bytes()
             + self.dst.bytes()
             + self.parents.len() * 4
+            + self.rests.len() * size_of::<Rest>()
             + self.places.bytes()
     }
 }
 
 impl EndField {
-    fn build(rules: &[Rule], places: &Places, end: impl Fn(&Rule) -> &Endpoint) -> Self {
+    /// `in_doubt` hears of every rule of which the field does not tell for sure whether it likes the packet's.
+    fn build(
+        rules: &[Rule],
+        places: &Places,
+        end: impl Fn(&Rule) -> &Endpoint,
+        mut in_doubt: impl FnMut(usize),
+    ) -> Self {
         let mut wide = Bits::new(places.count());
         let mut wide_port = Bits::new(places.count());
         let (mut v4, mut v6, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for (n, rule) in rules.iter().enumerate() {
             let (end, rule) = (end(rule), places.of(n));
             match interval(end) {
-                Asked::Nothing => wide.insert(rule as usize),
+                Asked::Nothing => {
+                    wide.insert(rule as usize);
+                    if end.addr != AddrSpec::Any || end.negate {
+                        in_doubt(n);
+                    }
+                }
                 Asked::Never => {}
                 Asked::Of(Af::Inet, low, high) => v4.push(Span {
                     low: low as u32,
@@ -165,11 +195,16 @@ impl EndField {
         let (v4, too_wide4) = Classes::build(v4);
         let (v6, too_wide6) = Classes::build(v6);
         let (port, too_wide_ports) = Classes::build(ports);
-        for rule in too_wide4.into_iter().chain(too_wide6) {
-            wide.insert(rule as usize);
+        let mut widen = |wide: &mut Bits, place: u32| {
+            wide.insert(place as usize);
+            let block = place / BLOCK as u32;
+            in_doubt(places.rule(block, place % BLOCK as u32) as usize);
+        };
+        for place in too_wide4.into_iter().chain(too_wide6) {
+            widen(&mut wide, place);
         }
-        for rule in too_wide_ports {
-            wide_port.insert(rule as usize);
+        for place in too_wide_ports {
+            widen(&mut wide_port, place);
         }
         EndField {
             wide,
@@ -254,11 +289,10 @@ fn port_spans(range: PortRange, rule: u32, spans: &mut Vec<Span<u16>>) {
     spans.extend(parts.map(|(low, high)| Span { low, high, rule }));
 }
 
-fn af_index(af: Af) -> usize {
-    match af {
-        Af::Inet => 0,
-        Af::Inet6 => 1,
-    }
+/// Whether rules with ports can match.
+#[inline]
+fn has_ports(facts: &Facts) -> bool {
+    matches!(facts.proto, 6 | 17) && facts.fragment == Fragment::No
 }
 
 /// Rows for the protocols that rules name, and one for all others.
@@ -291,6 +325,10 @@ fn protocols(rules: &[Rule], places: &Places) -> ([u8; 256], [Vec<Bits>; 2]) {
 
 /// For each rule the innermost anchor that it stands in.
 fn parents(rules: &[Rule]) -> Vec<u32> {
+    let is_anchor = |rule: &Rule| matches!(rule.action, Action::Anchor { .. });
+    if !rules.iter().any(is_anchor) {
+        return Vec::new();
+    }
     let mut open: Vec<(u32, u32)> = Vec::new();
     let mut parents = Vec::with_capacity(rules.len());
     for (n, rule) in rules.iter().enumerate() {

@@ -201,11 +201,14 @@ pub(super) trait Value: Copy + Ord {
     fn top(self) -> usize;
     /// Whether look-ups jump.
     const JUMPS: bool;
+    /// Whether the upper sixteen bits are all there is, so that a jump leads to the row itself.
+    const IS_SHORT: bool;
 }
 
 impl Value for u32 {
     const MIN: u32 = 0;
     const JUMPS: bool = true;
+    const IS_SHORT: bool = false;
     fn next(self) -> Option<u32> {
         self.checked_add(1)
     }
@@ -218,6 +221,7 @@ impl Value for u32 {
 impl Value for u128 {
     const MIN: u128 = 0;
     const JUMPS: bool = false;
+    const IS_SHORT: bool = false;
     fn next(self) -> Option<u128> {
         self.checked_add(1)
     }
@@ -229,6 +233,7 @@ impl Value for u128 {
 impl Value for u16 {
     const MIN: u16 = 0;
     const JUMPS: bool = true;
+    const IS_SHORT: bool = true;
     fn next(self) -> Option<u16> {
         self.checked_add(1)
     }
@@ -251,7 +256,7 @@ pub(super) struct Classes<V> {
     /// First value of each class, ascending, and its row.
     classes: Vec<(V, u32)>,
     rows: Rows,
-    /// For each value of the upper sixteen bits: classes that begin below it.
+    /// For each value of the upper sixteen bits: classes that begin below it; for short values their row.
     jump: Vec<u32>,
 }
 
@@ -274,8 +279,17 @@ impl<V: Value> Classes<V> {
     /// The row of a value.
     #[inline]
     pub(super) fn row(&self, value: V) -> Reader<'_> {
+        if self.rows.parts.len() == 1 {
+            // No rule asks for the field.
+            return Reader::default();
+        }
+        if V::IS_SHORT
+            && let Some(&row) = self.jump.get(value.top())
+        {
+            return self.rows.read(row);
+        }
         let (low, high) = match self.jump.get(value.top()..value.top() + 2) {
-            Some(&[low, high]) => (low as usize, high as usize),
+            Some(&[low, high]) if !V::IS_SHORT => (low as usize, high as usize),
             _ => (0, self.classes.len()),
         };
         let part = self.classes.get(low..high).unwrap_or_default();
@@ -283,6 +297,17 @@ impl<V: Value> Classes<V> {
         let class = (low + part.partition_point(|(start, _)| *start <= value)).wrapping_sub(1);
         let row = self.classes.get(class).map_or(EMPTY_ROW, |(_, row)| *row);
         self.rows.read(row)
+    }
+
+    /// First value of each class, and which of the first 64 rules its values satisfy.
+    pub(super) fn words(&self) -> impl Iterator<Item = (V, u64)> {
+        let first = |row: u32| {
+            let reader = self.rows.read(row);
+            reader.word_in(&reader.part(0), 0)
+        };
+        self.classes
+            .iter()
+            .map(move |(start, row)| (*start, first(*row)))
     }
 
     /// Sweeps over the values: at each boundary rules come and go.
@@ -334,6 +359,10 @@ impl<V: Value> Classes<V> {
         if !V::JUMPS || self.classes.len() < JUMP_MIN {
             return;
         }
+        if V::IS_SHORT {
+            self.jump = self.rows_by_value();
+            return;
+        }
         let mut jump = alloc::vec![0u32; (1 << 16) + 1];
         for (start, _) in &self.classes {
             jump[start.top() + 1] += 1;
@@ -342,6 +371,15 @@ impl<V: Value> Classes<V> {
             jump[n] += jump[n - 1];
         }
         self.jump = jump;
+    }
+
+    fn rows_by_value(&self) -> Vec<u32> {
+        let ends = self.classes.iter().skip(1).map(|(start, _)| start.top());
+        let ends = ends.chain([1 << 16]);
+        let runs = self.classes.iter().zip(ends);
+        let run =
+            |((start, row), end): (&(V, u32), usize)| core::iter::repeat_n(*row, end - start.top());
+        runs.flat_map(run).collect()
     }
 
     /// Bytes on the heap.
