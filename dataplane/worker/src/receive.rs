@@ -20,6 +20,10 @@ const HEADER: usize = wire::ether::HEADER_LEN;
 /// Ports of what a DHCP server says to a client.
 pub(crate) const DHCP_PORTS: (u16, u16) = (67, 68);
 
+/// Most packets of a card that go the long way together: so many that they wait for memory together, and so few that what
+/// is known of the first is still in the first-level cache when its turn comes.
+const LONG_WAY_MAX: usize = 16;
+
 /// Where the network header of a frame begins, and what it is.
 #[derive(Clone, Copy)]
 pub(crate) enum L2 {
@@ -61,14 +65,12 @@ impl<N: Nic> Worker<N> {
         n
     }
 
-    /// What came from a card and was not served by flows is looked at as a whole from here on.
-    pub(crate) fn unpack(&mut self, port: usize) {
-        if self.batch.bufs.is_empty() {
-            return;
-        }
+    /// What came from a card and was not served by flows is looked at as a whole from here on, some packets at a time. False
+    /// if there are no more.
+    pub(crate) fn unpack(&mut self, port: usize, rest: &mut impl Iterator<Item = N::Buf>) -> bool {
         let receiver = self.config.interfaces.receiver(port as u16);
         let interface = receiver.map(|r| (r.interface, r.rdomain));
-        for buf in &self.batch.bufs {
+        for buf in rest.take(LONG_WAY_MAX) {
             buf.prefetch();
             let (id, rdomain) = interface.unwrap_or_default();
             let mut item = Item::new(Origin::Wire(id)).within(rdomain, rdomain);
@@ -76,12 +78,16 @@ impl<N: Nic> Worker<N> {
             if interface.is_none() {
                 item.drop_for(Reason::InterfaceDown);
             }
-            let pushed = self.batch.items.push(item);
-            debug_assert!(pushed.is_ok(), "as many items as buffers");
+            let pushed = self.batch.push(buf, item);
+            debug_assert!(pushed.is_ok(), "no more than a burst");
+        }
+        if self.batch.len() == 0 {
+            return false;
         }
         if let Some((receiver, (lagg, place))) = receiver.and_then(|r| Some((r, r.lagg?))) {
             self.receive_by_lagg(&receiver, lagg, place);
         }
+        true
     }
 
     fn receive_generated(&mut self) -> usize {

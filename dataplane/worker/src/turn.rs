@@ -289,22 +289,15 @@ impl<N: Nic> Worker<N> {
             }
             work = true;
             let from_card = source < self.ports.len();
-            if from_card {
-                self.express(source, now_ms);
-                self.unpack(source);
+            if !from_card {
+                self.go_the_long_way(from_card, now_ms);
+                continue;
             }
-            self.describe(from_card, now_ms);
-            if self.watched.left > 0 {
-                self.watch(now_ms);
+            self.express(source, now_ms);
+            let mut rest = core::mem::take(&mut self.batch.bufs).into_iter();
+            while self.unpack(source, &mut rest) {
+                self.go_the_long_way(from_card, now_ms);
             }
-            self.steer();
-            self.gather();
-            self.look_up();
-            self.filter_in(now_ms);
-            self.forward(now_ms);
-            self.filter_out(now_ms);
-            self.remember();
-            self.dispatch(now_ms);
         }
         self.neighbor_timers(now_ms);
         if later {
@@ -324,6 +317,22 @@ impl<N: Nic> Worker<N> {
         work |= self.say_farewells();
         self.close_books(work);
         work
+    }
+
+    /// The long way, which is the meaning, of the packets in the batch.
+    fn go_the_long_way(&mut self, from_card: bool, now_ms: u64) {
+        self.describe(from_card, now_ms);
+        if self.watched.left > 0 {
+            self.watch(now_ms);
+        }
+        self.steer();
+        self.gather();
+        self.look_up();
+        self.filter_in(now_ms);
+        self.forward(now_ms);
+        self.filter_out(now_ms);
+        self.remember();
+        self.dispatch(now_ms);
     }
 
     /// Adopts a published configuration between bursts, so that no burst sees two policies.
