@@ -53,8 +53,18 @@ const _: () = assert!(size_of::<Actions>() == 18);
 
 impl Actions {
     /// True if packets stay as they are.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        *self == Actions::default()
+        // All at once: the comparison of two values asks for one field after the other.
+        let [prio, low_delay] = self.prio;
+        let words = self.rtable
+            | self.queue
+            | self.priority_queue
+            | self.max_mss
+            | self.delay_ms
+            | self.max_pkt_size;
+        let bytes = self.min_ttl | self.tos | prio | low_delay;
+        words | u16::from(bytes | self.flags.bits() | self.log.bits()) == 0
     }
 
     /// The routing table for the way onwards, if one is chosen.
@@ -65,12 +75,19 @@ impl Actions {
 
     /// True if packets must be looked at: headers or priority change, or they are delayed or stopped for their size.
     pub fn concern_packets(&self) -> bool {
-        let values = [self.max_mss, self.delay_ms, self.max_pkt_size];
-        values != [0; 3] || self.min_ttl != 0 || !self.flags.is_empty()
+        let values = self.max_mss | self.delay_ms | self.max_pkt_size;
+        values | u16::from(self.min_ttl | self.flags.bits()) != 0
     }
 
     /// Adds what a later rule says: its values replace earlier ones, its flags add up.
+    #[inline]
     pub fn add(&mut self, later: &Actions) {
+        if !later.is_empty() {
+            self.add_some(later);
+        }
+    }
+
+    fn add_some(&mut self, later: &Actions) {
         fn replace<T: Copy + PartialEq + Default>(value: &mut T, later: T) {
             if later != T::default() {
                 *value = later;

@@ -97,11 +97,15 @@ impl Key {
 
     /// Sums (RFC 1071) of the addresses and of the ports.
     pub fn sums(&self) -> (u32, u32) {
-        let words = |half: u64| {
-            let words = [half >> 48, half >> 32, half >> 16, half];
-            words.iter().map(|w| u32::from(*w as u16)).sum::<u32>()
+        const EVEN: u64 = 0x0000_ffff_0000_ffff;
+        let [[a, b], [c, d]] = self.addr;
+        // Two sums in one word; eight words of 16 bits in each do not fill 32.
+        let pairs = |half: u64| (half & EVEN) + (half >> 16 & EVEN);
+        let sums = match self.version {
+            4 => pairs(b) + pairs(d),
+            _ => pairs(a) + pairs(b) + pairs(c) + pairs(d),
         };
-        let addrs = self.addr.iter().flatten().map(|half| words(*half)).sum();
+        let addrs = (sums >> 32) as u32 + sums as u32;
         (addrs, u32::from(self.port[0]) + u32::from(self.port[1]))
     }
 

@@ -169,6 +169,7 @@ impl StateTable {
                 self.settle(idx);
                 Some(idx)
             }
+            None if self.index.is_clear(hash) => None,
             _ => self.find(key, hash),
         }
     }
@@ -200,10 +201,17 @@ impl StateTable {
     }
 
     /// Whether a packet that passes an interface in `direction` with this key has a state.
+    #[inline]
     pub fn has_way(&self, direction: Direction, key: &Key) -> bool {
+        let hash = self.hash(key);
+        !self.index.is_clear(hash) && self.has_way_of(direction, key, hash)
+    }
+
+    #[inline(never)]
+    fn has_way_of(&self, direction: Direction, key: &Key, hash: u64) -> bool {
         let found = match direction {
-            Direction::In => self.search(self.hash(key), |st| is_on_wire(st, key)),
-            Direction::Out => self.search(self.hash(key), |st| is_on_stack(st, key)),
+            Direction::In => self.search(hash, |st| is_on_wire(st, key)),
+            Direction::Out => self.search(hash, |st| is_on_stack(st, key)),
         };
         found.is_some()
     }
@@ -286,6 +294,9 @@ impl StateTable {
     #[inline(never)]
     fn find_translated(&self, st: &State, wire: u64) -> (Option<StateIdx>, u64) {
         let stack = self.hash(&st.stack);
+        if self.index.is_clear(wire) && self.index.is_clear(stack) {
+            return (None, stack);
+        }
         let comes = |key: &Key, hash| self.search(hash, |other| is_on_wire(other, key));
         let leaves = |key: &Key, hash| self.search(hash, |other| is_on_stack(other, key));
         let mut found = comes(&st.wire, wire).or_else(|| leaves(&st.stack, stack));
