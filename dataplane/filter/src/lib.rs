@@ -54,6 +54,8 @@ pub use syncookies::Cookies;
 use ruleset::{Direction, KifId, KifSet, Ruleset};
 use state::{Removed, State, StateTable, Vacancy};
 
+use translate::PortsAhead;
+
 /// What the filter of one core works on.
 pub struct Core<'a> {
     /// The running policy.
@@ -88,6 +90,8 @@ pub struct Core<'a> {
     pub workers: u16,
     /// Where there is room for a state of the packet at hand as it is, if that was found out when it was looked for.
     pub room: Option<Vacancy>,
+    /// Source ports that were drawn beforehand.
+    pub ahead: &'a mut PortsAhead,
 }
 
 /// Where and which way a packet passes.
@@ -110,10 +114,7 @@ pub struct Passage<'a> {
 impl Core<'_> {
     /// A number for `probability`: xorshift, which needs no secrecy here.
     pub fn roll(&mut self) -> u32 {
-        *self.dice ^= *self.dice << 13;
-        *self.dice ^= *self.dice >> 7;
-        *self.dice ^= *self.dice << 17;
-        (*self.dice >> 32) as u32
+        roll(self.dice)
     }
 
     /// Counts off the state that was removed last.
@@ -121,6 +122,15 @@ impl Core<'_> {
         count_removal(self.counters, self.shared, self.ruleset, self.now_ms, gone);
         translate::retract_departed(self, gone);
     }
+}
+
+/// A number by a generator whose state is never 0: xorshift, which is no secret.
+#[inline]
+pub fn roll(dice: &mut u64) -> u32 {
+    *dice ^= *dice << 13;
+    *dice ^= *dice >> 7;
+    *dice ^= *dice << 17;
+    (*dice >> 32) as u32
 }
 
 /// Seconds after which a state in its present class expires.

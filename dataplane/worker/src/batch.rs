@@ -38,6 +38,8 @@ pub(crate) struct Item {
     pub(crate) hash: u64,
     /// That of its key for the way out, if it is known; 0 is not.
     pub(crate) hash_out: u64,
+    /// A source port that it may get.
+    pub(crate) drawn: Option<u16>,
     /// What hangs on it, if it is the head of a datagram that came in pieces.
     pub(crate) train: Option<Train>,
     /// The state it has on the way in: first a guess, then the truth.
@@ -110,6 +112,7 @@ impl Item {
             pd: PacketDesc::default(),
             hash: 0,
             hash_out: 0,
+            drawn: None,
             train: None,
             state: None,
             egress: None,

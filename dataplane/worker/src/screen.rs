@@ -11,7 +11,7 @@ use nic::{Nic, PacketBuf};
 use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
 use state::{State, StateFlags, StateIdx, Vacancy};
 
-use crate::batch::Origin;
+use crate::batch::{Item, Origin};
 use crate::config::Config;
 use crate::detour::DETOURS_MAX;
 use crate::forward::{addr_of, route};
@@ -80,11 +80,30 @@ impl<N: Nic> Worker<N> {
 
     /// Screens what is about to leave. The box's own packets come here first; answers of the filter pass unasked.
     pub(crate) fn filter_out(&mut self, now_ms: u64) {
+        if self.ahead.are_drawn() {
+            self.draw_ports();
+        }
         for n in 0..self.batch.len() {
             let item = &self.batch.items[n];
             if item.origin != Origin::Answer && !item.changed_family {
+                self.ahead.port = item.drawn;
                 self.let_out(n, now_ms);
+                self.ahead.end();
             }
+        }
+    }
+
+    /// Draws a source port for every packet that has just begun a connection, and asks the cache for the line of the index
+    /// that will say whether it is free.
+    fn draw_ports(&mut self) {
+        let new = |item: &&mut Item| item.is_open() && item.hash_out != 0;
+        for item in self.batch.items.iter_mut().filter(new) {
+            let dice = filter::roll(&mut self.dice);
+            let drawn = self.ahead.draw(&item.pd, dice, (self.id, self.workers));
+            item.drawn = drawn.map(|(port, key)| {
+                self.states.prefetch_bucket(self.states.hash(&key));
+                port
+            });
         }
     }
 
@@ -212,6 +231,7 @@ impl<N: Nic> Worker<N> {
             worker: self.id,
             workers: self.workers,
             room,
+            ahead: &mut self.ahead,
         };
         let routes = RoutesFrom { config, on: on.id };
         let (af, bytes) = (item.pd.af, u64::from(item.pd.ip_len));

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use filter::reassemble::TrainId;
+use filter::translate::PortsAhead;
 use filter::{
     Answer, Answers, Beside, Cookies, Kills, Notes, Reason, Reassembler, Secrets, Shared,
 };
@@ -140,6 +141,7 @@ pub struct Worker<N: Nic> {
     /// Segments that the packet at hand brought about; empty between packets.
     pub(crate) answers: Answers,
     pub(crate) cookies: Cookies,
+    pub(crate) ahead: PortsAhead,
     /// When the table was last searched for states that expire earlier than they would have.
     scanned_ms: u64,
     /// Places of it that are still to be searched.
@@ -257,6 +259,7 @@ impl<N: Nic> Worker<N> {
             secrets: Secrets::new(setup.secret),
             answers: Answers::new(),
             cookies: Cookies::default(),
+            ahead: PortsAhead::default(),
             scanned_ms: setup.now_ms,
             scan_owed: 0,
             swept_at_id: id_base,

@@ -18,6 +18,7 @@ use crate::reason::Reason;
 use crate::{Core, Passage};
 
 pub use agreement::{Agreement, PoolUse};
+pub use ports::PortsAhead;
 
 /// Most addresses of a pool that are tried for one packet because the ports of others are taken.
 const ADDRESSES_MAX: u32 = 64;
@@ -287,8 +288,10 @@ pub(crate) fn address(
         return Ok(known);
     }
     let agreement = &core.shared.agreement;
-    let dice = u128::from(core.roll()) << 96 | u128::from(core.roll()) << 64;
-    let dice = dice | u128::from(core.roll()) << 32 | u128::from(core.roll());
+    let dice = match pool.kind {
+        PoolKind::Random => (0..4).fold(0, |dice, _| dice << 32 | u128::from(core.roll())),
+        _ => 0,
+    };
     let replaced = match usage {
         PoolUse::Nat => ends.src.0,
         PoolUse::Rdr | PoolUse::Route => ends.dst.0,
