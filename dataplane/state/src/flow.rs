@@ -303,20 +303,22 @@ impl FlowTable {
         self.index.prefetch(hash);
     }
 
-    /// Second step: which flow it probably is, or [`FlowRef::NONE`]. Asks for its two lines.
+    /// Second step: which flow it probably is, or [`FlowRef::NONE`].
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> FlowRef {
-        let Some(found) = self.index.guess(hash).map(FlowRef) else {
-            return FlowRef::NONE;
-        };
-        if let Some(flow) = self.slab.get(found.flow()) {
-            sync::prefetch(&flow.ways[found.way()]);
-            sync::prefetch(&flow.both);
-        }
-        found
+        self.index.guess(hash).map_or(FlowRef::NONE, FlowRef)
     }
 
-    /// Third step: the flow with these ends, if there is one, trying `guess` first.
+    /// Third step: asks for the flow's two lines.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, guess: FlowRef) {
+        if let Some(flow) = self.slab.get(guess.flow()) {
+            sync::prefetch(&flow.ways[guess.way()]);
+            sync::prefetch(&flow.both);
+        }
+    }
+
+    /// Last step: the flow with these ends, if there is one, trying `guess` first.
     #[inline(always)]
     pub fn confirm(&mut self, guess: FlowRef, ends: &Ends, hash: u64) -> Option<Entry<'_>> {
         let flow = self.slab.get(guess.flow())?;
