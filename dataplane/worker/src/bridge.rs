@@ -26,8 +26,9 @@ use crate::verdict::{Consumer, Egress, Verdict};
 
 /// Priority of frames that say none.
 const PRIORITY: u8 = filter::scrub::PRIORITY_DEFAULT;
-/// Places of the table of stations looked at per turn.
-const SWEEP_BUDGET: usize = 16;
+/// Places of the table of stations looked at per millisecond in which there is a turn: all of them within seconds. They lie
+/// in no cache that packets need.
+const SWEEP_BUDGET: usize = 32;
 /// Most copies of one frame in a turn, over all members and spans.
 const COPIES_MAX: usize = 64;
 

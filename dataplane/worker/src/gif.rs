@@ -57,10 +57,6 @@ impl<B> Tunnels<B> {
         self.waiting.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// A burst begins of packets that have gone round so often.
     #[inline]
     pub(crate) fn begin_burst(&mut self, nesting: u8) {

@@ -37,24 +37,41 @@ pub(crate) enum L2 {
     Reserved,
 }
 
+/// Where packets come from beside cards, in the order in which they are asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// The worker made them itself.
+    Generated,
+    /// The local host.
+    Host,
+    /// Other workers.
+    Workers,
+    /// Datagrams whose last piece the others before have brought.
+    Whole,
+    /// What all of these sent through tunnels, or took out of them.
+    Tunnels,
+}
+
 impl<N: Nic> Worker<N> {
-    /// Fills the batch from one source: receive queues by port number, then packets the worker made itself, packets
-    /// of the local host, packets from other workers, datagrams whose last piece has come, packets of tunnels.
-    pub(crate) fn receive(&mut self, source: usize, now_ms: u64) -> usize {
+    /// Fills the batch from one source.
+    #[inline(always)]
+    pub(crate) fn receive(&mut self, source: Source, now_ms: u64) -> usize {
         debug_assert_eq!(self.batch.len(), 0);
         self.tunnels.begin_burst(0);
-        match source.checked_sub(self.ports.len()) {
-            None => self.receive_port(source),
-            Some(0) => self.receive_generated(),
-            Some(1) => self.receive_host(),
-            Some(2) => self.receive_workers(now_ms),
-            // For what the others before have completed.
-            Some(3) => self.receive_whole(),
-            Some(_) => self.receive_tunneled(),
+        match source {
+            Source::Generated => self.receive_generated(),
+            Source::Host => self.receive_host(),
+            Source::Workers => self.receive_workers(now_ms),
+            Source::Whole => self.receive_whole(),
+            Source::Tunnels => self.receive_tunneled(),
         }
     }
 
-    fn receive_port(&mut self, port: usize) -> usize {
+    /// Fills the batch from the receive queue of a port.
+    #[inline]
+    pub(crate) fn receive_port(&mut self, port: usize) -> usize {
+        debug_assert_eq!(self.batch.len(), 0);
+        self.tunnels.begin_burst(0);
         let Some(rx) = self.ports[port].rx.as_mut() else {
             return 0;
         };
@@ -91,7 +108,10 @@ impl<N: Nic> Worker<N> {
     }
 
     fn receive_generated(&mut self) -> usize {
-        let nesting = self.generated.front().map_or(0, |packet| packet.nesting);
+        let Some(first) = self.generated.front() else {
+            return 0;
+        };
+        let nesting = first.nesting;
         self.tunnels.begin_burst(nesting);
         while !self.batch.is_full() {
             if self.generated.front().is_none_or(|p| p.nesting != nesting) {

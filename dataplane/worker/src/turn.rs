@@ -31,11 +31,9 @@ use crate::list::Listing;
 use crate::log::Before;
 use crate::mail::Ends;
 use crate::neighbors::Parked;
+use crate::receive::Source;
 use crate::watch::Watched;
 
-/// Sources of packets beside the receive queues: packets the worker made, the local host, other workers, datagrams
-/// that came in pieces, and then what all of these sent through tunnels.
-const OTHER_SOURCES: usize = 4 + TUNNEL_ROUNDS;
 /// Messages of router discovery and about claimed addresses that the control core is told of, per second and at once.
 const REPORTS_PER_S: u32 = 50;
 /// States looked at per turn by the sweep, beside as many as were made meanwhile: whatever comes, expiry keeps pace.
@@ -283,46 +281,70 @@ impl<N: Nic> Worker<N> {
     pub fn turn(&mut self, now_ms: u64) -> bool {
         let later = now_ms != self.now_ms;
         self.now_ms = now_ms;
-        self.adopt(now_ms);
+        self.adopt(now_ms, later);
         let mut work = self.take_mail(now_ms);
         work |= self.go_on_killing(now_ms);
-        for source in 0..self.ports.len() + OTHER_SOURCES {
-            if self.receive(source, now_ms) == 0 {
-                continue;
+        for port in 0..self.ports.len() {
+            if self.receive_port(port) != 0 {
+                work = true;
+                self.express(port, now_ms);
+                self.take_rest(port, now_ms);
+            }
+        }
+        work |= self.take_in(Source::Generated, now_ms);
+        work |= self.take_in(Source::Host, now_ms);
+        work |= self.take_in(Source::Workers, now_ms);
+        work |= self.take_in(Source::Whole, now_ms);
+        for _ in 0..TUNNEL_ROUNDS {
+            if !self.take_in(Source::Tunnels, now_ms) {
+                break;
             }
             work = true;
-            let from_card = source < self.ports.len();
-            if !from_card {
-                self.go_the_long_way(from_card, now_ms);
-                continue;
-            }
-            self.express(source, now_ms);
-            let mut rest = core::mem::take(&mut self.batch.bufs).into_iter();
-            while self.unpack(source, &mut rest) {
-                self.go_the_long_way(from_card, now_ms);
-            }
         }
         self.neighbor_timers(now_ms);
         if later {
             self.expire_fragments(now_ms);
+            self.sweep_stations();
         }
-        self.sweep_stations();
         work |= self.release_delayed(now_ms);
         work |= self.transmit();
-        // What was made at the end of this turn goes out in the next, which must not be slept away.
-        work |= !self.tunnels.is_empty();
-        work |= !self.generated.is_empty() || self.fragments.whole() > 0;
         // An idle worker turns some thousand times in a millisecond, and nothing has grown older.
         if later || self.has_old_states(now_ms) {
             self.sweep(now_ms);
             work |= self.has_old_states(now_ms);
         }
         work |= self.say_farewells();
-        self.close_books(work);
+        // What was made at the end of this turn goes out in the next, which must not be slept away.
+        let made = self.tunnels.len() + self.generated.len();
+        work |= made != 0 || self.fragments.whole() > 0;
+        self.close_books(work, made);
         work
     }
 
+    /// A burst from elsewhere than a card. True if there was any.
+    #[inline(always)]
+    fn take_in(&mut self, source: Source, now_ms: u64) -> bool {
+        let any = self.receive(source, now_ms) != 0;
+        if any {
+            self.go_the_long_way(false, now_ms);
+        }
+        any
+    }
+
+    /// What flows have left of a burst from a card.
+    #[inline]
+    fn take_rest(&mut self, port: usize, now_ms: u64) {
+        if self.batch.bufs.is_empty() {
+            return;
+        }
+        let mut rest = core::mem::take(&mut self.batch.bufs).into_iter();
+        while self.unpack(port, &mut rest) {
+            self.go_the_long_way(true, now_ms);
+        }
+    }
+
     /// The long way, which is the meaning, of the packets in the batch.
+    #[inline(never)]
     fn go_the_long_way(&mut self, from_card: bool, now_ms: u64) {
         self.describe(from_card, now_ms);
         if self.watched.left > 0 {
@@ -338,8 +360,9 @@ impl<N: Nic> Worker<N> {
         self.dispatch(now_ms);
     }
 
-    /// Adopts a published configuration between bursts, so that no burst sees two policies.
-    fn adopt(&mut self, now_ms: u64) {
+    /// Adopts a published configuration between bursts, so that no burst sees two policies. `later`: the clock has moved on.
+    #[inline]
+    fn adopt(&mut self, now_ms: u64, later: bool) {
         self.burst = (2 * self.burst).min(BURST_MAX);
         if let Some(config) = self.ends.config.take() {
             // Not the last reference: the control core keeps one until ours is gone.
@@ -351,7 +374,7 @@ impl<N: Nic> Worker<N> {
             self.forget_egress();
             self.forget_flows();
         }
-        if self.stamped_s != now_ms / 1000 {
+        if later && self.stamped_s != now_ms / 1000 {
             self.stamped_s = now_ms / 1000;
             self.forget_egress();
         }
@@ -450,17 +473,14 @@ impl<N: Nic> Worker<N> {
         self.swept_sources_ms += due * step_ms;
     }
 
-    /// Ends the turn: counters that are gauges, and the proof that no packet was lost sight of.
-    fn close_books(&mut self, work: bool) {
+    /// Ends the turn, in which so many packets were made for the next: counters that are gauges, and the proof that no packet was lost sight of.
+    fn close_books(&mut self, work: bool, made: usize) {
         let counters = &self.counters;
         counters.turns.add(1);
         counters.busy_turns.add(u64::from(work));
         counters.states.set(self.states.len() as u64);
-        let held = self.neighbors.held()
-            + self.fragments.waiting()
-            + self.delayed.len()
-            + self.tunnels.len();
-        let waiting = held + self.generated.len();
+        let held = self.neighbors.held() + self.fragments.waiting() + self.delayed.len();
+        let waiting = held + made;
         counters.waiting.set(waiting as u64);
         debug_assert_eq!(
             counters.books().0,

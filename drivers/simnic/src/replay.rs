@@ -352,6 +352,10 @@ impl nic::RxQueue for ReplayRx {
     fn receive_some(&mut self, burst: &mut Burst<ReplayBuf>, most: usize) -> usize {
         with_device(|device| {
             let ready = &mut device.ready[self.port];
+            // As a driver sees at its next descriptor.
+            if ready.is_empty() {
+                return 0;
+            }
             let count = ready.len().min(burst.capacity() - burst.len()).min(most);
             let arrived = &mut device.arrived[self.port];
             let count = count.min(*arrived);
