@@ -28,7 +28,19 @@ impl Ports {
         self.deal(|| lot(frame, vid, self.hash), round)
     }
 
-    /// The same for a frame whose lot is known.
+    /// The port of this lot as long as it may send, where the lot says the port.
+    #[inline(always)]
+    pub fn home(&self, lot: u8) -> Option<u16> {
+        let place = (usize::from(lot) * self.ports.len()) >> 8;
+        let is_up = self.masks.send() >> (place & 31) & 1 == 1;
+        let is_dealt = matches!(
+            self.protocol,
+            LaggProtocol::LoadBalance | LaggProtocol::Lacp
+        );
+        self.ports.get(place).copied().filter(|_| is_up && is_dealt)
+    }
+
+    /// The same as [`Ports::choose`] for a frame whose lot is known.
     #[inline]
     pub fn deal(&self, lot: impl FnOnce() -> u8, round: u32) -> Choice {
         let members = u32::MAX
@@ -262,6 +274,25 @@ mod tests {
             match (all.choose(&frame, 0, 0), two.choose(&frame, 0, 0)) {
                 (Choice::Port(7), Choice::Port(4 | 5)) => {}
                 (before, after) => assert_eq!(before, after),
+            }
+        }
+    }
+
+    #[test]
+    fn a_lot_has_its_home_where_it_is_dealt_while_that_may_send() {
+        for mask in 0..8 {
+            let (balanced, in_turn) = (
+                ports(LaggProtocol::LoadBalance, mask),
+                ports(LaggProtocol::RoundRobin, mask),
+            );
+            for lot in 0..=255 {
+                let place = place(0b111, 3, lot);
+                let home = (mask >> place & 1 == 1).then(|| balanced.ports[place as usize]);
+                assert_eq!(balanced.home(lot), home);
+                if let Some(port) = home {
+                    assert_eq!(balanced.deal(|| lot, 0), Choice::Port(port));
+                }
+                assert_eq!(in_turn.home(lot), None);
             }
         }
     }

@@ -32,10 +32,34 @@ impl<B: PacketBuf> PortQueue<B> {
         priority: u8,
         tx: &mut impl TxQueue<Buf = B>,
     ) -> (usize, Option<B>) {
-        let sent = if self.burst.is_full() {
-            self.dequeue(tx)
-        } else {
-            0
+        match self.append(frame, priority) {
+            Ok(()) => (0, None),
+            Err(frame) => self.enqueue_among(frame, priority, tx),
+        }
+    }
+
+    /// Queues a frame whose place is the last one; gives it back if that is not so, or if there is no room.
+    #[inline(always)]
+    fn append(&mut self, frame: B, priority: u8) -> Result<(), B> {
+        match self.priorities.last() {
+            Some(least) if *least < priority => return Err(frame),
+            _ => self.burst.push(frame)?,
+        }
+        // Both have the same capacity and length, so there is room.
+        self.priorities.push(priority).ok();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn enqueue_among(
+        &mut self,
+        frame: B,
+        priority: u8,
+        tx: &mut impl TxQueue<Buf = B>,
+    ) -> (usize, Option<B>) {
+        let sent = match self.burst.is_full() {
+            true => self.dequeue(tx),
+            false => 0,
         };
         let least = self.priorities.last().copied().unwrap_or(0);
         let refused = if !self.burst.is_full() {
@@ -46,20 +70,11 @@ impl<B: PacketBuf> PortQueue<B> {
         } else {
             return (sent, Some(frame));
         };
-        self.insert(frame, priority, least);
-        (sent, refused)
-    }
-
-    /// There is room.
-    fn insert(&mut self, frame: B, priority: u8, least: u8) {
-        if least >= priority || self.burst.is_empty() {
-            self.burst.push(frame).ok();
-            self.priorities.push(priority).ok();
-            return;
-        }
+        // There is room.
         let at = self.priorities.partition_point(|p| *p >= priority);
         self.burst.insert(at, frame).ok();
         self.priorities.insert(at, priority).ok();
+        (sent, refused)
     }
 
     /// Hands what is queued to the card; says how many frames it took.

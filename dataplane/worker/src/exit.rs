@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use net::InterfaceId;
 use net::link::{Out, TAG_LEN, TAGS_MAX, Way, priority_code};
 use ruleset::Af;
-use wire::ether::{self, EtherType, HEADER_LEN as ETHERNET};
+use wire::ether::{self, ADDRESSES_LEN, EtherType, HEADER_LEN as ETHERNET};
 
 use crate::batch::NO_PORT;
 use crate::verdict::Egress;
@@ -19,8 +19,9 @@ use crate::verdict::Egress;
 const EXITS: usize = 4096;
 /// How far from its place one may lie.
 const EXIT_REACH: usize = 8;
-/// Bytes in front of the last fourteen of a header with all tags.
-const FRONT: usize = TAGS_MAX * TAG_LEN;
+/// Bytes of a header with all tags, with one, and without.
+const HEADER_MAX: usize = ETHERNET + TAGS_MAX * TAG_LEN;
+const HEADER_TAGGED: usize = ETHERNET + TAG_LEN;
 /// Bits of a tag's byte that say its priority.
 const CODE: u8 = 0xe0;
 
@@ -48,10 +49,8 @@ pub(crate) struct Exit {
     pub(crate) is_bridged: bool,
     /// By tag, outermost first: the bits that say the packet's own priority.
     codes: [u8; TAGS_MAX],
-    /// The last bytes of the Ethernet header; all of it without tags.
-    pub(crate) header: [u8; ETHERNET],
-    /// What stands before them, up to its end.
-    front: [u8; FRONT],
+    /// Ends with the header of its frames, tags included.
+    header: [u8; HEADER_MAX],
     /// The member of a bridge that its frames come in by.
     from: u16,
     /// The next hop, or the stations of a bridge.
@@ -75,19 +74,16 @@ impl Exit {
             layers: u8::from(!matches!((way.out, way.tags()), (Out::Port(_), []))),
             ..Exit::default()
         };
-        let before = way.tags().len() * TAG_LEN;
-        let mut whole = [0; FRONT + ETHERNET];
-        whole[before..before + ETHERNET].copy_from_slice(&header_of(way, egress, af));
-        net::link::write_tags(&mut whole[..before + ETHERNET], way.tags(), 0);
+        let len = ETHERNET + way.tags().len() * TAG_LEN;
+        let whole = &mut exit.header[HEADER_MAX - len..];
+        whole[len - ETHERNET..].copy_from_slice(&header_of(way, egress, af));
+        net::link::write_tags(whole, way.tags(), 0);
         for (n, tag) in way.tags().iter().enumerate() {
             if tag.prio().is_none() {
                 whole[code_at(n)] &= !CODE;
                 exit.codes[n] = CODE;
             }
         }
-        exit.front[FRONT - before..].copy_from_slice(&whole[..before]);
-        exit.header
-            .copy_from_slice(&whole[before..before + ETHERNET]);
         exit
     }
 
@@ -107,12 +103,11 @@ impl Exit {
 
     /// Between two stations of a bridge, for frames that come in by `from`.
     pub(crate) fn across(self, from: InterfaceId, stamp: u32, asked: u32) -> Exit {
-        let stations = self.header[..12].iter();
+        let stations = self.stations().iter();
         Exit {
             stamp,
             asked,
             is_bridged: true,
-            layers: 1,
             from: from.0,
             next_hop: stations.fold(0, |all, byte| all << 8 | u128::from(*byte)),
             ..self
@@ -125,21 +120,41 @@ impl Exit {
         of(self) == of(other) && (self.is_bridged, self.from) == (other.is_bridged, other.from)
     }
 
-    /// Gives a frame its tags that begins with room for them, and with the last fourteen bytes of its header behind.
+    /// Station addresses of a frame without tags.
     #[inline(always)]
-    pub(crate) fn write_tags(&self, frame: &mut [u8], priority: u8) {
-        let before = usize::from(self.tags) * TAG_LEN;
-        let Some(front) = frame.get_mut(..before) else {
-            return;
-        };
-        front.copy_from_slice(&self.front[FRONT - before..]);
-        let code = priority_code(priority);
-        for (n, own) in self.codes.iter().enumerate() {
-            if let Some(byte) = frame.get_mut(code_at(n))
-                && n < usize::from(self.tags)
-            {
-                *byte |= code << 5 & own;
-            }
+    pub(crate) fn stations(&self) -> &[u8] {
+        &self.header[HEADER_MAX - ETHERNET..][..ADDRESSES_LEN]
+    }
+
+    /// Writes the header of a frame that gets no tags.
+    #[inline(always)]
+    pub(crate) fn write_plain(&self, frame: &mut [u8]) {
+        self.write::<ETHERNET>(frame);
+    }
+
+    /// Writes the header of any frame, of a packet with this priority.
+    #[inline(always)]
+    pub(crate) fn write_tagged(&self, frame: &mut [u8], priority: u8) {
+        let code = priority_code(priority) << 5;
+        match self.tags {
+            0 => return self.write_plain(frame),
+            1 => self.write::<HEADER_TAGGED>(frame),
+            _ => self.write::<HEADER_MAX>(frame),
+        }
+        if let Some(head) = frame.first_chunk_mut::<HEADER_TAGGED>() {
+            head[code_at(0)] |= code & self.codes[0];
+        }
+        if let (2.., Some(head)) = (self.tags, frame.first_chunk_mut::<HEADER_MAX>()) {
+            head[code_at(1)] |= code & self.codes[1];
+        }
+    }
+
+    #[inline(always)]
+    fn write<const LEN: usize>(&self, frame: &mut [u8]) {
+        if let (Some(head), Some(header)) =
+            (frame.first_chunk_mut(), self.header.last_chunk::<LEN>())
+        {
+            *head = *header;
         }
     }
 }

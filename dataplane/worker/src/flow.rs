@@ -9,6 +9,7 @@
 
 use alloc::boxed::Box;
 
+use filter::Reason;
 use filter::scrub::PRIORITY_DEFAULT;
 use net::InterfaceId;
 use net::lagg::Choice;
@@ -24,7 +25,7 @@ use wire::ether::{ADDRESSES_LEN, HEADER_LEN as ETHERNET};
 use crate::batch::NO_PORT;
 use crate::counters::Counters;
 use crate::exit::{Exit, Exits};
-use crate::lane::{Door, Doors, Lane, Tags};
+use crate::lane::{Door, Doors, Lane, Row};
 use crate::turn::Worker;
 
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
@@ -156,10 +157,12 @@ impl<N: Nic> Worker<N> {
         }
         let seed = flows.seed();
         let Express { seen, doors, .. } = &mut self.express;
+        let mut doors = doors.of(&self.config, lane.base, self.flow_stamp);
         for (buf, seen) in bufs.iter().zip(seen.iter_mut()) {
             let verify = buf.rx_meta().ip_checksum != Checksum::Good;
-            let door = |tags| doors.find(&self.config, lane.base, tags, self.flow_stamp);
-            *seen = look(buf.bytes(), lane, door, verify, seed).unwrap_or(Seen::NOTHING);
+            if look(buf.bytes(), lane, &mut doors, verify, seed, seen).is_none() {
+                *seen = Seen::NOTHING;
+            }
         }
         let seen = &mut seen[..bufs.len()];
         for seen in &*seen {
@@ -248,13 +251,33 @@ impl<N: Nic> Worker<N> {
             self.send_burst(first.0);
         }
         let bufs: Burst<N::Buf> = core::mem::take(&mut self.batch.bufs);
-        for (n, buf) in bufs.into_iter().enumerate() {
-            match of(&self.express.seen[n % BURST_MAX]) {
-                // There is room: it was there before.
-                (NO_PORT, _) => drop(self.batch.bufs.push(buf)),
-                (port, priority) => self.queue(buf, priority, port),
+        let mut sent = 0;
+        let mut passed = 0;
+        for (buf, seen) in bufs.into_iter().zip(self.express.seen.iter()) {
+            let port = self.ports.get_mut(usize::from(seen.port));
+            let Some((tx, queue)) = port.and_then(|p| Some((p.tx.as_mut()?, &mut p.queue))) else {
+                match seen.port {
+                    NO_PORT => put_back(&mut self.batch.bufs, buf),
+                    _ => self.lose_served(buf, Reason::InterfaceDown),
+                }
+                continue;
+            };
+            let (taken, refused) = queue.enqueue(buf, seen.priority, tx);
+            sent += taken;
+            match refused {
+                None => passed += 1,
+                Some(refused) => self.lose_served(refused, Reason::TxFull),
             }
         }
+        self.counters.transmitted.add(sent as u64);
+        self.counters.passed.add(passed);
+    }
+
+    /// A packet that was served ends here. Apart from the loop that sends the others, whose registers this would take.
+    #[cold]
+    #[inline(never)]
+    fn lose_served(&self, buf: N::Buf, reason: Reason) {
+        self.discard(buf, reason);
     }
 
     /// Gives the whole burst to a card, if nothing waits for that. What the card does not take stays.
@@ -268,6 +291,13 @@ impl<N: Nic> Worker<N> {
             self.counters.passed.add(sent);
         }
     }
+}
+
+/// What is not served stays in the burst.
+#[inline(never)]
+fn put_back<B>(bufs: &mut Burst<B>, buf: B) {
+    // There is room: it was there before.
+    drop(bufs.push(buf));
 }
 
 impl Sum {
@@ -337,11 +367,19 @@ impl Sum {
 /// nothing has changed.
 #[inline(always)]
 fn serve_plain(buf: &mut impl PacketBuf, seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> u16 {
-    if !serve::<1>(buf.bytes_mut(), seen, entry, exit) {
+    let frame = buf.bytes_mut();
+    if !is_of_stations(frame, exit) || !serve(frame, seen, entry, exit) {
         return NO_PORT;
     }
+    exit.write_plain(frame);
     buf.truncate(ETHERNET + usize::from(seen.bytes));
     exit.port
+}
+
+/// A bridge keeps the stations of a frame, and knows what becomes of it by these.
+#[inline(always)]
+fn is_of_stations(frame: &[u8], exit: &Exit) -> bool {
+    !exit.is_bridged || frame.get(..ADDRESSES_LEN) == Some(exit.stations())
 }
 
 /// Serves any other.
@@ -354,65 +392,63 @@ fn serve_in_layers(
     links: &Links,
     round: &mut u32,
 ) -> u16 {
-    let next = round.wrapping_add(1);
-    let (port, after) = match exit.out {
-        Out::Lagg(n) => (port_of(links.lagg(n), entry.way.lot, next), next),
-        _ => (exit.port, *round),
+    let before = *round;
+    let port = match exit.out {
+        Out::Lagg(n) => port_of(links.lagg(n), entry.way.lot, round),
+        _ => exit.port,
     };
-    if port == NO_PORT || !has_room(buf, seen.tags, exit) {
-        return NO_PORT;
-    }
-    let frame = buf.bytes_mut();
-    // A bridge keeps the stations of a frame, and knows what becomes of it by these.
-    let is_served = match exit.is_bridged {
-        true => {
-            frame.get(..ADDRESSES_LEN) == Some(&exit.header[..ADDRESSES_LEN])
-                && serve::<0>(frame, seen, entry, exit)
-        }
-        false => {
-            let inside = frame.get_mut(usize::from(seen.tags) * TAG_LEN..);
-            serve::<1>(inside.unwrap_or_default(), seen, entry, exit)
-        }
-    };
-    if !is_served {
-        return NO_PORT;
-    }
-    *round = after;
-    reframe(buf, seen, exit);
-    port
-}
-
-/// The port by which a lagg sends the next packet with this lot; [`NO_PORT`] if it is not one.
-#[inline]
-fn port_of(lagg: Option<&Ports>, lot: u8, round: u32) -> u16 {
-    match lagg.map(|lagg| lagg.deal(|| lot, round)) {
-        Some(Choice::Port(port)) => port,
-        _ => NO_PORT,
-    }
-}
-
-/// Whether there is room for the tags that the frame gets.
-#[inline(always)]
-fn has_room(buf: &impl PacketBuf, tags: u8, exit: &Exit) -> bool {
-    exit.tags <= tags || buf.headroom() >= usize::from(exit.tags - tags) * TAG_LEN
-}
-
-/// Cuts a frame to its packet, and gives it the tags of its way out. The rest of its header is written, and there is room.
-#[inline]
-fn reframe(buf: &mut impl PacketBuf, seen: &Seen, exit: &Exit) {
     let (has, wants) = (
         usize::from(seen.tags) * TAG_LEN,
         usize::from(exit.tags) * TAG_LEN,
     );
-    buf.truncate(has + ETHERNET + usize::from(seen.bytes));
-    if has | wants == 0 {
-        return;
+    let has_room = wants <= has || buf.headroom() >= wants - has;
+    let frame = buf.bytes_mut();
+    let is_served = port != NO_PORT
+        && has_room
+        && is_of_stations(frame, exit)
+        && frame
+            .get_mut(has..)
+            .is_some_and(|inside| serve(inside, seen, entry, exit));
+    if !is_served {
+        *round = before;
+        return NO_PORT;
     }
+    if has == wants {
+        exit.write_tagged(frame, seen.priority);
+    } else {
+        shift(buf, has, wants);
+        exit.write_tagged(buf.bytes_mut(), seen.priority);
+    }
+    buf.truncate(wants + ETHERNET + usize::from(seen.bytes));
+    port
+}
+
+/// Makes a frame that has tags begin where it does with others. There is room.
+#[inline]
+fn shift(buf: &mut impl PacketBuf, has: usize, wants: usize) {
     match has.checked_sub(wants) {
         Some(less) => buf.advance(less),
         None => buf.prepend(wants - has).unwrap_or(()),
     }
-    exit.write_tags(buf.bytes_mut(), seen.priority);
+}
+
+/// The port by which a lagg sends the next packet with this lot; [`NO_PORT`] if it is not one.
+#[inline(always)]
+fn port_of(lagg: Option<&Ports>, lot: u8, round: &mut u32) -> u16 {
+    match lagg {
+        None => NO_PORT,
+        Some(lagg) => lagg.home(lot).unwrap_or_else(|| deal(lagg, lot, round)),
+    }
+}
+
+/// The same by all that matters.
+#[inline(never)]
+fn deal(lagg: &Ports, lot: u8, round: &mut u32) -> u16 {
+    *round = round.wrapping_add(1);
+    match lagg.deal(|| lot, *round) {
+        Choice::Port(port) => port,
+        _ => NO_PORT,
+    }
 }
 
 /// A packet counts on the rules of its states, and on those beside.
@@ -436,38 +472,28 @@ fn count_rules(counters: &filter::Counters, way: &Way, bytes: u64) {
     }
 }
 
-/// Reads the headers of a frame as far as a flow can be looked for. `door` says where tags lead.
+/// Reads the headers of a frame as far as a flow can be looked for; none if that is not possible.
 #[inline(always)]
 fn look(
     frame: &[u8],
     lane: &Lane,
-    door: impl FnOnce(Tags) -> Door,
+    doors: &mut Row<'_>,
     verify: bool,
     seed: HashSeed,
-) -> Option<Seen> {
+    seen: &mut Seen,
+) -> Option<()> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
-    match [head[12], head[13]] {
-        [0x81, 0x00] | [0x88, 0xa8] => look_tagged(frame, door, verify, seed),
-        _ => look_inside(word(head, 0), frame, &lane.plain, verify, seed),
+    let first = word(head, 0);
+    let mut inside = frame;
+    let mut door = &lane.plain;
+    (seen.tags, seen.priority) = (0, PRIORITY_DEFAULT);
+    if let [0x81, 0x00] | [0x88, 0xa8] = [head[12], head[13]] {
+        let (tags, behind) = doors.find(word(head, ADDRESSES_LEN))?;
+        inside = frame.get(usize::from(tags.count) * TAG_LEN..)?;
+        door = behind;
+        (seen.tags, seen.priority) = (tags.count, tags.priority);
     }
-}
-
-#[inline(never)]
-fn look_tagged(
-    frame: &[u8],
-    door: impl FnOnce(Tags) -> Door,
-    verify: bool,
-    seed: HashSeed,
-) -> Option<Seen> {
-    let tags = Tags::of(frame)?;
-    let first = word(frame.first_chunk()?, 0);
-    let inside = frame.get(usize::from(tags.count) * TAG_LEN..)?;
-    let seen = look_inside(first, inside, &door(tags), verify, seed)?;
-    Some(Seen {
-        tags: tags.count,
-        priority: tags.priority,
-        ..seen
-    })
+    look_inside(first, inside, door, verify, seed, seen)
 }
 
 /// The word at a place of a header, first byte lowest.
@@ -487,75 +513,57 @@ fn look_inside(
     door: &Door,
     verify: bool,
     seed: HashSeed,
-) -> Option<Seen> {
+    seen: &mut Seen,
+) -> Option<()> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
+    let is_ours = door.lets_in(first);
     // Type, version and header length; the byte behind is the traffic class.
     let kind = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
+    seen.port = NO_PORT;
     if kind & 0x00ff_ffff == 0x0045_0008 {
-        return look4(
-            head,
-            frame.len(),
-            door.lets_in(first),
-            verify,
-            door.interface,
-            seed,
-        );
+        seen.ends = ends4(head, door.interface)?;
+        seen.bytes = u16::from_be_bytes([head[16], head[17]]);
+        seen.is_plain = is_ours
+            && head[22] > 1
+            && usize::from(seen.bytes) >= INET + UDP
+            && usize::from(seen.bytes) <= frame.len() - ETHERNET
+            && (!verify || sums_up(head));
+    } else if kind & 0x00f0_ffff == 0x0060_dd86 {
+        let head: &[u8; HEAD6] = frame.first_chunk()?;
+        seen.ends = ends6(head, door.interface)?;
+        let bytes = INET6 + usize::from(u16::from_be_bytes([head[18], head[19]]));
+        seen.bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+        seen.is_plain =
+            is_ours && head[21] > 1 && bytes >= INET6 + UDP && bytes <= frame.len() - ETHERNET;
+    } else {
+        return None;
     }
-    if kind & 0x00f0_ffff == 0x0060_dd86 {
-        let head = frame.first_chunk()?;
-        return look6(head, frame.len(), door.lets_in(first), door.interface, seed);
-    }
-    None
+    seen.hash = seen.ends.hash(seed);
+    Some(())
 }
 
+/// What an IPv4 packet is looked up by; none if it is none that flows serve.
 #[inline(always)]
-fn look4(
-    head: &[u8; HEAD],
-    len: usize,
-    is_ours: bool,
-    verify: bool,
-    interface: u16,
-    seed: HashSeed,
-) -> Option<Seen> {
+fn ends4(head: &[u8; HEAD], interface: u16) -> Option<Ends> {
     let fragment = u16::from_be_bytes([head[20], head[21]]) & 0x3fff;
     let proto = head[23];
     if fragment != 0 || !matches!(proto, PROTO_TCP | PROTO_UDP) {
         return None;
     }
-    let bytes = u16::from_be_bytes([head[16], head[17]]);
-    let is_plain = is_ours
-        && head[22] > 1
-        && usize::from(bytes) >= INET + UDP
-        && usize::from(bytes) <= len - ETHERNET
-        && (!verify || sums_up(head));
     let addrs = u64::from_ne_bytes([
         head[26], head[27], head[28], head[29], head[30], head[31], head[32], head[33],
     ]);
     let ports = u32::from_ne_bytes([head[34], head[35], head[36], head[37]]);
-    let ends = Ends::inet(addrs, ports, proto, interface);
-    Some(Seen {
-        ends,
-        hash: ends.hash(seed),
-        bytes,
-        is_plain,
-        ..Seen::NOTHING
-    })
+    Some(Ends::inet(addrs, ports, proto, interface))
 }
 
+/// The same of IPv6.
 #[inline(always)]
-fn look6(
-    head: &[u8; HEAD6],
-    len: usize,
-    is_ours: bool,
-    interface: u16,
-    seed: HashSeed,
-) -> Option<Seen> {
+fn ends6(head: &[u8; HEAD6], interface: u16) -> Option<Ends> {
     let proto = head[20];
     if !matches!(proto, PROTO_TCP | PROTO_UDP) {
         return None;
     }
-    let bytes = INET6 + usize::from(u16::from_be_bytes([head[18], head[19]]));
-    let is_plain = is_ours && head[21] > 1 && bytes >= INET6 + UDP && bytes <= len - ETHERNET;
     let word = |n: usize| {
         let at = 22 + 8 * n;
         u64::from_ne_bytes([
@@ -571,14 +579,7 @@ fn look6(
     };
     let ports = u32::from_ne_bytes([head[54], head[55], head[56], head[57]]);
     let addrs = [word(0), word(1), word(2), word(3)];
-    let ends = Ends::inet6(addrs, ports, proto, interface);
-    Some(Seen {
-        ends,
-        hash: ends.hash(seed),
-        bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
-        is_plain,
-        ..Seen::NOTHING
-    })
+    Some(Ends::inet6(addrs, ports, proto, interface))
 }
 
 /// Whether the checksum of an IPv4 header is right.
@@ -587,15 +588,12 @@ fn sums_up(head: &[u8; HEAD]) -> bool {
     checksum::fold(checksum::sum(&head[ETHERNET..ETHERNET + INET])) == 0xffff
 }
 
-/// Lets a flow judge a packet whose IP header is plain, and rewrites it if it passes; `HOPS` is what that takes off its time to
-/// live. If not nothing has changed.
+/// Lets a flow judge a packet whose IP header is plain, and rewrites it if it passes. If not nothing has changed. `frame` begins
+/// with the fourteen bytes in front of the packet, which stay.
 #[inline(always)]
-fn serve<const HOPS: u8>(
-    frame: &mut [u8],
-    seen: &Seen,
-    entry: &mut Entry<'_>,
-    exit: &Exit,
-) -> bool {
+fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> bool {
+    // A bridge takes nothing off the time to live.
+    let hops = u8::from(!exit.is_bridged);
     match (seen.ends.is_inet(), seen.ends.proto()) {
         (true, PROTO_UDP) => {
             let Some((head, l4)) = parts::<INET, UDP>(frame) else {
@@ -603,7 +601,7 @@ fn serve<const HOPS: u8>(
             };
             let fits = is_datagram(l4, seen.bytes - INET as u16);
             if fits {
-                rewrite::<UDP, UDP_SUM, HOPS>(head, l4, entry.way, exit);
+                rewrite::<UDP, UDP_SUM>(head, l4, entry.way, hops);
             }
             fits
         }
@@ -613,7 +611,7 @@ fn serve<const HOPS: u8>(
             };
             let fits = follows(l4, seen.bytes - INET as u16, entry);
             if fits {
-                rewrite::<TCP, TCP_SUM, HOPS>(head, l4, entry.way, exit);
+                rewrite::<TCP, TCP_SUM>(head, l4, entry.way, hops);
             }
             fits
         }
@@ -624,8 +622,7 @@ fn serve<const HOPS: u8>(
                 _ => parts::<INET6, TCP>(frame).is_some_and(|(_, l4)| follows(l4, len, entry)),
             };
             if let (true, Some(head)) = (fits, frame.first_chunk_mut::<HEAD6>()) {
-                head[..ETHERNET].copy_from_slice(&exit.header);
-                head[21] -= HOPS;
+                head[21] -= hops;
             }
             fits
         }
@@ -665,17 +662,16 @@ fn follows(l4: &[u8; TCP], len: u16, entry: &mut Entry<'_>) -> bool {
 
 /// Makes the headers of an IPv4 packet what they are to be beyond. `SUM` is where the checksum of the transport header lies.
 #[inline(always)]
-fn rewrite<const L4: usize, const SUM: usize, const HOPS: u8>(
+fn rewrite<const L4: usize, const SUM: usize>(
     head: &mut [u8],
     l4: &mut [u8; L4],
     way: &Way,
-    exit: &Exit,
+    hops: u8,
 ) {
     let Some(head) = head.first_chunk_mut::<{ ETHERNET + INET }>() else {
         return;
     };
-    head[..ETHERNET].copy_from_slice(&exit.header);
-    head[22] -= HOPS;
+    head[22] -= hops;
     let sum = u16::from_be_bytes([head[24], head[25]]);
     head[24..26].copy_from_slice(&checksum::apply(sum, way.delta_ip()).to_be_bytes());
     if way.flags.contains(WayFlags::TRANSLATED) {

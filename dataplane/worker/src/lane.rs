@@ -6,10 +6,10 @@
 use alloc::boxed::Box;
 
 use net::bridge::Role;
-use net::link::{TAGS_MAX, Tpid, priority_code};
+use net::link::{Tpid, priority_code};
 use net::{Interface, InterfaceId};
 use nic::Nic;
-use wire::ether::{ADDRESSES_LEN, EtherType};
+use wire::ether::EtherType;
 
 use crate::config::Config;
 use crate::turn::Worker;
@@ -52,8 +52,9 @@ pub(crate) struct Door {
 }
 
 /// The tags of a frame.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Tags {
+    /// Without their priorities; never 0.
     word: u64,
     /// How many.
     pub(crate) count: u8,
@@ -62,12 +63,11 @@ pub(crate) struct Tags {
 }
 
 impl Tags {
-    /// Those of a frame that has one at least; more than [`TAGS_MAX`] are not seen.
-    #[inline(always)]
-    pub(crate) fn of(frame: &[u8]) -> Option<Tags> {
-        let at: &[u8; TAGS_MAX * 4] = frame.get(ADDRESSES_LEN..)?.first_chunk()?;
-        let first = u32::from_be_bytes([at[0], at[1], at[2], at[3]]);
-        let second = u32::from_be_bytes([at[4], at[5], at[6], at[7]]);
+    /// Those of a frame that has one at least, of the bytes behind its station addresses, first byte lowest; more than two are
+    /// not seen.
+    fn of(bytes: u64) -> Option<Tags> {
+        let both = bytes.swap_bytes();
+        let (first, second) = ((both >> 32) as u32, both as u32);
         if !is_tag(first) {
             return None;
         }
@@ -97,26 +97,65 @@ impl Doors {
         Doors(Box::new([Door::default(); DOORS]))
     }
 
-    /// The door of frames with these tags on an interface that carries them. `stamp` names the configuration.
-    #[inline(always)]
-    pub(crate) fn find(
-        &mut self,
-        config: &Config,
-        on: InterfaceId,
-        tags: Tags,
-        stamp: u32,
-    ) -> Door {
-        let mixed = (tags.word ^ u64::from(on.0) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    /// Those of frames that come in by an interface. `stamp` names the configuration.
+    pub(crate) fn of<'d>(&'d mut self, config: &'d Config, on: InterfaceId, stamp: u32) -> Row<'d> {
+        Row {
+            doors: self,
+            config,
+            on,
+            stamp,
+            // No tags.
+            seen: 0,
+            last: None,
+        }
+    }
+
+    /// The door of frames with these tags on an interface that carries them.
+    #[inline(never)]
+    fn find(&mut self, config: &Config, on: InterfaceId, tags: u64, stamp: u32) -> Door {
+        let mixed = (tags ^ u64::from(on.0) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let door = &mut self.0[(mixed >> 56) as usize % DOORS];
-        if (door.tags, door.base, door.stamp) != (tags.word, on.0, stamp) {
+        if (door.tags, door.base, door.stamp) != (tags, on.0, stamp) {
             *door = Door {
-                tags: tags.word,
+                tags,
                 base: on.0,
                 stamp,
-                ..behind(config, on, tags.word)
+                ..behind(config, on, tags)
             };
         }
         *door
+    }
+}
+
+/// Doors of a burst, in which most frames have the tags of the one before.
+pub(crate) struct Row<'d> {
+    doors: &'d mut Doors,
+    config: &'d Config,
+    on: InterfaceId,
+    stamp: u32,
+    /// The bytes in which the tags of the last one were.
+    seen: u64,
+    last: Option<(Tags, Door)>,
+}
+
+impl Row<'_> {
+    /// Tags of a frame that has these bytes behind its station addresses, first byte lowest, and their door. None without
+    /// tags.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, bytes: u64) -> Option<&(Tags, Door)> {
+        if self.seen != bytes {
+            self.turn_to(bytes);
+        }
+        self.last.as_ref()
+    }
+
+    #[inline(never)]
+    fn turn_to(&mut self, bytes: u64) {
+        self.seen = bytes;
+        self.last = Tags::of(bytes).map(|tags| {
+            let door = self.doors.find(self.config, self.on, tags.word, self.stamp);
+            (tags, door)
+        });
     }
 }
 
@@ -259,9 +298,7 @@ mod tests {
 
     /// A frame with these bytes behind its addresses.
     fn tags(bytes: [u8; 8]) -> Option<(u64, u8, u8)> {
-        let mut frame = [0; 20];
-        frame[ADDRESSES_LEN..].copy_from_slice(&bytes);
-        Tags::of(&frame).map(|t| (t.word, t.count, t.priority))
+        Tags::of(u64::from_le_bytes(bytes)).map(|t| (t.word, t.count, t.priority))
     }
 
     #[test]
@@ -276,6 +313,6 @@ mod tests {
         // Of two the inner one says the priority.
         let two = tags([0x88, 0xa8, 0xe0, 5, 0x81, 0, 0x20, 6]);
         assert_eq!(two, Some((0x8100_0006_88a8_0005, 2, 0)));
-        assert_eq!(Tags::of(&[0; 19]).map(|t| t.count), None);
+        assert_eq!(tags([0; 8]), None);
     }
 }
