@@ -22,6 +22,7 @@ mod frame;
 mod handover;
 mod instructions;
 mod latency;
+mod lines;
 mod outside;
 mod policy;
 mod report;
@@ -42,7 +43,7 @@ use spread::Spread;
 
 const USAGE: &str = "usage: bench [--quick] [--runs N] [--states N] [--json FILE] [--only WORD] [--no-instructions]
        bench --testpmd FUGU [--quick] [--json FILE]
-       bench --instructions [--only WORD] | --markdown FILE.json | --budget FILE [--write] | --count NAME|FLOWS|RULES";
+       bench --instructions [--only WORD] | --markdown FILE.json | --budget FILE [--write] | --count NAME|FLOWS|RULES | --shared-lines";
 /// Flows of a scenario when instructions are counted: what is counted does not depend on them, but to make a million
 /// takes minutes where every instruction is simulated.
 const FLOWS_COUNTED: usize = 1000;
@@ -106,6 +107,8 @@ fn main() -> ExitCode {
         ["--markdown", file] => markdown(file).map(|()| true),
         ["--budget", file] => instructions::budget(file, false, find),
         ["--budget", file, "--write"] => instructions::budget(file, true, find),
+        ["--shared-lines"] => lines::check(),
+        ["--traced", case] => lines::traced(case).map(|()| true),
         ["--testpmd", fugu, rest @ ..] => options(&args[args.len() - rest.len()..])
             .and_then(|options| outside_only(fugu, &options))
             .map(|()| true),

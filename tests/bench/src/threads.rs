@@ -23,12 +23,21 @@ use crate::spread::Spread;
 use crate::world::World;
 
 const WORKERS: usize = 2;
-/// Flows of each worker.
-const FLOWS: usize = 20_000;
+const SIZE: Size = Size {
+    flows: 20_000,
+    frames: FRAMES,
+};
 /// First worker alone, second alone, both.
 const PHASES: usize = 3;
 
 type Buf = <ReplayNic as nic::Nic>::Buf;
+
+/// What each worker gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) flows: usize,
+    pub(crate) frames: usize,
+}
 
 /// One line of the table: core cycles per packet, of all workers and runs.
 #[derive(Serialize, Deserialize)]
@@ -52,32 +61,8 @@ struct Samples {
 const WHAT: [&str; 2] = ["device only", "filter, udp"];
 
 pub(crate) fn rows(runs: usize) -> Vec<Row> {
-    let plan = Plan {
-        world: World::Routed,
-        policy: Policy {
-            purpose: Purpose::Filter,
-            rules: 10,
-            entries: 0,
-        },
-        states: 2 * FLOWS + 1024,
-        workers: WORKERS,
-        rss: true,
-    };
-    let slots = plan.policy.rules + 2;
-    let (ends, control) = worker::connect::<ReplayNic>(WORKERS, slots);
-    let shared = Arc::new(Shared::new(slots, plan.states * WORKERS, WORKERS, 1));
-    let config = config(plan.world, plan.policy, 1, &shared);
-    for control in &control {
-        control.config.publish(config.clone());
-    }
-    let barrier = Barrier::new(WORKERS);
-    let samples: Vec<Samples> = std::thread::scope(|scope| {
-        let (shared, barrier, plan) = (&shared, &barrier, &plan);
-        let start =
-            |(id, ends)| scope.spawn(move || Core::new(plan, id, ends, shared).run(runs, barrier));
-        let threads: Vec<_> = (0..).zip(ends).map(start).collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined.map(|samples| samples.unwrap_or_default()).collect()
+    let samples = on_threads(Purpose::Filter, WORKERS, SIZE, |core, barrier| {
+        core.run(runs, barrier)
     });
     let lost = samples.iter().map(|s| s.lost).sum();
     let row = |(n, what): (usize, &str)| {
@@ -97,23 +82,60 @@ pub(crate) fn rows(runs: usize) -> Vec<Row> {
     WHAT.into_iter().enumerate().map(row).collect()
 }
 
+/// Runs workers that share what workers share, each on a thread of its own.
+pub(crate) fn on_threads<T: Default + Send>(
+    purpose: Purpose,
+    workers: usize,
+    size: Size,
+    run: impl Fn(Core, &Barrier) -> T + Sync,
+) -> Vec<T> {
+    let plan = Plan {
+        world: World::Routed,
+        policy: Policy {
+            purpose,
+            rules: 10,
+            entries: 0,
+        },
+        states: 2 * size.flows + 1024,
+        workers,
+        rss: true,
+    };
+    let slots = plan.policy.rules + 2;
+    let (ends, control) = worker::connect::<ReplayNic>(workers, slots);
+    let shared = Arc::new(Shared::new(slots, plan.states * workers, workers, 1));
+    let config = config(plan.world, plan.policy, 1, &shared);
+    for control in &control {
+        control.config.publish(config.clone());
+    }
+    let barrier = Barrier::new(workers);
+    std::thread::scope(|scope| {
+        let (shared, barrier, plan, run) = (&shared, &barrier, &plan, &run);
+        let start =
+            |(id, ends)| scope.spawn(move || run(Core::new(plan, id, ends, shared, size), barrier));
+        let threads: Vec<_> = (0..).zip(ends).map(start).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|made| made.unwrap_or_default()).collect()
+    })
+}
+
 /// One thread's.
-struct Core {
-    id: usize,
+pub(crate) struct Core {
+    pub(crate) id: usize,
     world: World,
     device: Replay,
     worker: Worker<ReplayNic>,
-    counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     flows: Vec<Packet>,
+    frames: usize,
 }
 
 impl Core {
-    fn new(plan: &Plan, id: u16, ends: Ends<Buf>, shared: &Arc<Shared>) -> Self {
-        let device = Replay::new(FRAMES, &[0; 64], u64::from(id) + 1);
+    fn new(plan: &Plan, id: u16, ends: Ends<Buf>, shared: &Arc<Shared>, size: Size) -> Self {
+        let device = Replay::new(size.frames, &[0; 64], u64::from(id) + 1);
         let counters = ends.counters.clone();
         let worker = worker_of(plan, id, ends, shared, &device, 0);
         let link = plan.world.link(0);
-        let is_ours = |packet: &Packet| queue_of(packet, &link, WORKERS) == id;
+        let is_ours = |packet: &Packet| queue_of(packet, &link, plan.workers) == id;
         let packets = (0..).map(|n| packet(false, n, None));
         let mut core = Core {
             id: usize::from(id),
@@ -121,7 +143,8 @@ impl Core {
             device,
             worker,
             counters,
-            flows: packets.filter(is_ours).take(FLOWS).collect(),
+            flows: packets.filter(is_ours).take(size.flows).collect(),
+            frames: size.frames,
         };
         core.introduce();
         core
@@ -133,6 +156,11 @@ impl Core {
             load_frame(&mut self.device, port, &frame);
             self.drain();
         }
+        self.settle();
+    }
+
+    /// Turns without packets, in which workers hear of each other.
+    pub(crate) fn settle(&mut self) {
         for _ in 0..64 {
             self.worker.turn(1000);
         }
@@ -144,21 +172,22 @@ impl Core {
             .sum()
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while self.pending() > 0 {
             self.worker.turn(1000);
         }
     }
 
     /// As many packets as there are frames at home, of flows in random order.
-    fn load(&mut self) -> usize {
+    pub(crate) fn load(&mut self) -> usize {
         const STRIDE: usize = 7919;
         let (link, flows) = (self.world.link(0), &self.flows);
         let port = self.world.ports(0)[0];
-        self.device.load(lane(port, 0), FRAMES, |n, room| Loaded {
-            len: flows[n * STRIDE % flows.len()].write(&link, room),
-            rss_hash: None,
-        })
+        self.device
+            .load(lane(port, 0), self.frames, |n, room| Loaded {
+                len: flows[n * STRIDE % flows.len()].write(&link, room),
+                rss_hash: None,
+            })
     }
 
     fn run(mut self, runs: usize, barrier: &Barrier) -> Samples {
