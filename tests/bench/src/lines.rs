@@ -81,10 +81,10 @@ pub(crate) fn traced(text: &str) -> Result<(), String> {
         core.drain();
         let loaded = core.load() as u64;
         let before = core.counters.served.get();
-        for id in 0..case.workers {
+        for (id, mark) in MARKS.iter().enumerate().take(case.workers) {
             barrier.wait();
             if id == core.id {
-                MARKS[id].0.store(1, Ordering::SeqCst);
+                mark.0.store(1, Ordering::SeqCst);
                 core.drain();
                 if case.common {
                     COMMON.0.fetch_add(1, Ordering::Relaxed);
