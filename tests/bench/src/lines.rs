@@ -3,8 +3,9 @@
 //!
 //! This program runs itself in valgrind's `lackey`, which tells of each load and store where it went. Workers serve
 //! packets of established connections on threads of their own, with devices of their own, one after the other, and say
-//! when they begin and end by stores to *marks*. A line that one of them has written and another has touched is shared. The
-//! same with one counter more that all of them write shows that the check would find such a line.
+//! when they begin and end by stores to *marks*. Who waits for its turn only reads two words that nobody writes meanwhile,
+//! since all that happens between two marks is taken for the doing of one worker. A line that one of them has written and another
+//! has touched is shared. The same with one counter more that all of them write shows that the check would find such a line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -29,6 +30,9 @@ struct Mark(AtomicU64);
 
 /// One that each worker writes when it begins, and one for the end.
 static MARKS: [Mark; WORKERS_MAX + 1] = [const { Mark(AtomicU64::new(0)) }; WORKERS_MAX + 1];
+/// How many workers are ready, and whose turn it is.
+static READY: Mark = Mark(AtomicU64::new(0));
+static TURN: Mark = Mark(AtomicU64::new(0));
 /// What no worker should write.
 static COMMON: Mark = Mark(AtomicU64::new(0));
 
@@ -81,21 +85,31 @@ pub(crate) fn traced(text: &str) -> Result<(), String> {
         core.drain();
         let loaded = core.load() as u64;
         let before = core.counters.served.get();
-        for (id, mark) in MARKS.iter().enumerate().take(case.workers) {
-            barrier.wait();
-            if id == core.id {
-                mark.0.store(1, Ordering::SeqCst);
-                core.drain();
-                if case.common {
-                    COMMON.0.fetch_add(1, Ordering::Relaxed);
-                }
-                MARKS[WORKERS_MAX].0.store(1, Ordering::SeqCst);
-            }
+        let (id, workers) = (core.id as u64, case.workers as u64);
+        READY.0.fetch_add(1, Ordering::SeqCst);
+        wait(workers, id);
+        MARKS[core.id].0.store(1, Ordering::SeqCst);
+        core.drain();
+        if case.common {
+            COMMON.0.fetch_add(1, Ordering::Relaxed);
         }
+        MARKS[WORKERS_MAX].0.store(1, Ordering::SeqCst);
+        TURN.0.store(id + 1, Ordering::SeqCst);
+        // Whose turn is over frees nothing before the last one's is.
+        wait(workers, workers);
         (core.counters.served.get() - before, loaded)
     });
     let (served, loaded) = served.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     say(&format!("SERVED {served} {loaded}\n"))
+}
+
+/// Waits until so many workers are ready, and for a turn or one after it. Touches those two words alone: what it is told is in
+/// registers.
+#[inline(never)]
+fn wait(workers: u64, turn: u64) {
+    while READY.0.load(Ordering::SeqCst) < workers || TURN.0.load(Ordering::SeqCst) < turn {
+        std::hint::spin_loop();
+    }
 }
 
 /// In one piece, or the trace comes in between.
