@@ -26,8 +26,9 @@ use crate::policy::{self, Slots};
 use crate::tally::{self, Tally};
 use crate::topology::{Made, Topology};
 
-/// Rounds of turns after which a box that still finds work is in a loop.
-const ROUNDS_MAX: usize = 10_000;
+/// Rounds of turns after which a box that still finds work is in a loop. A kill goes round a table of ten million states in
+/// 40,000.
+const ROUNDS_MAX: usize = 100_000;
 /// Turns between two looks at the clock while time passes; real boxes take thousands.
 const TURNS_PER_STEP: usize = 64;
 /// Frames kept for the record of a failing test.
