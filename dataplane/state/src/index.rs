@@ -1,15 +1,16 @@
 //! The hash index of a table: buckets of one cache line, tags before keys.
 //!
-//! A bucket holds seven entries. When its home bucket is full an entry goes to one of the next buckets, and the
-//! home bucket counts how many of its own live elsewhere, so that a look-up that misses usually stops after one
-//! line. The table keeps at most half of the places in use, which makes a third bucket all but unheard of.
+//! A bucket holds seven entries. When its home bucket is full an entry goes to another, and the home bucket counts how
+//! many of its own live elsewhere, so that a look-up that misses usually stops after one line. Which others there are
+//! depends on the entry's tag: if they were the next ones, full buckets would make their neighbors full, and eight in a
+//! row refuse an entry when less than two thirds of all places are in use.
 
 use alloc::boxed::Box;
 use alloc::vec;
 
 /// Entries of a bucket.
 const PLACES: usize = 7;
-/// How far from home an entry may live, in buckets.
+/// Buckets that an entry may live in.
 const REACH: usize = 8;
 
 /// One cache line: tags (bits of the hash, never 0 for an entry in use), then the numbers of what is found.
@@ -18,7 +19,7 @@ const REACH: usize = 8;
 struct Bucket {
     tags: [u16; PLACES + 1],
     entries: [u32; PLACES],
-    /// Entries whose home is here and that live in a later bucket.
+    /// Entries whose home is here and that live in another bucket.
     strayed: u32,
     spare: [u32; 4],
 }
@@ -45,6 +46,17 @@ impl Bucket {
         self.entries[place] = entry;
         true
     }
+
+    /// Removes an entry if it is here.
+    #[inline(always)]
+    fn take(&mut self, tag: u16, entry: u32) -> bool {
+        let is_it = |n: &usize| self.tags[*n] == tag && self.entries[*n] == entry;
+        let place = (0..PLACES).find(is_it);
+        if let Some(place) = place {
+            self.tags[place] = 0;
+        }
+        place.is_some()
+    }
 }
 
 /// Where a hash leads.
@@ -52,6 +64,15 @@ impl Bucket {
 struct Home {
     bucket: usize,
     tag: u16,
+}
+
+impl Home {
+    /// The bucket that comes after so many others. A tag is odd and there is a power of two of buckets, so that all are
+    /// different.
+    #[inline]
+    fn after(&self, step: usize, buckets: usize) -> usize {
+        (self.bucket + step * usize::from(self.tag)) & (buckets - 1)
+    }
 }
 
 /// The index. Fixed size.
@@ -111,7 +132,7 @@ impl Index {
     #[cold]
     fn find_strayed(&self, home: Home, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         (1..REACH).find_map(|step| {
-            let bucket = &self.buckets[(home.bucket + step) & (self.buckets.len() - 1)];
+            let bucket = &self.buckets[home.after(step, self.buckets.len())];
             find_in(bucket, home.tag, &mut is_it)
         })
     }
@@ -134,10 +155,10 @@ impl Index {
     /// Adds an entry that finds no place at home.
     #[cold]
     fn insert_astray(&mut self, home: Home, entry: u32) -> bool {
-        let mask = self.buckets.len() - 1;
+        let count = self.buckets.len();
         let mut steps = 1..REACH;
         let found = steps.any(|step| {
-            let bucket = &mut self.buckets[(home.bucket + step) & mask];
+            let bucket = &mut self.buckets[home.after(step, count)];
             bucket.put(home.tag, entry)
         });
         self.buckets[home.bucket].strayed += u32::from(found);
@@ -147,20 +168,20 @@ impl Index {
     /// Removes an entry; false if it was not there.
     pub fn remove(&mut self, hash: u64, entry: u32) -> bool {
         let home = self.home(hash);
-        let mask = self.buckets.len() - 1;
-        for step in 0..REACH {
-            let bucket = &mut self.buckets[(home.bucket + step) & mask];
-            let place =
-                (0..PLACES).find(|n| bucket.tags[*n] == home.tag && bucket.entries[*n] == entry);
-            if let Some(place) = place {
-                bucket.tags[place] = 0;
-                if step > 0 {
-                    self.buckets[home.bucket].strayed -= 1;
-                }
-                return true;
-            }
-        }
-        false
+        self.buckets[home.bucket].take(home.tag, entry) || self.remove_strayed(home, entry)
+    }
+
+    /// Removes an entry that does not live at home.
+    #[cold]
+    fn remove_strayed(&mut self, home: Home, entry: u32) -> bool {
+        let count = self.buckets.len();
+        let mut steps = 1..REACH;
+        let found = steps.any(|step| {
+            let bucket = &mut self.buckets[home.after(step, count)];
+            bucket.take(home.tag, entry)
+        });
+        self.buckets[home.bucket].strayed -= u32::from(found);
+        found
     }
 }
 

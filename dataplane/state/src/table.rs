@@ -4,8 +4,10 @@
 //! Who finds a state here finds it up to date: whatever finds, changes, sweeps or removes one asks its flow first.
 
 mod flows;
+mod followed;
 mod sweep;
 
+use followed::Followed;
 use sweep::Upcoming;
 
 use alloc::borrow::Cow;
@@ -69,9 +71,8 @@ pub struct StateTable {
     scan_at: usize,
     /// States that are gone and of which other cores still have to hear, linked through `timer_next`.
     departed: StateIdx,
-    /// Timestamps of states that have them followed, and free places.
-    stamps: Box<[[Stamps; 2]]>,
-    stamps_free: Vec<u32>,
+    /// Timestamps of states that have them followed.
+    followed: Box<Followed>,
     flows: FlowTable,
     /// By state: its flow, if it says that it has one.
     flow_of: Box<[u32]>,
@@ -80,9 +81,11 @@ pub struct StateTable {
 /// How many states are made between the request for a place's lines and their use: half a microsecond or more.
 const PLACES_AHEAD: usize = 3;
 
-/// Keys that so many states have: of a translated connection one state has a key for each side.
-const fn keys_of(states: usize) -> usize {
-    states + states.div_ceil(2)
+/// Entries that the index is made for, of which it takes twice as many. Usually a state has one key, and the index is less
+/// than half full. Of a translated connection one state has two: if there are only such, 9 of 14 places are taken, and 3 of
+/// 100 entries are not at home. (Half full even then is a power of two more for ten million states: 26 bytes for each.)
+const fn index_for(states: usize) -> usize {
+    states + states.div_ceil(6)
 }
 
 /// One state in so many can have its timestamps followed.
@@ -97,16 +100,14 @@ impl StateTable {
             slab: vec![State::default(); capacity].into_boxed_slice(),
             holds: vec![[0; HOLD_WORDS]; capacity].into_boxed_slice(),
             free: (0..capacity as u32).rev().map(StateIdx).collect(),
-            index: Index::new(keys_of(capacity)),
+            index: Index::new(index_for(capacity)),
             wheel: Wheel::new((now_ms / 1000) as u32),
             seed,
             next_id: id_base,
             removals: 0,
             upcoming: Upcoming::default(),
             scan_at: 0,
-            stamps: vec![[Stamps::default(); 2]; capacity.div_ceil(STATES_PER_STAMPS)]
-                .into_boxed_slice(),
-            stamps_free: (0..capacity.div_ceil(STATES_PER_STAMPS) as u32).collect(),
+            followed: Box::new(Followed::new(capacity.div_ceil(STATES_PER_STAMPS))),
             departed: StateIdx::NONE,
             flows: FlowTable::new(capacity, seed),
             flow_of: vec![0; capacity].into_boxed_slice(),
@@ -352,9 +353,11 @@ impl StateTable {
             + size_of::<[u32; HOLD_WORDS]>()
             + size_of::<StateIdx>()
             + size_of::<u32>();
-        let per_stamps = size_of::<[Stamps; 2]>() + size_of::<u32>();
-        let stamps = capacity.div_ceil(STATES_PER_STAMPS) * per_stamps;
-        capacity * per_state + stamps + Index::bytes(keys_of(capacity)) + FlowTable::bytes(capacity)
+        let stamps = Followed::bytes(capacity.div_ceil(STATES_PER_STAMPS));
+        capacity * per_state
+            + stamps
+            + Index::bytes(index_for(capacity))
+            + FlowTable::bytes(capacity)
     }
 
     /// Inserts `st` if there is room, to be looked at again after `timeout_s` seconds. Fills in the id.
@@ -444,10 +447,9 @@ impl StateTable {
         if !self.get(idx).is_some_and(is_new) {
             return false;
         }
-        let Some(place) = self.stamps_free.pop() else {
+        let Some(place) = self.followed.begin() else {
             return false;
         };
-        self.stamps[place as usize] = [Stamps::default(); 2];
         self.slab[idx.0 as usize].stamps = place;
         true
     }
@@ -455,7 +457,7 @@ impl StateTable {
     /// A state in use with its timestamps, if they are followed.
     pub fn get_with_stamps(&mut self, idx: StateIdx) -> Option<(&mut State, &mut [Stamps; 2])> {
         let st = self.slab.get_mut(idx.0 as usize).filter(|st| st.used)?;
-        let stamps = self.stamps.get_mut(st.stamps as usize)?;
+        let stamps = self.followed.get_mut(st.stamps)?;
         Some((st, stamps))
     }
 
@@ -488,7 +490,7 @@ impl StateTable {
             self.slab[pair.0 as usize].pair = StateIdx::NONE;
         }
         if stamps != State::NO_STAMPS {
-            self.stamps_free.push(stamps);
+            self.followed.end(stamps);
         }
         self.removals += 1;
         let state = self.slab[idx.0 as usize];

@@ -3,35 +3,47 @@
 //! translated states may touch these.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
-use crate::CacheLine;
 use crate::primitive::{AtomicU64, Ordering};
 
 /// Places of a bucket: one cache line.
 const PLACES: usize = 8;
+/// Bytes of it.
+const LINE: usize = PLACES * size_of::<u64>();
 /// No claim.
 const FREE: u64 = 0;
 
-/// A set of keyed hashes that all cores add to. A key is claimed by at most one of them. Fixed size.
+/// A set of keyed hashes that all cores add to. A key is claimed by at most one of them. Fixed size; a box that translates
+/// nothing claims little, so memory is not touched until then.
 pub struct Claims {
-    buckets: Box<[CacheLine<[AtomicU64; PLACES]>]>,
+    /// Buckets from place `first` on, where a cache line begins. (Zeroed memory of a larger alignment than the allocator's
+    /// own is written by it.)
+    places: Box<[AtomicU64]>,
+    first: usize,
 }
 
 impl Claims {
     /// A set for about `claims` claims; few are refused for want of a place before it is that full.
     pub fn new(claims: usize) -> Self {
         let buckets = (claims * 2).div_ceil(PLACES).next_power_of_two();
-        let bucket = |_| CacheLine([const { 0 }; PLACES].map(AtomicU64::new));
+        let places = zeros(buckets * PLACES + PLACES - 1);
+        let aligned = places.as_ptr().align_offset(LINE);
         Claims {
-            buckets: (0..buckets).map(bucket).collect(),
+            places,
+            first: aligned.min(PLACES - 1),
         }
+    }
+
+    /// As many as a power of two says.
+    fn buckets(&self) -> &[[AtomicU64; PLACES]] {
+        self.places[self.first..].as_chunks().0
     }
 
     /// Which line, and what stands in it: never [`FREE`].
     fn place(&self, hash: u64) -> (&[AtomicU64; PLACES], u64) {
-        let line = (hash >> 32) as usize & (self.buckets.len() - 1);
-        (&self.buckets[line].0, hash.max(1))
+        let buckets = self.buckets();
+        let line = (hash >> 32) as usize & (buckets.len() - 1);
+        (&buckets[line], hash.max(1))
     }
 
     /// Claims a hash. False if another claim of it stands, or there is no place for it.
@@ -128,9 +140,16 @@ impl Loads {
     }
 }
 
+#[cfg(not(loom))]
 fn zeros(count: usize) -> Box<[AtomicU64]> {
-    let all: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
-    all.into_boxed_slice()
+    let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(count);
+    // SAFETY: an `AtomicU64` has the same bytes as a `u64`, of which 0 is a value.
+    unsafe { zeroed.assume_init() }
+}
+
+#[cfg(loom)]
+fn zeros(count: usize) -> Box<[AtomicU64]> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[cfg(all(test, not(loom)))]
@@ -145,6 +164,23 @@ mod tests {
         assert!(!claims.holds(7) && claims.claim(7));
         // A hash of zero is a hash like any other.
         assert!(claims.claim(0) && !claims.claim(0) && !claims.claim(1));
+    }
+
+    #[test]
+    fn each_bucket_is_one_cache_line_and_there_are_as_many_as_a_power_of_two() {
+        for (count, buckets) in [
+            (0, 1),
+            (1, 1),
+            (4, 1),
+            (5, 2),
+            (100, 32),
+            (1 << 17, 1 << 15),
+        ] {
+            let claims = Claims::new(count);
+            assert_eq!(claims.buckets().len(), buckets, "{count}");
+            let begin = claims.buckets().as_ptr().addr();
+            assert!(begin.is_multiple_of(LINE), "{count}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct AliasLetter {
 }
 
 /// Letters about one connection by one owner: its states may have the same ends.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Alias {
     /// 0 is free.
     hash: u64,
@@ -49,22 +49,42 @@ const FREE: Alias = Alias {
     states: 0,
 };
 
+/// An alias as it lies in the table. As words, because the system gives zeros that cost no memory until used, and a box
+/// that translates nothing has no aliases.
+type Words = [u64; 2];
+
+impl Alias {
+    fn of([hash, rest]: Words) -> Self {
+        Alias {
+            hash,
+            owner: (rest >> 32) as u16,
+            states: rest as u32,
+        }
+    }
+
+    fn words(self) -> Words {
+        let rest = u64::from(self.owner) << 32 | u64::from(self.states);
+        [self.hash, rest]
+    }
+}
+
 /// Who owns what would otherwise be this worker's: a fixed hash table, probed line by line.
 pub(crate) struct Aliases {
-    places: Box<[Alias]>,
+    places: Box<[Words]>,
     used: usize,
 }
 
 impl Aliases {
-    /// For `most` aliases.
+    /// For `most` aliases. There are as many only if one worker owns all connections, so the table may be three quarters full
+    /// then.
     pub(crate) fn new(most: usize) -> Self {
         let places = if most == 0 {
             0
         } else {
-            (most * 2).next_power_of_two()
+            (most + most.div_ceil(3)).next_power_of_two()
         };
         Aliases {
-            places: vec![FREE; places].into_boxed_slice(),
+            places: vec![FREE.words(); places].into_boxed_slice(),
             used: 0,
         }
     }
@@ -88,8 +108,8 @@ impl Aliases {
         let (start, mask) = (self.start(hash), self.places.len() - 1);
         let mut probes = (0..self.places.len()).map(|n| (start + n) & mask);
         probes.find(|n| {
-            let place = &self.places[*n];
-            place.hash == FREE.hash || (place.hash == hash && is_it(place))
+            let place = Alias::of(self.places[*n]);
+            place.hash == FREE.hash || (place.hash == hash && is_it(&place))
         })
     }
 
@@ -97,7 +117,7 @@ impl Aliases {
         if self.used == 0 {
             return None;
         }
-        let found = self.places[self.place(hash, |_| true)?];
+        let found = Alias::of(self.places[self.place(hash, |_| true)?]);
         (found.hash == hash).then_some(found.owner)
     }
 
@@ -106,19 +126,20 @@ impl Aliases {
         let Some(n) = self.place(letter.hash, |place| place.owner == letter.owner) else {
             return;
         };
-        let place = &mut self.places[n];
-        match (letter.begins, place.states) {
-            (true, before) => {
-                *place = Alias {
-                    hash: letter.hash,
-                    owner: letter.owner,
-                    states: before + 1,
-                };
+        let before = Alias::of(self.places[n]).states;
+        let of = |states| Alias {
+            hash: letter.hash,
+            owner: letter.owner,
+            states,
+        };
+        match (letter.begins, before) {
+            (true, _) => {
+                self.places[n] = of(before + 1).words();
                 self.used += usize::from(before == 0);
             }
             (false, 0) => {}
             (false, 1) => self.remove(n),
-            (false, _) => place.states -= 1,
+            (false, _) => self.places[n] = of(before - 1).words(),
         }
     }
 
@@ -128,17 +149,18 @@ impl Aliases {
         let mut n = hole;
         loop {
             n = (n + 1) & mask;
-            if self.places[n].hash == FREE.hash {
+            let hash = Alias::of(self.places[n]).hash;
+            if hash == FREE.hash {
                 break;
             }
-            let home = self.start(self.places[n].hash);
+            let home = self.start(hash);
             let reaches = (n.wrapping_sub(home) & mask) >= (n.wrapping_sub(hole) & mask);
             if reaches {
                 self.places[hole] = self.places[n];
                 hole = n;
             }
         }
-        self.places[hole] = FREE;
+        self.places[hole] = FREE.words();
         self.used -= 1;
     }
 }
