@@ -28,16 +28,22 @@ impl Ports {
         self.deal(|| lot(frame, vid, self.hash), round)
     }
 
-    /// The port of this lot as long as it may send, where the lot says the port.
-    #[inline(always)]
-    pub fn home(&self, lot: u8) -> Option<u16> {
-        let place = (usize::from(lot) * self.ports.len()) >> 8;
-        let is_up = self.masks.send() >> (place & 31) & 1 == 1;
-        let is_dealt = matches!(
-            self.protocol,
-            LaggProtocol::LoadBalance | LaggProtocol::Lacp
-        );
-        self.ports.get(place).copied().filter(|_| is_up && is_dealt)
+    /// The ports of all lots, as long as they may send.
+    pub fn homes(&self) -> Homes<'_> {
+        match self.protocol {
+            LaggProtocol::LoadBalance | LaggProtocol::Lacp => Homes {
+                ports: &self.ports,
+                mask: self.masks.send(),
+            },
+            LaggProtocol::Failover => {
+                let first = self.masks.send().trailing_zeros();
+                let port = self.ports.get(first as usize);
+                port.map_or(Homes::default(), Homes::one)
+            }
+            LaggProtocol::RoundRobin | LaggProtocol::Broadcast | LaggProtocol::None => {
+                Homes::default()
+            }
+        }
     }
 
     /// The same as [`Ports::choose`] for a frame whose lot is known.
@@ -60,6 +66,34 @@ impl Ports {
         self.ports
             .get(n as usize)
             .map_or(Choice::Nowhere, |port| Choice::Port(*port))
+    }
+}
+
+/// Where lots lead, as of one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Homes<'p> {
+    ports: &'p [u16],
+    /// Those that may send; none where lots do not say the port.
+    mask: u32,
+}
+
+impl<'p> Homes<'p> {
+    /// All lots lead to one port.
+    pub fn one(port: &'p u16) -> Self {
+        Homes {
+            ports: core::slice::from_ref(port),
+            mask: 1,
+        }
+    }
+
+    /// The port of this lot, if that may send.
+    #[inline(always)]
+    pub fn of(&self, lot: u8) -> Option<u16> {
+        let place = (usize::from(lot) * self.ports.len()) >> 8;
+        if self.mask >> (place & 31) & 1 == 0 {
+            return None;
+        }
+        self.ports.get(place).copied()
     }
 }
 
@@ -281,18 +315,23 @@ mod tests {
     #[test]
     fn a_lot_has_its_home_where_it_is_dealt_while_that_may_send() {
         for mask in 0..8 {
-            let (balanced, in_turn) = (
-                ports(LaggProtocol::LoadBalance, mask),
-                ports(LaggProtocol::RoundRobin, mask),
-            );
+            let of = |protocol| ports(protocol, mask);
+            let (balanced, in_turn) = (of(LaggProtocol::LoadBalance), of(LaggProtocol::RoundRobin));
+            let first = of(LaggProtocol::Failover);
             for lot in 0..=255 {
                 let place = place(0b111, 3, lot);
                 let home = (mask >> place & 1 == 1).then(|| balanced.ports[place as usize]);
-                assert_eq!(balanced.home(lot), home);
+                assert_eq!(balanced.homes().of(lot), home);
                 if let Some(port) = home {
                     assert_eq!(balanced.deal(|| lot, 0), Choice::Port(port));
                 }
-                assert_eq!(in_turn.home(lot), None);
+                let first = (first.homes().of(lot), first.deal(|| lot, 0));
+                match first.0 {
+                    Some(port) => assert_eq!(first.1, Choice::Port(port)),
+                    None => assert_eq!(first.1, Choice::Nowhere),
+                }
+                assert_eq!(in_turn.homes().of(lot), None);
+                assert_eq!(Homes::one(&7).of(lot), Some(7));
             }
         }
     }

@@ -235,10 +235,8 @@ pub struct Receiver {
 /// is below best effort).
 #[inline(always)]
 pub const fn priority_code(priority: u8) -> u8 {
-    match priority & 7 {
-        low @ 0..=1 => 1 - low,
-        high => high,
-    }
+    let priority = priority & 7;
+    priority ^ (priority < 2) as u8
 }
 
 /// A tag to be written.

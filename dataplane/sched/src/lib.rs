@@ -9,15 +9,15 @@ use nic::{BURST_MAX, Burst, PacketBuf, TxQueue};
 /// One port's output queue, for one worker.
 pub struct PortQueue<B> {
     burst: Burst<B>,
-    /// Priorities of the frames of the burst, highest first.
-    priorities: heapless::Vec<u8, BURST_MAX>,
+    /// Priorities of the frames of the burst, highest first, behind one that is above all: the last is always there.
+    priorities: [u8; BURST_MAX + 1],
 }
 
 impl<B> Default for PortQueue<B> {
     fn default() -> Self {
         PortQueue {
             burst: Burst::new(),
-            priorities: heapless::Vec::new(),
+            priorities: [u8::MAX; BURST_MAX + 1],
         }
     }
 }
@@ -41,13 +41,12 @@ impl<B: PacketBuf> PortQueue<B> {
     /// Queues a frame whose place is the last one; gives it back if that is not so, or if there is no room.
     #[inline(always)]
     fn append(&mut self, frame: B, priority: u8) -> Result<(), B> {
-        match self.priorities.last() {
-            Some(least) if *least < priority => return Err(frame),
-            _ => self.burst.push(frame)?,
+        let at = self.burst.len();
+        if at >= BURST_MAX || self.priorities[at] < priority {
+            return Err(frame);
         }
-        // Both have the same capacity and length, so there is room.
-        self.priorities.push(priority).ok();
-        Ok(())
+        self.priorities[at + 1] = priority;
+        self.burst.push(frame)
     }
 
     #[inline(never)]
@@ -61,33 +60,39 @@ impl<B: PacketBuf> PortQueue<B> {
             true => self.dequeue(tx),
             false => 0,
         };
-        let least = self.priorities.last().copied().unwrap_or(0);
         let refused = if !self.burst.is_full() {
             None
-        } else if least < priority {
-            self.priorities.pop();
+        } else if self.priorities[self.burst.len()] < priority {
             self.burst.pop()
         } else {
             return (sent, Some(frame));
         };
         // There is room.
-        let at = self.priorities.partition_point(|p| *p >= priority);
+        let len = self.burst.len();
+        let at = self.priorities[1..=len].partition_point(|p| *p >= priority);
         self.burst.insert(at, frame).ok();
-        self.priorities.insert(at, priority).ok();
+        self.priorities.copy_within(at + 1..=len, at + 2);
+        self.priorities[at + 1] = priority;
         (sent, refused)
     }
 
     /// Hands what is queued to the card; says how many frames it took.
-    #[inline]
+    #[inline(always)]
     pub fn dequeue(&mut self, tx: &mut impl TxQueue<Buf = B>) -> usize {
-        if self.burst.is_empty() {
-            return 0;
+        match self.burst.is_empty() {
+            true => 0,
+            false => self.hand_over(tx),
         }
+    }
+
+    #[inline(never)]
+    fn hand_over(&mut self, tx: &mut impl TxQueue<Buf = B>) -> usize {
+        let waited = self.burst.len();
         let sent = tx.transmit(&mut self.burst);
         let left = self.burst.len();
-        let taken = self.priorities.len() - left;
-        self.priorities.copy_within(taken.., 0);
-        self.priorities.truncate(left);
+        if left > 0 {
+            self.priorities.copy_within(1 + waited - left..=waited, 1);
+        }
         sent
     }
 

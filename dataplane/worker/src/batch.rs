@@ -152,6 +152,8 @@ impl Item {
 pub(crate) struct Batch<B> {
     pub(crate) bufs: Burst<B>,
     pub(crate) items: heapless::Vec<Item, BURST_MAX>,
+    /// Room for what flows leave of the burst; else empty.
+    pub(crate) rest: Burst<B>,
 }
 
 impl<B> Batch<B> {
@@ -159,6 +161,7 @@ impl<B> Batch<B> {
         Batch {
             bufs: Burst::new(),
             items: heapless::Vec::new(),
+            rest: Burst::new(),
         }
     }
 

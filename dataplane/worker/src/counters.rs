@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 
+use filter::Reason;
 use filter::counters::Count;
 use net::InterfaceId;
 use net::interface::INTERFACES_MAX;
@@ -108,6 +109,12 @@ impl Counters {
             count.packets.add(frames);
             count.bytes.add(bytes);
         }
+    }
+
+    /// Counts a packet that ends here.
+    pub(crate) fn drop_for(&self, reason: Reason) {
+        self.filter.drop_for(reason);
+        self.dropped.add(1);
     }
 
     /// (what came in, what went out or is still here): equal between turns.

@@ -8,7 +8,8 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 
 use net::InterfaceId;
-use net::link::{Out, TAG_LEN, TAGS_MAX, Way, priority_code};
+use net::lagg::Homes;
+use net::link::{Links, Out, Ports, TAG_LEN, TAGS_MAX, Way};
 use ruleset::Af;
 use wire::ether::{self, ADDRESSES_LEN, EtherType, HEADER_LEN as ETHERNET};
 
@@ -47,6 +48,8 @@ pub(crate) struct Exit {
     pub(crate) layers: u8,
     /// The station addresses are those that the frame comes with.
     pub(crate) is_bridged: bool,
+    /// What it takes off the time to live: of a bridge nothing.
+    pub(crate) hops: u8,
     /// By tag, outermost first: the bits that say the packet's own priority.
     codes: [u8; TAGS_MAX],
     /// Ends with the header of its frames, tags included.
@@ -65,6 +68,7 @@ impl Exit {
         let mut exit = Exit {
             mtu,
             interface: interface.0,
+            hops: 1,
             out: way.out,
             port: match way.out {
                 Out::Port(port) => port,
@@ -108,6 +112,7 @@ impl Exit {
             stamp,
             asked,
             is_bridged: true,
+            hops: 0,
             from: from.0,
             next_hop: stations.fold(0, |all, byte| all << 8 | u128::from(*byte)),
             ..self
@@ -126,26 +131,39 @@ impl Exit {
         &self.header[HEADER_MAX - ETHERNET..][..ADDRESSES_LEN]
     }
 
+    /// The ports that its packets leave by.
+    pub(crate) fn homes<'l>(&'l self, links: &'l Links) -> Homes<'l> {
+        match self.out {
+            Out::Port(_) => Homes::one(&self.port),
+            Out::Lagg(n) => links.lagg(n).map_or(Homes::default(), Ports::homes),
+            Out::Nowhere | Out::Tunnel(_) => Homes::default(),
+        }
+    }
+
     /// Writes the header of a frame that gets no tags.
     #[inline(always)]
     pub(crate) fn write_plain(&self, frame: &mut [u8]) {
         self.write::<ETHERNET>(frame);
     }
 
-    /// Writes the header of any frame, of a packet with this priority.
+    /// Writes the header of any frame, of a packet whose priority a tag says by `code`.
     #[inline(always)]
-    pub(crate) fn write_tagged(&self, frame: &mut [u8], priority: u8) {
-        let code = priority_code(priority) << 5;
+    pub(crate) fn write_tagged(&self, frame: &mut [u8], code: u8) {
         match self.tags {
-            0 => return self.write_plain(frame),
-            1 => self.write::<HEADER_TAGGED>(frame),
-            _ => self.write::<HEADER_MAX>(frame),
+            0 => self.write_plain(frame),
+            1 => self.write_tags::<HEADER_TAGGED, 1>(frame, code),
+            _ => self.write_tags::<HEADER_MAX, TAGS_MAX>(frame, code),
         }
-        if let Some(head) = frame.first_chunk_mut::<HEADER_TAGGED>() {
-            head[code_at(0)] |= code & self.codes[0];
-        }
-        if let (2.., Some(head)) = (self.tags, frame.first_chunk_mut::<HEADER_MAX>()) {
-            head[code_at(1)] |= code & self.codes[1];
+    }
+
+    #[inline(always)]
+    fn write_tags<const LEN: usize, const TAGS: usize>(&self, frame: &mut [u8], code: u8) {
+        let header = self.header.last_chunk::<LEN>();
+        if let (Some(head), Some(header)) = (frame.first_chunk_mut::<LEN>(), header) {
+            *head = *header;
+            for n in 0..TAGS {
+                head[code_at(n)] |= code & self.codes[n];
+            }
         }
     }
 

@@ -11,21 +11,21 @@ use alloc::boxed::Box;
 
 use filter::Reason;
 use filter::scrub::PRIORITY_DEFAULT;
-use net::InterfaceId;
-use net::lagg::Choice;
-use net::link::{Links, Out, Ports, TAG_LEN};
+use net::lagg::{Choice, Homes};
+use net::link::{Links, Out, TAG_LEN};
 use nic::{BURST_MAX, Burst, Checksum, Nic, PacketBuf, TxQueue};
-use ruleset::{Af, Direction, RuleSlot};
+use ruleset::{Direction, RuleSlot};
 use state::flow::Entry;
 use state::track::tcp::{ACK, FIN, Plain, RST, SYN};
 use state::{Ends, FlowRef, HashSeed, Way, WayFlags};
 use wire::checksum;
 use wire::ether::{ADDRESSES_LEN, HEADER_LEN as ETHERNET};
 
-use crate::batch::NO_PORT;
+use crate::batch::{Batch, NO_PORT};
 use crate::counters::Counters;
 use crate::exit::{Exit, Exits};
-use crate::lane::{Door, Doors, Lane, Row};
+use crate::lane::{Door, Doors, Lane, Row, Tags, begins_with_tag};
+use crate::sum::Sum;
 use crate::turn::Worker;
 
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
@@ -81,9 +81,10 @@ struct Seen {
     bytes: u16,
     /// The port it leaves by; [`NO_PORT`] if it is not served.
     port: u16,
-    /// Its tags, and the priority that they say.
+    /// Its tags, the priority that they say, and how a tag says it.
     tags: u8,
     priority: u8,
+    code: u8,
     /// Nothing about its IP header and the one around it is out of the ordinary.
     is_plain: bool,
 }
@@ -98,26 +99,9 @@ impl Seen {
         port: NO_PORT,
         tags: 0,
         priority: PRIORITY_DEFAULT,
+        code: Tags::NONE.code,
         is_plain: false,
     };
-}
-
-/// Packets and bytes that are counted when their number is known: of one interface and family, in a row.
-#[derive(Clone, Copy)]
-struct Sum {
-    /// As of [`Ends::interface_and_family`].
-    key: u32,
-    /// It is no port: frames are counted, too.
-    is_link: bool,
-    /// It is, or is on, a lagg, which counts them too.
-    lagg: Option<InterfaceId>,
-    packets: u64,
-    /// Of packets.
-    bytes: u64,
-    /// Bytes of frames beside what `header` says of each.
-    frames: u64,
-    /// Bytes of each frame in front of its packet, where a frame has nothing behind.
-    header: u64,
 }
 
 impl<N: Nic> Worker<N> {
@@ -176,9 +160,29 @@ impl<N: Nic> Worker<N> {
         }
     }
 
-    /// The last step: what a flow lets pass is made ready to leave. Says how many that are.
-    #[inline(never)]
+    /// The last step: what flows let pass is made ready to leave. Says how many that are.
+    #[inline(always)]
     fn serve_burst(&mut self, lane: &Lane, now: u32) -> usize {
+        let (served, at) = match lane.is_lagg {
+            true => (0, 0),
+            false => self.serve_from::<false>(lane, now, 0),
+        };
+        match at < self.batch.bufs.len() {
+            true => served + self.serve_from::<true>(lane, now, at).0,
+            false => served,
+        }
+    }
+
+    /// Serves packets from one of the burst on, up to the first that has tags, gets some or leaves by a lagg, unless these
+    /// `LAYERS` are served as well. Two programs: what plain packets need fits the registers alone. Says how many it has served,
+    /// and where it stopped.
+    #[inline(never)]
+    fn serve_from<const LAYERS: bool>(
+        &mut self,
+        lane: &Lane,
+        now: u32,
+        from: usize,
+    ) -> (usize, usize) {
         let counters = &self.counters;
         let stamp = self.flow_stamp;
         let asked = [self.egress_stamp, lane.bridge_asked];
@@ -190,10 +194,18 @@ impl<N: Nic> Worker<N> {
             refused,
             ..
         } = &mut self.express;
-        let mut came = Sum::NOTHING;
-        let mut left = Sum::NOTHING;
+        let exits = &*exits;
+        let mut sum = Sum::NOTHING;
+        let mut homes = Homes::default();
         let mut served = 0;
-        for (buf, seen) in self.batch.bufs.iter_mut().zip(seen.iter_mut()) {
+        let mut at = self.batch.bufs.len();
+        let mut bufs = self.batch.bufs.iter_mut();
+        let mut seen = seen.iter_mut();
+        if from > 0 {
+            bufs.nth(from - 1);
+            seen.nth(from - 1);
+        }
+        while let (Some(buf), Some(seen)) = (bufs.next(), seen.next()) {
             let Some(mut entry) = flows.confirm(seen.flow, &seen.ends, seen.hash) else {
                 continue;
             };
@@ -202,43 +214,37 @@ impl<N: Nic> Worker<N> {
                 && entry.is_open(stamp)
                 && exit.asked == asked[usize::from(exit.is_bridged)]
                 && seen.bytes <= exit.mtu;
-            let len = buf.len();
-            let port = match fits {
-                false => NO_PORT,
-                true if seen.tags | exit.layers != 0 => {
-                    serve_in_layers(buf, seen, &mut entry, exit, links, &mut self.round_robin)
+            if fits && !LAYERS && seen.tags | exit.layers != 0 {
+                at -= bufs.len() + 1;
+                break;
+            }
+            let came = seen.ends.interface_and_family();
+            if fits && !sum.takes(came, exit) {
+                served += sum.count(counters, lane, links);
+                sum = Sum::of(came, exit);
+                if LAYERS {
+                    homes = exit.homes(links);
                 }
-                true => serve_plain(buf, seen, &mut entry, exit),
-            };
-            if port == NO_PORT {
+            }
+            let len = buf.len();
+            let round = &mut self.round_robin;
+            let is_served = fits
+                && match LAYERS {
+                    false => serve_plain(buf, seen, &mut entry, exit),
+                    true => serve_in_layers(buf, seen, &mut entry, exit, &homes, links, round),
+                };
+            if !is_served {
+                seen.port = NO_PORT;
                 // There is room for one of each packet.
                 refused.push(entry.refuse()).ok();
                 continue;
             }
             entry.count(seen.bytes, now);
-            seen.port = port;
-            let bytes = u64::from(seen.bytes);
-            count_rules(&counters.filter, entry.way, bytes);
-            let key = seen.ends.interface_and_family();
-            if came.key != key {
-                served += came.packets;
-                came.count(counters, Direction::In);
-                came = Sum::of_lane(lane, key);
-            }
-            came.packets += 1;
-            came.bytes += bytes;
-            came.frames += len as u64;
-            let key = u32::from(exit.interface) << 8 | key & 0xff;
-            if left.key != key {
-                left.count(counters, Direction::Out);
-                left = Sum::of_exit(links, exit, key);
-            }
-            left.packets += 1;
-            left.bytes += bytes;
+            count_rules(&counters.filter, entry.way, u64::from(seen.bytes));
+            sum.add(seen.bytes, len);
         }
-        came.count(counters, Direction::In);
-        left.count(counters, Direction::Out);
-        (served + came.packets) as usize
+        served += sum.count(counters, lane, links);
+        (served, at)
     }
 
     /// Queues what was served, and closes the gaps.
@@ -250,15 +256,16 @@ impl<N: Nic> Worker<N> {
         if all && self.express.seen[..served].iter().all(|s| of(s) == first) {
             self.send_burst(first.0);
         }
-        let bufs: Burst<N::Buf> = core::mem::take(&mut self.batch.bufs);
+        let Batch { bufs, rest, .. } = &mut self.batch;
+        let counters = &*self.counters;
         let mut sent = 0;
         let mut passed = 0;
-        for (buf, seen) in bufs.into_iter().zip(self.express.seen.iter()) {
+        for (buf, seen) in bufs.drain(..).zip(self.express.seen.iter()) {
             let port = self.ports.get_mut(usize::from(seen.port));
             let Some((tx, queue)) = port.and_then(|p| Some((p.tx.as_mut()?, &mut p.queue))) else {
                 match seen.port {
-                    NO_PORT => put_back(&mut self.batch.bufs, buf),
-                    _ => self.lose_served(buf, Reason::InterfaceDown),
+                    NO_PORT => put_back(rest, buf),
+                    _ => lose_served(counters, buf, Reason::InterfaceDown),
                 }
                 continue;
             };
@@ -266,18 +273,14 @@ impl<N: Nic> Worker<N> {
             sent += taken;
             match refused {
                 None => passed += 1,
-                Some(refused) => self.lose_served(refused, Reason::TxFull),
+                Some(refused) => lose_served(counters, refused, Reason::TxFull),
             }
         }
-        self.counters.transmitted.add(sent as u64);
-        self.counters.passed.add(passed);
-    }
-
-    /// A packet that was served ends here. Apart from the loop that sends the others, whose registers this would take.
-    #[cold]
-    #[inline(never)]
-    fn lose_served(&self, buf: N::Buf, reason: Reason) {
-        self.discard(buf, reason);
+        counters.transmitted.add(sent as u64);
+        counters.passed.add(passed);
+        if !rest.is_empty() {
+            core::mem::swap(bufs, rest);
+        }
     }
 
     /// Gives the whole burst to a card, if nothing waits for that. What the card does not take stays.
@@ -293,6 +296,14 @@ impl<N: Nic> Worker<N> {
     }
 }
 
+/// A packet that was served ends here. Apart from the loop that sends the others, whose registers this would take.
+#[cold]
+#[inline(never)]
+fn lose_served<B>(counters: &Counters, buf: B, reason: Reason) {
+    drop(buf);
+    counters.drop_for(reason);
+}
+
 /// What is not served stays in the burst.
 #[inline(never)]
 fn put_back<B>(bufs: &mut Burst<B>, buf: B) {
@@ -300,80 +311,23 @@ fn put_back<B>(bufs: &mut Burst<B>, buf: B) {
     drop(bufs.push(buf));
 }
 
-impl Sum {
-    const NOTHING: Sum = Sum {
-        key: u32::MAX,
-        is_link: false,
-        lagg: None,
-        packets: 0,
-        bytes: 0,
-        frames: 0,
-        header: 0,
-    };
-
-    /// Of packets that come in by an interface of a lane.
-    #[inline(never)]
-    fn of_lane(lane: &Lane, key: u32) -> Self {
-        Sum {
-            key,
-            is_link: key >> 8 != u32::from(lane.base.0),
-            lagg: lane.is_lagg.then_some(lane.base),
-            ..Sum::NOTHING
-        }
-    }
-
-    /// Of packets that leave, in frames that are as long as they must be.
-    #[inline(never)]
-    fn of_exit(links: &Links, exit: &Exit, key: u32) -> Self {
-        let lagg = match exit.out {
-            Out::Lagg(n) => links.lagg(n).map(|lagg| lagg.interface),
-            _ => None,
-        };
-        Sum {
-            key,
-            is_link: exit.tags != 0,
-            lagg,
-            header: (ETHERNET + usize::from(exit.tags) * TAG_LEN) as u64,
-            ..Sum::NOTHING
-        }
-    }
-
-    #[inline(never)]
-    fn count(&self, counters: &Counters, direction: Direction) {
-        if self.packets == 0 {
-            return;
-        }
-        let id = InterfaceId((self.key >> 8) as u16);
-        let af = match self.key & 0xff {
-            4 => Af::Inet,
-            _ => Af::Inet6,
-        };
-        let filter = &counters.filter;
-        filter.passed(id, af, direction, self.packets, self.bytes);
-        let frames = match self.header {
-            0 => self.frames,
-            header => self.bytes + self.packets * header,
-        };
-        for link in [self.is_link.then_some(id), self.lagg]
-            .into_iter()
-            .flatten()
-        {
-            counters.frames(link, direction, self.packets, frames);
-        }
-    }
-}
-
-/// Serves a frame that has no tags and gets none, and leaves by a port. [`NO_PORT`] if its flow does not let it pass, and then
-/// nothing has changed.
+/// Serves a frame that has no tags and gets none, and leaves by a port. False if its flow does not let it pass, and then nothing
+/// of it has changed.
 #[inline(always)]
-fn serve_plain(buf: &mut impl PacketBuf, seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> u16 {
+fn serve_plain(
+    buf: &mut impl PacketBuf,
+    seen: &mut Seen,
+    entry: &mut Entry<'_>,
+    exit: &Exit,
+) -> bool {
     let frame = buf.bytes_mut();
     if !is_of_stations(frame, exit) || !serve(frame, seen, entry, exit) {
-        return NO_PORT;
+        return false;
     }
     exit.write_plain(frame);
     buf.truncate(ETHERNET + usize::from(seen.bytes));
-    exit.port
+    seen.port = exit.port;
+    true
 }
 
 /// A bridge keeps the stations of a frame, and knows what becomes of it by these.
@@ -382,72 +336,88 @@ fn is_of_stations(frame: &[u8], exit: &Exit) -> bool {
     !exit.is_bridged || frame.get(..ADDRESSES_LEN) == Some(exit.stations())
 }
 
-/// Serves any other.
-#[inline(never)]
+/// Serves any other. `homes` are those of the interface that it leaves by.
+#[inline(always)]
 fn serve_in_layers(
     buf: &mut impl PacketBuf,
-    seen: &Seen,
+    seen: &mut Seen,
     entry: &mut Entry<'_>,
     exit: &Exit,
+    homes: &Homes<'_>,
     links: &Links,
     round: &mut u32,
-) -> u16 {
-    let before = *round;
-    let port = match exit.out {
-        Out::Lagg(n) => port_of(links.lagg(n), entry.way.lot, round),
-        _ => exit.port,
-    };
-    let (has, wants) = (
-        usize::from(seen.tags) * TAG_LEN,
-        usize::from(exit.tags) * TAG_LEN,
-    );
-    let has_room = wants <= has || buf.headroom() >= wants - has;
-    let frame = buf.bytes_mut();
-    let is_served = port != NO_PORT
-        && has_room
-        && is_of_stations(frame, exit)
-        && frame
-            .get_mut(has..)
-            .is_some_and(|inside| serve(inside, seen, entry, exit));
+) -> bool {
+    let lot = entry.way.lot;
+    let port = homes.of(lot).or_else(|| deal(links, exit, lot, round));
+    let is_served = port.is_some_and(|port| {
+        seen.port = port;
+        serve_tagged(buf, seen, entry, exit)
+    });
     if !is_served {
-        *round = before;
-        return NO_PORT;
+        take_back(homes, entry.way.lot, round);
     }
-    if has == wants {
-        exit.write_tagged(frame, seen.priority);
-    } else {
-        shift(buf, has, wants);
-        exit.write_tagged(buf.bytes_mut(), seen.priority);
-    }
-    buf.truncate(wants + ETHERNET + usize::from(seen.bytes));
-    port
+    is_served
 }
 
-/// Makes a frame that has tags begin where it does with others. There is room.
-#[inline]
-fn shift(buf: &mut impl PacketBuf, has: usize, wants: usize) {
+#[inline(always)]
+fn serve_tagged(buf: &mut impl PacketBuf, seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> bool {
+    let has = tags_len(seen.tags);
+    if seen.tags != exit.tags && buf.headroom() + has < tags_len(exit.tags) {
+        return false;
+    }
+    let frame = buf.bytes_mut();
+    if !is_of_stations(frame, exit) {
+        return false;
+    }
+    let inside = frame.get_mut(has..).unwrap_or_default();
+    if !serve(inside, seen, entry, exit) {
+        return false;
+    }
+    match seen.tags == exit.tags {
+        true => exit.write_tagged(frame, seen.code),
+        false => reshape(buf, seen, exit),
+    }
+    buf.truncate(tags_len(exit.tags) + ETHERNET + usize::from(seen.bytes));
+    true
+}
+
+/// Bytes of so many tags.
+#[inline(always)]
+fn tags_len(tags: u8) -> usize {
+    usize::from(tags) * TAG_LEN
+}
+
+/// Makes a frame that has tags begin where it does with others, and writes its header. There is room.
+#[inline(never)]
+fn reshape(buf: &mut impl PacketBuf, seen: &Seen, exit: &Exit) {
+    let (has, wants) = (tags_len(seen.tags), tags_len(exit.tags));
     match has.checked_sub(wants) {
         Some(less) => buf.advance(less),
         None => buf.prepend(wants - has).unwrap_or(()),
     }
+    exit.write_tagged(buf.bytes_mut(), seen.code);
 }
 
-/// The port by which a lagg sends the next packet with this lot; [`NO_PORT`] if it is not one.
-#[inline(always)]
-fn port_of(lagg: Option<&Ports>, lot: u8, round: &mut u32) -> u16 {
-    match lagg {
-        None => NO_PORT,
-        Some(lagg) => lagg.home(lot).unwrap_or_else(|| deal(lagg, lot, round)),
+/// The port by which the next packet with this lot leaves, by all that matters.
+#[cold]
+#[inline(never)]
+fn deal(links: &Links, exit: &Exit, lot: u8, round: &mut u32) -> Option<u16> {
+    *round = round.wrapping_add(1);
+    let Out::Lagg(n) = exit.out else {
+        return None;
+    };
+    match links.lagg(n)?.deal(|| lot, *round) {
+        Choice::Port(port) => Some(port),
+        _ => None,
     }
 }
 
-/// The same by all that matters.
+/// A packet with this lot has not left: if it was dealt its port, the next one is.
+#[cold]
 #[inline(never)]
-fn deal(lagg: &Ports, lot: u8, round: &mut u32) -> u16 {
-    *round = round.wrapping_add(1);
-    match lagg.deal(|| lot, *round) {
-        Choice::Port(port) => port,
-        _ => NO_PORT,
+fn take_back(homes: &Homes<'_>, lot: u8, round: &mut u32) {
+    if homes.of(lot).is_none() {
+        *round = round.wrapping_sub(1);
     }
 }
 
@@ -483,15 +453,16 @@ fn look(
     seen: &mut Seen,
 ) -> Option<()> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
-    let first = word(head, 0);
+    let (first, behind) = (word(head, 0), word(head, ADDRESSES_LEN));
     let mut inside = frame;
     let mut door = &lane.plain;
-    (seen.tags, seen.priority) = (0, PRIORITY_DEFAULT);
-    if let [0x81, 0x00] | [0x88, 0xa8] = [head[12], head[13]] {
-        let (tags, behind) = doors.find(word(head, ADDRESSES_LEN))?;
+    (seen.port, seen.tags, seen.priority) = (NO_PORT, 0, PRIORITY_DEFAULT);
+    seen.code = Tags::NONE.code;
+    if begins_with_tag(behind) {
+        let (tags, there) = doors.find(behind);
         inside = frame.get(usize::from(tags.count) * TAG_LEN..)?;
-        door = behind;
-        (seen.tags, seen.priority) = (tags.count, tags.priority);
+        door = there;
+        (seen.tags, seen.priority, seen.code) = (tags.count, tags.priority, tags.code);
     }
     look_inside(first, inside, door, verify, seed, seen)
 }
@@ -519,7 +490,6 @@ fn look_inside(
     let is_ours = door.lets_in(first);
     // Type, version and header length; the byte behind is the traffic class.
     let kind = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
-    seen.port = NO_PORT;
     if kind & 0x00ff_ffff == 0x0045_0008 {
         seen.ends = ends4(head, door.interface)?;
         seen.bytes = u16::from_be_bytes([head[16], head[17]]);
@@ -592,8 +562,6 @@ fn sums_up(head: &[u8; HEAD]) -> bool {
 /// with the fourteen bytes in front of the packet, which stay.
 #[inline(always)]
 fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> bool {
-    // A bridge takes nothing off the time to live.
-    let hops = u8::from(!exit.is_bridged);
     match (seen.ends.is_inet(), seen.ends.proto()) {
         (true, PROTO_UDP) => {
             let Some((head, l4)) = parts::<INET, UDP>(frame) else {
@@ -601,7 +569,7 @@ fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> b
             };
             let fits = is_datagram(l4, seen.bytes - INET as u16);
             if fits {
-                rewrite::<UDP, UDP_SUM>(head, l4, entry.way, hops);
+                rewrite::<UDP, UDP_SUM>(head, l4, entry.way, exit.hops);
             }
             fits
         }
@@ -611,7 +579,7 @@ fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> b
             };
             let fits = follows(l4, seen.bytes - INET as u16, entry);
             if fits {
-                rewrite::<TCP, TCP_SUM>(head, l4, entry.way, hops);
+                rewrite::<TCP, TCP_SUM>(head, l4, entry.way, exit.hops);
             }
             fits
         }
@@ -622,7 +590,7 @@ fn serve(frame: &mut [u8], seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> b
                 _ => parts::<INET6, TCP>(frame).is_some_and(|(_, l4)| follows(l4, len, entry)),
             };
             if let (true, Some(head)) = (fits, frame.first_chunk_mut::<HEAD6>()) {
-                head[21] -= hops;
+                head[21] -= exit.hops;
             }
             fits
         }

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 
+use filter::scrub::PRIORITY_DEFAULT;
 use net::bridge::Role;
 use net::link::{Tpid, priority_code};
 use net::{Interface, InterfaceId};
@@ -32,6 +33,14 @@ pub(crate) struct Lane {
     pub(crate) bridge_asked: u32,
 }
 
+impl Lane {
+    /// Those that count frames which come in by this interface: itself if it is no port, and the lagg that it is on.
+    pub(crate) fn links(&self, by: InterfaceId) -> [Option<InterfaceId>; 2] {
+        let is_link = by != self.base;
+        [is_link.then_some(by), self.is_lagg.then_some(self.base)]
+    }
+}
+
 /// The interface that frames with certain tags come in by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Door {
@@ -54,34 +63,51 @@ pub(crate) struct Door {
 /// The tags of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tags {
-    /// Without their priorities; never 0.
+    /// Without their priorities; 0 if there are none.
     word: u64,
     /// How many.
     pub(crate) count: u8,
     /// Priority that they say, as PF counts.
     pub(crate) priority: u8,
+    /// The same as the first byte behind a tag's type has it.
+    pub(crate) code: u8,
 }
 
 impl Tags {
-    /// Those of a frame that has one at least, of the bytes behind its station addresses, first byte lowest; more than two are
-    /// not seen.
-    fn of(bytes: u64) -> Option<Tags> {
+    /// Of a frame without.
+    pub(crate) const NONE: Tags = Tags {
+        word: 0,
+        count: 0,
+        priority: PRIORITY_DEFAULT,
+        code: priority_code(PRIORITY_DEFAULT) << 5,
+    };
+
+    /// Those of a frame by the bytes behind its station addresses, first byte lowest; more than two are not seen.
+    fn of(bytes: u64) -> Tags {
         let both = bytes.swap_bytes();
         let (first, second) = ((both >> 32) as u32, both as u32);
         if !is_tag(first) {
-            return None;
+            return Tags::NONE;
         }
         let outer = u64::from(first & TAG_MASK);
         let (word, count, last) = match is_tag(second) {
             false => (outer, 1, first),
             true => (outer | u64::from(second & TAG_MASK) << 32, 2, second),
         };
-        Some(Tags {
+        let code = (last >> 13 & 7) as u8;
+        Tags {
             word,
             count,
-            priority: priority_code((last >> 13 & 7) as u8),
-        })
+            priority: priority_code(code),
+            code: code << 5,
+        }
     }
+}
+
+/// Whether a frame has tags that has these bytes behind its station addresses, first byte lowest.
+#[inline(always)]
+pub(crate) fn begins_with_tag(bytes: u64) -> bool {
+    matches!((bytes as u16).swap_bytes(), 0x8100 | 0x88a8)
 }
 
 #[inline(always)]
@@ -106,7 +132,7 @@ impl Doors {
             stamp,
             // No tags.
             seen: 0,
-            last: None,
+            last: (Tags::NONE, Door::default().or_closed()),
         }
     }
 
@@ -135,27 +161,25 @@ pub(crate) struct Row<'d> {
     stamp: u32,
     /// The bytes in which the tags of the last one were.
     seen: u64,
-    last: Option<(Tags, Door)>,
+    last: (Tags, Door),
 }
 
 impl Row<'_> {
-    /// Tags of a frame that has these bytes behind its station addresses, first byte lowest, and their door. None without
-    /// tags.
+    /// Tags of a frame that begins with one behind its station addresses, and has these bytes there, first byte lowest; and
+    /// their door.
     #[inline(always)]
-    pub(crate) fn find(&mut self, bytes: u64) -> Option<&(Tags, Door)> {
+    pub(crate) fn find(&mut self, bytes: u64) -> &(Tags, Door) {
         if self.seen != bytes {
             self.turn_to(bytes);
         }
-        self.last.as_ref()
+        &self.last
     }
 
     #[inline(never)]
     fn turn_to(&mut self, bytes: u64) {
-        self.seen = bytes;
-        self.last = Tags::of(bytes).map(|tags| {
-            let door = self.doors.find(self.config, self.on, tags.word, self.stamp);
-            (tags, door)
-        });
+        let tags = Tags::of(bytes);
+        let door = self.doors.find(self.config, self.on, tags.word, self.stamp);
+        (self.seen, self.last) = (bytes, (tags, door));
     }
 }
 
@@ -297,22 +321,26 @@ mod tests {
     use super::*;
 
     /// A frame with these bytes behind its addresses.
-    fn tags(bytes: [u8; 8]) -> Option<(u64, u8, u8)> {
-        Tags::of(u64::from_le_bytes(bytes)).map(|t| (t.word, t.count, t.priority))
+    fn tags(bytes: [u8; 8]) -> (u64, u8, u8) {
+        let bytes = u64::from_le_bytes(bytes);
+        let tags = Tags::of(bytes);
+        assert_eq!(begins_with_tag(bytes), tags.count > 0);
+        assert_eq!(tags.code, priority_code(tags.priority) << 5);
+        (tags.word, tags.count, tags.priority)
     }
 
     #[test]
     fn tags_are_read_without_their_priority_and_that_by_itself() {
-        assert_eq!(tags([8, 0, 0x45, 0, 0, 0, 0, 0]), None);
+        assert_eq!(tags([8, 0, 0x45, 0, 0, 0, 0, 0]), (0, 0, 3));
         // One tag of priority 0 on the wire, then IPv4: 1, as PF counts.
         let one = tags([0x81, 0, 0, 10, 8, 0, 0x45, 0]);
-        assert_eq!(one, Some((0x8100_000a, 1, 1)));
+        assert_eq!(one, (0x8100_000a, 1, 1));
         // DEI and priority 7 are no part of what is looked up.
         let same = tags([0x81, 0, 0xf0, 10, 8, 0, 0x45, 0]);
-        assert_eq!(same, Some((0x8100_000a, 1, 7)));
+        assert_eq!(same, (0x8100_000a, 1, 7));
         // Of two the inner one says the priority.
         let two = tags([0x88, 0xa8, 0xe0, 5, 0x81, 0, 0x20, 6]);
-        assert_eq!(two, Some((0x8100_0006_88a8_0005, 2, 0)));
-        assert_eq!(tags([0; 8]), None);
+        assert_eq!(two, (0x8100_0006_88a8_0005, 2, 0));
+        assert_eq!(tags([0; 8]), (0, 0, 3));
     }
 }

@@ -38,6 +38,7 @@ mod refragment;
 mod remember;
 mod screen;
 mod steer;
+mod sum;
 mod translate;
 mod transmit;
 pub mod turn;

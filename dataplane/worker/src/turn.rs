@@ -491,8 +491,7 @@ impl<N: Nic> Worker<N> {
 
     /// Counts a packet that ends here.
     pub(crate) fn count_drop(&self, reason: Reason) {
-        self.counters.filter.drop_for(reason);
-        self.counters.dropped.add(1);
+        self.counters.drop_for(reason);
     }
 
     /// Frees a packet that ends here and counts it.
