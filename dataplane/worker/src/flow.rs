@@ -249,59 +249,60 @@ impl<N: Nic> Worker<N> {
 
     /// Queues what was served, and closes the gaps.
     #[inline]
-    fn send_served(&mut self, served: usize) {
+    fn send_served(&mut self, mut served: usize) {
         let all = served == self.batch.bufs.len();
         let of = |seen: &Seen| (seen.port, seen.priority);
         let first = of(&self.express.seen[0]);
         if all && self.express.seen[..served].iter().all(|s| of(s) == first) {
-            self.send_burst(first.0);
+            served -= self.send_burst(first.0);
         }
         let Batch { bufs, rest, .. } = &mut self.batch;
         let counters = &*self.counters;
-        let mut sent = 0;
-        let mut passed = 0;
-        for (buf, seen) in bufs.drain(..).zip(self.express.seen.iter()) {
-            let port = self.ports.get_mut(usize::from(seen.port));
+        let (mut sent, mut lost) = (0, 0);
+        for (buf, (to, priority)) in bufs.drain(..).zip(self.express.seen.iter().map(of)) {
+            let port = self.ports.get_mut(usize::from(to));
             let Some((tx, queue)) = port.and_then(|p| Some((p.tx.as_mut()?, &mut p.queue))) else {
-                match seen.port {
+                match to {
                     NO_PORT => put_back(rest, buf),
-                    _ => lose_served(counters, buf, Reason::InterfaceDown),
+                    _ => lost += lose_served(counters, buf, Reason::InterfaceDown),
                 }
                 continue;
             };
-            let (taken, refused) = queue.enqueue(buf, seen.priority, tx);
+            let (taken, refused) = queue.enqueue(buf, priority, tx);
             sent += taken;
-            match refused {
-                None => passed += 1,
-                Some(refused) => lose_served(counters, refused, Reason::TxFull),
+            if let Some(refused) = refused {
+                lost += lose_served(counters, refused, Reason::TxFull);
             }
         }
         counters.transmitted.add(sent as u64);
-        counters.passed.add(passed);
+        counters.passed.add((served - lost) as u64);
         if !rest.is_empty() {
             core::mem::swap(bufs, rest);
         }
     }
 
-    /// Gives the whole burst to a card, if nothing waits for that. What the card does not take stays.
-    fn send_burst(&mut self, port: u16) {
+    /// Gives the whole burst to a card, if nothing waits for that. What the card does not take stays; says how many it took.
+    fn send_burst(&mut self, port: u16) -> usize {
         let Some(port) = self.ports.get_mut(usize::from(port)) else {
-            return;
+            return 0;
         };
-        if let Some(tx) = port.tx.as_mut().filter(|_| port.queue.is_empty()) {
-            let sent = tx.transmit(&mut self.batch.bufs) as u64;
-            self.counters.transmitted.add(sent);
-            self.counters.passed.add(sent);
-        }
+        let Some(tx) = port.tx.as_mut().filter(|_| port.queue.is_empty()) else {
+            return 0;
+        };
+        let sent = tx.transmit(&mut self.batch.bufs);
+        self.counters.transmitted.add(sent as u64);
+        self.counters.passed.add(sent as u64);
+        sent
     }
 }
 
-/// A packet that was served ends here. Apart from the loop that sends the others, whose registers this would take.
+/// A packet that was served ends here: one. Apart from the loop that sends the others, whose registers this would take.
 #[cold]
 #[inline(never)]
-fn lose_served<B>(counters: &Counters, buf: B, reason: Reason) {
+fn lose_served<B>(counters: &Counters, buf: B, reason: Reason) -> usize {
     drop(buf);
     counters.drop_for(reason);
+    1
 }
 
 /// What is not served stays in the burst.
@@ -347,20 +348,22 @@ fn serve_in_layers(
     links: &Links,
     round: &mut u32,
 ) -> bool {
-    let lot = entry.way.lot;
-    let port = homes.of(lot).or_else(|| deal(links, exit, lot, round));
-    let is_served = port.is_some_and(|port| {
-        seen.port = port;
-        serve_tagged(buf, seen, entry, exit)
-    });
-    if !is_served {
-        take_back(homes, entry.way.lot, round);
+    match homes.of(entry.way.lot) {
+        Some(port) => serve_tagged(buf, seen, entry, exit, port),
+        None => serve_dealt(buf, seen, entry, exit, links, round),
     }
-    is_served
 }
 
+/// Serves a frame that leaves by this port.
 #[inline(always)]
-fn serve_tagged(buf: &mut impl PacketBuf, seen: &Seen, entry: &mut Entry<'_>, exit: &Exit) -> bool {
+fn serve_tagged(
+    buf: &mut impl PacketBuf,
+    seen: &mut Seen,
+    entry: &mut Entry<'_>,
+    exit: &Exit,
+    port: u16,
+) -> bool {
+    seen.port = port;
     let has = tags_len(seen.tags);
     if seen.tags != exit.tags && buf.headroom() + has < tags_len(exit.tags) {
         return false;
@@ -387,7 +390,9 @@ fn tags_len(tags: u8) -> usize {
     usize::from(tags) * TAG_LEN
 }
 
-/// Makes a frame that has tags begin where it does with others, and writes its header. There is room.
+/// Makes a frame that has tags begin where it does with others, and writes its header. There is room. Said to be rare, so that
+/// what frames need that keep their length stays in registers.
+#[cold]
 #[inline(never)]
 fn reshape(buf: &mut impl PacketBuf, seen: &Seen, exit: &Exit) {
     let (has, wants) = (tags_len(seen.tags), tags_len(exit.tags));
@@ -398,27 +403,30 @@ fn reshape(buf: &mut impl PacketBuf, seen: &Seen, exit: &Exit) {
     exit.write_tagged(buf.bytes_mut(), seen.code);
 }
 
-/// The port by which the next packet with this lot leaves, by all that matters.
+/// Serves a frame whose port is a matter of its turn, or whose lot has lost its port.
 #[cold]
 #[inline(never)]
-fn deal(links: &Links, exit: &Exit, lot: u8, round: &mut u32) -> Option<u16> {
-    *round = round.wrapping_add(1);
-    let Out::Lagg(n) = exit.out else {
-        return None;
-    };
-    match links.lagg(n)?.deal(|| lot, *round) {
-        Choice::Port(port) => Some(port),
+fn serve_dealt(
+    buf: &mut impl PacketBuf,
+    seen: &mut Seen,
+    entry: &mut Entry<'_>,
+    exit: &Exit,
+    links: &Links,
+    round: &mut u32,
+) -> bool {
+    let turn = round.wrapping_add(1);
+    let lagg = match exit.out {
+        Out::Lagg(n) => links.lagg(n),
         _ => None,
+    };
+    let Some(Choice::Port(port)) = lagg.map(|lagg| lagg.deal(|| entry.way.lot, turn)) else {
+        return false;
+    };
+    let is_served = serve_tagged(buf, seen, entry, exit, port);
+    if is_served {
+        *round = turn;
     }
-}
-
-/// A packet with this lot has not left: if it was dealt its port, the next one is.
-#[cold]
-#[inline(never)]
-fn take_back(homes: &Homes<'_>, lot: u8, round: &mut u32) {
-    if homes.of(lot).is_none() {
-        *round = round.wrapping_sub(1);
-    }
+    is_served
 }
 
 /// A packet counts on the rules of its states, and on those beside.
@@ -459,9 +467,10 @@ fn look(
     (seen.port, seen.tags, seen.priority) = (NO_PORT, 0, PRIORITY_DEFAULT);
     seen.code = Tags::NONE.code;
     if begins_with_tag(behind) {
-        let (tags, there) = doors.find(behind);
-        inside = frame.get(usize::from(tags.count) * TAG_LEN..)?;
-        door = there;
+        let behind = doors.find(behind);
+        inside = frame.get(behind.len..)?;
+        door = &behind.door;
+        let tags = &behind.tags;
         (seen.tags, seen.priority, seen.code) = (tags.count, tags.priority, tags.code);
     }
     look_inside(first, inside, door, verify, seed, seen)

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use filter::scrub::PRIORITY_DEFAULT;
 use net::bridge::Role;
-use net::link::{Tpid, priority_code};
+use net::link::{TAG_LEN, Tpid, priority_code};
 use net::{Interface, InterfaceId};
 use nic::Nic;
 use wire::ether::EtherType;
@@ -107,7 +107,8 @@ impl Tags {
 /// Whether a frame has tags that has these bytes behind its station addresses, first byte lowest.
 #[inline(always)]
 pub(crate) fn begins_with_tag(bytes: u64) -> bool {
-    matches!((bytes as u16).swap_bytes(), 0x8100 | 0x88a8)
+    const TYPES: [u16; 2] = [0x8100u16.swap_bytes(), 0x88a8u16.swap_bytes()];
+    TYPES.contains(&(bytes as u16))
 }
 
 #[inline(always)]
@@ -116,31 +117,52 @@ fn is_tag(word: u32) -> bool {
 }
 
 /// Doors of tags, which are asked for again and again.
-pub(crate) struct Doors(Box<[Door; DOORS]>);
+pub(crate) struct Doors {
+    all: Box<[Door; DOORS]>,
+    last: Behind,
+}
+
+/// What is behind the station addresses of a frame with tags.
+pub(crate) struct Behind {
+    /// The bytes in which the tags were; 0 of none.
+    bytes: u64,
+    pub(crate) tags: Tags,
+    /// Their length.
+    pub(crate) len: usize,
+    pub(crate) door: Door,
+}
 
 impl Doors {
     pub(crate) fn new() -> Doors {
-        Doors(Box::new([Door::default(); DOORS]))
+        Doors {
+            all: Box::new([Door::default(); DOORS]),
+            last: Behind {
+                bytes: 0,
+                tags: Tags::NONE,
+                len: 0,
+                door: Door::default().or_closed(),
+            },
+        }
     }
 
     /// Those of frames that come in by an interface. `stamp` names the configuration.
     pub(crate) fn of<'d>(&'d mut self, config: &'d Config, on: InterfaceId, stamp: u32) -> Row<'d> {
+        let door = &self.last.door;
+        if (door.base, door.stamp) != (on.0, stamp) {
+            self.last.bytes = 0;
+        }
         Row {
             doors: self,
             config,
             on,
             stamp,
-            // No tags.
-            seen: 0,
-            last: (Tags::NONE, Door::default().or_closed()),
         }
     }
 
     /// The door of frames with these tags on an interface that carries them.
-    #[inline(never)]
     fn find(&mut self, config: &Config, on: InterfaceId, tags: u64, stamp: u32) -> Door {
         let mixed = (tags ^ u64::from(on.0) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let door = &mut self.0[(mixed >> 56) as usize % DOORS];
+        let door = &mut self.all[(mixed >> 56) as usize % DOORS];
         if (door.tags, door.base, door.stamp) != (tags, on.0, stamp) {
             *door = Door {
                 tags,
@@ -159,27 +181,28 @@ pub(crate) struct Row<'d> {
     config: &'d Config,
     on: InterfaceId,
     stamp: u32,
-    /// The bytes in which the tags of the last one were.
-    seen: u64,
-    last: (Tags, Door),
 }
 
 impl Row<'_> {
-    /// Tags of a frame that begins with one behind its station addresses, and has these bytes there, first byte lowest; and
-    /// their door.
+    /// What is behind the station addresses of a frame that has a tag there, by these bytes, first byte lowest.
     #[inline(always)]
-    pub(crate) fn find(&mut self, bytes: u64) -> &(Tags, Door) {
-        if self.seen != bytes {
+    pub(crate) fn find(&mut self, bytes: u64) -> &Behind {
+        if self.doors.last.bytes != bytes {
             self.turn_to(bytes);
         }
-        &self.last
+        &self.doors.last
     }
 
     #[inline(never)]
     fn turn_to(&mut self, bytes: u64) {
         let tags = Tags::of(bytes);
         let door = self.doors.find(self.config, self.on, tags.word, self.stamp);
-        (self.seen, self.last) = (bytes, (tags, door));
+        self.doors.last = Behind {
+            bytes,
+            tags,
+            len: usize::from(tags.count) * TAG_LEN,
+            door,
+        };
     }
 }
 
