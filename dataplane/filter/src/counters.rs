@@ -191,6 +191,12 @@ impl Counters {
     /// Counts a drop.
     #[inline]
     pub fn drop_for(&self, reason: Reason) {
-        self.reasons[reason as usize].add(1);
+        self.drops_for(reason, 1);
+    }
+
+    /// Counts so many drops.
+    #[inline]
+    pub fn drops_for(&self, reason: Reason, n: u64) {
+        self.reasons[reason as usize].add(n);
     }
 }

@@ -17,10 +17,10 @@ use ruleset::{
 use state::{State, StateFlags, StateIdx};
 use sync::{Counter, OverlayKey, Tally};
 
-use crate::counters::Count;
+use crate::Core;
+use crate::counters::{Count, Counters};
 use crate::limit::{self, TABLE_SLOTS};
 use crate::test_rule::RuleTest;
-use crate::{Core, PacketDesc};
 
 /// Prefixes of tables with `counters` that a core counts for: more than `set limit table-entries` is by default. What
 /// comes beyond counts on its table alone.
@@ -150,22 +150,22 @@ pub(crate) fn count_first(
 /// A packet that `rule` blocks, and that has matched no other, counts on the tables of the rule.
 #[inline]
 pub(crate) fn count_blocked(
-    core: &Core<'_>,
+    on: (&Ruleset, &Counters),
     rule: &Rule,
-    pd: &PacketDesc,
+    (af, src, dst): (Af, u128, u128),
     (direction, bytes): (Direction, u64),
 ) {
     if !names_tables(rule) {
         return;
     }
     let packet = Counted {
-        af: pd.af,
-        src: pd.src,
-        dst: pd.dst,
+        af,
+        src,
+        dst,
         direction,
         bytes,
     };
-    count_rule(core, rule, &packet);
+    count_rule(on, rule, &packet);
 }
 
 /// A packet that has made no state counts on the tables of the rules that it has matched.
@@ -185,7 +185,7 @@ fn count_stateless(
     let matched = found.matched.iter();
     let matched = matched.filter_map(|nr| core.ruleset.rules.get(nr.0 as usize));
     for rule in matched.chain([rule]) {
-        count_rule(core, rule, &packet);
+        count_rule((core.ruleset, core.counters), rule, &packet);
     }
 }
 
@@ -212,37 +212,39 @@ fn count_tabled(core: &Core<'_>, idx: StateIdx, st: &State, direction: Direction
         direction,
         bytes,
     };
+    let on = (core.ruleset, core.counters);
     if let Some(rule) = core.ruleset.rule_of(st.rule) {
-        count_rule(core, rule, &packet);
+        count_rule(on, rule, &packet);
     }
     if st.flags.contains(StateFlags::BESIDE) {
         let rules = core.beside.of(idx);
         let rules = rules.filter_map(|slot| core.ruleset.rule_of(slot));
         // That an anchor was entered counts on no table.
         for rule in rules.filter(|rule| !matches!(rule.action, Action::Anchor { .. })) {
-            count_rule(core, rule, &packet);
+            count_rule(on, rule, &packet);
         }
     }
 }
 
-fn count_rule(core: &Core<'_>, rule: &Rule, packet: &Counted) {
+/// With a ruleset and the counters of this core.
+fn count_rule(on: (&Ruleset, &Counters), rule: &Rule, packet: &Counted) {
     for (end, addr) in [(&rule.src, packet.src), (&rule.dst, packet.dst)] {
         if let AddrSpec::Table(id) = end.addr
-            && let Some(table) = core.ruleset.table(id)
+            && let Some(table) = on.0.table(id)
         {
-            count_end(core, table, end, (TableOp::of(rule), addr), packet);
+            count_end(on, table, end, (TableOp::of(rule), addr), packet);
         }
     }
 }
 
 fn count_end(
-    core: &Core<'_>,
+    (ruleset, counters): (&Ruleset, &Counters),
     table: &Table,
     end: &Endpoint,
     (mut op, addr): (TableOp, u128),
     packet: &Counted,
 ) {
-    let tables = &core.counters.tables;
+    let tables = &counters.tables;
     let Some(counters) = tables.of(table.slot) else {
         return;
     };
@@ -258,7 +260,7 @@ fn count_end(
                 addr: entry.addr,
             };
             let at = prefix_counter(packet.direction, op);
-            let is_gone = |key: &OverlayKey| is_gone(core.ruleset, key);
+            let is_gone = |key: &OverlayKey| is_gone(ruleset, key);
             tables.prefixes.count(&key, at, packet.bytes, is_gone);
         }
     }

@@ -9,6 +9,7 @@ use state::track::tcp as tracker;
 use state::track::{TRAFFIC_NONE, TRAFFIC_SINGLE};
 use state::{InsertError, Peer, State, StateFlags, StateIdx};
 
+mod blocked;
 mod plain;
 
 use crate::describe::{Kind, PROTO_TCP, PROTO_UDP, PacketDesc};
@@ -17,6 +18,7 @@ use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
 use crate::translate::{self, Ends};
 use crate::{Core, Passage, os, tables, tcp, timeout_s};
+pub use blocked::is_blocked;
 
 /// What the rules say of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,7 +182,8 @@ fn block(
 ) -> RuleTest {
     let bytes = u64::from(pd.ip_len);
     core.counters.rule(rule.slot).traffic[passage.direction.index()].one(bytes);
-    tables::count_blocked(core, rule, pd, (passage.direction, bytes));
+    let (on, ends) = ((core.ruleset, core.counters), (pd.af, pd.src, pd.dst));
+    tables::count_blocked(on, rule, ends, (passage.direction, bytes));
     RuleTest::Block(reply)
 }
 

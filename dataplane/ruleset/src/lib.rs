@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod actions;
+pub mod early;
 pub mod ether;
 pub mod facts;
 pub mod index;
@@ -32,6 +33,7 @@ use alloc::vec::Vec;
 use sync::Overlay;
 
 pub use actions::{ActionFlags, Actions};
+pub use early::Early;
 pub use ether::EtherRule;
 pub use facts::{Af, Direction, Facts, Fragment};
 pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
@@ -65,6 +67,8 @@ pub struct Ruleset {
     pub large: Vec<LargeTable>,
     /// Some rule logs.
     pub logs: bool,
+    /// What may be asked before the turn of a packet has come.
+    pub early: Early,
     /// By number of a rule: it is plain. See [`Rule::is_plain`].
     pub plain: Vec<bool>,
     /// Addresses that translation gives.
@@ -141,6 +145,7 @@ impl Ruleset {
         self.large = self.large_tables();
         self.logs = self.rules.iter().any(|r| !r.actions.log.is_empty());
         self.plain = self.rules.iter().map(Rule::is_plain).collect();
+        self.early = Early::of(self);
         self.targets = Targets::of(&self.rules);
         let numbers = (0..).map(RuleNr);
         let slots = self.rules.iter().map(|rule| rule.slot);
@@ -148,6 +153,25 @@ impl Ruleset {
         self.by_slot.sort();
         self.index =
             (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
+    }
+
+    /// What decides about a packet, none if no rule matches, as a walk to the decision finds it; `evaluated` hears where each
+    /// rule counts that was looked at. None if something else may come of it than to pass or to be blocked: then the walk must be
+    /// asked, from the beginning.
+    #[inline]
+    pub fn decision(
+        &self,
+        facts: &Facts,
+        routes: &impl Routes,
+        mut evaluated: impl FnMut(RuleSlot),
+    ) -> Option<Option<&Rule>> {
+        let index = self.index.as_ref()?;
+        let nr = index.decision(facts, |nr| {
+            let rest = index.rest(nr);
+            evaluated(rest.slot);
+            rest.matches(nr, self, facts, routes)
+        })?;
+        Some(nr.and_then(|nr| self.rules.get(nr as usize)))
     }
 
     fn large_tables(&self) -> Vec<LargeTable> {

@@ -175,6 +175,12 @@ impl StateTable {
         }
     }
 
+    /// True only if no state has a key with this hash.
+    #[inline]
+    pub fn has_none(&self, hash: u64) -> bool {
+        self.index.is_clear(hash)
+    }
+
     /// The state of a packet that comes in with this key: the one that has it on the wire.
     #[inline]
     pub fn find(&mut self, key: &Key, hash: u64) -> Option<StateIdx> {

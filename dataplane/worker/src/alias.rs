@@ -113,6 +113,10 @@ impl Aliases {
         })
     }
 
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.used != 0
+    }
+
     pub(crate) fn owner(&self, hash: u64) -> Option<u16> {
         if self.used == 0 {
             return None;

@@ -23,6 +23,8 @@ pub struct Counters {
     pub received: Counter,
     /// Of these, packets of established connections that were served by flows.
     pub served: Counter,
+    /// Of these, packets that rules have blocked in front of the long way.
+    pub turned_away: Counter,
     /// Packets that this worker made: ICMP errors, resets, ARP, neighbor discovery.
     pub generated: Counter,
     /// Packets of the local host.
@@ -71,6 +73,7 @@ impl Counters {
             links: (0..INTERFACES_MAX).map(|_| Default::default()).collect(),
             received: Counter::new(),
             served: Counter::new(),
+            turned_away: Counter::new(),
             generated: Counter::new(),
             from_host: Counter::new(),
             handed_in: Counter::new(),

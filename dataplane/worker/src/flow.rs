@@ -27,6 +27,7 @@ use crate::exit::{Exit, Exits};
 use crate::lane::{Door, Doors, Lane, Row, Tags, begins_with_tag};
 use crate::sum::Sum;
 use crate::turn::Worker;
+use crate::turn_away::{BLOCKED, Patience};
 
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
 const INET: usize = 20;
@@ -49,7 +50,9 @@ pub(crate) struct Express {
     doors: Doors,
     /// Where the burst has come in; none if none of it is served.
     pub(crate) lane: Option<Lane>,
-    seen: Box<[Seen; BURST_MAX]>,
+    pub(crate) seen: Box<[Seen; BURST_MAX]>,
+    /// Whether packets are asked about that no flow knows.
+    pub(crate) patience: Patience,
     /// Flows that have refused a packet of this burst.
     refused: heapless::Vec<u32, BURST_MAX>,
     /// When there were too many exits last, second.
@@ -64,6 +67,7 @@ impl Express {
             doors: Doors::new(),
             lane: None,
             seen: Box::new([Seen::NOTHING; BURST_MAX]),
+            patience: Patience::default(),
             refused: heapless::Vec::new(),
             forgotten_s: 0,
         }
@@ -72,21 +76,22 @@ impl Express {
 
 /// What the first look at a frame has found.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
-    ends: Ends,
-    hash: u64,
+pub(crate) struct Seen {
+    pub(crate) ends: Ends,
+    /// Of the ends; later of the key that a state has.
+    pub(crate) hash: u64,
     /// The flow it probably belongs to.
     flow: FlowRef,
     /// Bytes of the IP packet.
-    bytes: u16,
-    /// The port it leaves by; [`NO_PORT`] if it is not served.
-    port: u16,
+    pub(crate) bytes: u16,
+    /// The port it leaves by; [`NO_PORT`] if it is not served, [`BLOCKED`] if it ends here.
+    pub(crate) port: u16,
     /// Its tags, the priority that they say, and how a tag says it.
-    tags: u8,
-    priority: u8,
+    pub(crate) tags: u8,
+    pub(crate) priority: u8,
     code: u8,
     /// Nothing about its IP header and the one around it is out of the ordinary.
-    is_plain: bool,
+    pub(crate) is_plain: bool,
 }
 
 impl Seen {
@@ -114,6 +119,7 @@ impl<N: Nic> Worker<N> {
         };
         self.look_ahead(&lane);
         let served = self.serve_burst(&lane, state::table::ticks(now_ms));
+        let blocked = self.turn_away(&lane, served);
         self.states.prefetch_states(&self.express.refused);
         // From now on their states have the say.
         while let Some(flow) = self.express.refused.pop() {
@@ -122,6 +128,8 @@ impl<N: Nic> Worker<N> {
         if served > 0 {
             self.counters.served.add(served as u64);
             self.counters.filter.searches.add(served as u64);
+        }
+        if served + blocked > 0 {
             self.send_served(served);
         }
     }
@@ -247,7 +255,7 @@ impl<N: Nic> Worker<N> {
         (served, at)
     }
 
-    /// Queues what was served, and closes the gaps.
+    /// Queues what was served, frees what was blocked, and closes the gaps.
     #[inline]
     fn send_served(&mut self, mut served: usize) {
         let all = served == self.batch.bufs.len();
@@ -264,6 +272,7 @@ impl<N: Nic> Worker<N> {
             let Some((tx, queue)) = port.and_then(|p| Some((p.tx.as_mut()?, &mut p.queue))) else {
                 match to {
                     NO_PORT => put_back(rest, buf),
+                    BLOCKED => drop(buf),
                     _ => lost += lose_served(counters, buf, Reason::InterfaceDown),
                 }
                 continue;

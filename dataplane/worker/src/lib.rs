@@ -42,6 +42,7 @@ mod sum;
 mod translate;
 mod transmit;
 pub mod turn;
+mod turn_away;
 pub mod verdict;
 pub mod watch;
 

@@ -830,6 +830,12 @@ impl Rig {
         self.control.iter().map(|c| c.counters.served.get()).sum()
     }
 
+    /// Packets that were blocked in front of the long way.
+    pub fn turned_away(&self) -> u64 {
+        let of = |c: &ControlEnds<SimBuf>| c.counters.turned_away.get();
+        self.control.iter().map(of).sum()
+    }
+
     /// One exchange: a packet arrives at `from`, `out` leaves and nothing else, and `counted` is what changes.
     pub fn exchange(&mut self, from: &str, packet: &Packet, out: &[(&str, Packet)], counted: &str) {
         self.send(from, packet);

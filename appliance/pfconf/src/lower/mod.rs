@@ -185,6 +185,7 @@ impl<'a> Lowering<'a> {
             large: Vec::new(),
             // Known when the slots have been given.
             logs: false,
+            early: ruleset::Early::default(),
             plain: Vec::new(),
             targets: ruleset::Targets::default(),
             anchors: anchors.paths(),

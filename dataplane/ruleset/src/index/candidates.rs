@@ -14,7 +14,8 @@ pub(super) struct Field<'i> {
     pub(super) own: Reader<'i>,
 }
 
-/// Fields: interface with direction, protocol with family, two addresses, two ports.
+/// Fields: interface with direction, protocol with family, two addresses, two ports. Those come first that leave out most
+/// rules: once there are none the others are not asked.
 const FIELDS: usize = 6;
 
 /// What the fields of a packet say.
@@ -38,6 +39,9 @@ impl Fields<'_> {
         for (field, own) in self.0.iter().zip(&mut chunk.own) {
             *own = field.own.part(n);
             chunk.blocks &= field.wide.summary(n) | own.blocks();
+            if chunk.blocks == 0 {
+                break;
+            }
         }
         chunk
     }
@@ -48,6 +52,9 @@ impl Fields<'_> {
         let mut word = u64::MAX;
         for (field, own) in self.0.iter().zip(&chunk.own) {
             word &= field.wide.word(block) | field.own.word_in(own, bit);
+            if word == 0 {
+                break;
+            }
         }
         word
     }
@@ -192,6 +199,43 @@ impl<'i> Candidates<'i> {
         true
     }
 
+    /// See [`Index::decision`].
+    pub(super) fn decision(
+        mut self,
+        index: &'i Index,
+        facts: &Facts,
+        mut matches: impl FnMut(u32) -> bool,
+    ) -> Option<Option<u32>> {
+        let known = self.turn_to_many(index, facts);
+        if !known || self.kept != Kept::All {
+            return None;
+        }
+        let mut quick = [0; GROUPS_MAX];
+        let mut lasting = 0;
+        for (head, quick) in self.heads.iter().zip(&mut quick) {
+            let kinds = index.places.kinds(head.block);
+            lasting |= kinds.lasting & head.word;
+            *quick = kinds.quick & head.word;
+        }
+        if lasting != 0 {
+            return None;
+        }
+        while quick != [0; GROUPS_MAX] {
+            let heads = self.heads.iter().zip(&quick).enumerate();
+            let named = heads.filter(|(_, (_, word))| **word != 0);
+            let rules = named.map(|(n, (head, word))| {
+                let bit = word.trailing_zeros();
+                (index.places.rule(head.block, bit), n)
+            });
+            let (rule, n) = rules.min()?;
+            if matches(rule) {
+                return Some(Some(rule));
+            }
+            quick[n] &= quick[n] - 1;
+        }
+        Some(self.last_plain(index, (0, u32::MAX), matches))
+    }
+
     /// The first candidate that is not below `from`. `from` may only grow.
     pub(crate) fn next(&mut self, index: &Index, from: u32) -> Option<u32> {
         if !matches!(self.kept, Kept::All | Kept::Groups) {
@@ -209,6 +253,8 @@ impl<'i> Candidates<'i> {
         self.next_of(index, from, stops)
     }
 
+    /// Rare: few packets have more candidates than are kept at once.
+    #[inline(never)]
     fn keep(&mut self, index: &Index, from: u32, kept: Kept, kind: impl Kind) {
         self.kept = kept;
         let places = &index.places;
@@ -244,15 +290,21 @@ impl<'i> Candidates<'i> {
                 head.word &= !(below(places, head.block, from) & kind(places.kinds(head.block)));
             }
             if self.kept != Kept::All && head.word == 0 {
-                let from_block = places.block_from(head.block + 1, head.end, from);
-                let range = (from_block, head.end);
-                let fields = self.fields.as_ref()?;
-                let more = fields.first(places, range, kind);
-                replace(&mut self.heads, n, more);
+                self.go_on(places, n, from, kind);
             }
             if rule >= from {
                 return Some(rule);
             }
+        }
+    }
+
+    /// The next head of a group of which one has been read.
+    #[inline(never)]
+    fn go_on(&mut self, places: &Places, n: usize, from: u32, kind: impl Kind) {
+        if let (Some(fields), Some(head)) = (&self.fields, self.heads.get(n)) {
+            let from_block = places.block_from(head.block + 1, head.end, from);
+            let more = fields.first(places, (from_block, head.end), kind);
+            replace(&mut self.heads, n, more);
         }
     }
 

@@ -121,13 +121,27 @@ impl Index {
         };
         let of = |wide, own| Field { wide, own };
         Some(Fields([
-            of(way.0, way.1),
-            of(protocol, Reader::default()),
-            of(&self.src.wide, self.src.reader(facts.af, facts.src)),
             of(&self.dst.wide, self.dst.reader(facts.af, facts.dst)),
-            of(&self.src.wide_port, src_port),
             of(&self.dst.wide_port, dst_port),
+            of(&self.src.wide, self.src.reader(facts.af, facts.src)),
+            of(protocol, Reader::default()),
+            of(way.0, way.1),
+            of(&self.src.wide_port, src_port),
         ]))
+    }
+
+    /// The number of the rule that decides about a packet, none if no rule matches; `matches` asks of each candidate in turn
+    /// whether it does. None if a candidate may do something else than to pass or to block: then all must be asked anew.
+    #[inline]
+    pub(crate) fn decision(
+        &self,
+        facts: &Facts,
+        matches: impl FnMut(u32) -> bool,
+    ) -> Option<Option<u32>> {
+        match &self.single {
+            Some(single) => single.decision(self, facts, matches),
+            None => Candidates::default().decision(self, facts, matches),
+        }
     }
 
     /// What is left to be asked of a rule that is a candidate.

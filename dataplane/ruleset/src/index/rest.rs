@@ -64,7 +64,7 @@ impl Rest {
     }
 
     /// True if the rule, a candidate for this very packet, matches.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn matches(
         self,
         nr: u32,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use net::KifId;
 
-use super::rows::{Classes, Value};
+use super::rows::{BLOCK, Classes, Value};
 use super::{EndField, Index, IndexedInterface, has_ports};
 use crate::facts::{Af, Direction, Facts};
 
@@ -74,6 +74,8 @@ pub(super) struct Single {
     protocols: [Vec<u64>; 2],
     src: End,
     dst: End,
+    /// Rules that ask neither address for an interval nor for ports.
+    free: u64,
 }
 
 impl Single {
@@ -91,21 +93,77 @@ impl Single {
             let rows = index.protocols[af].iter();
             rows.map(|row| row.word(0)).collect()
         });
+        let free = |end: &EndField| end.wide.word(0) & end.wide_port.word(0);
         Single {
             ways: (0..=last.unwrap_or(0)).map(way).collect(),
             protocols,
             src: End::of(&index.src),
             dst: End::of(&index.dst),
+            free: free(&index.src) & free(&index.dst),
         }
     }
 
-    /// The candidates; none if the packet passes an interface that the index does not know.
+    /// See [`Index::decision`].
     #[inline]
+    pub(super) fn decision(
+        &self,
+        index: &Index,
+        facts: &Facts,
+        mut matches: impl FnMut(u32) -> bool,
+    ) -> Option<Option<u32>> {
+        let kinds = index.places.kinds(0);
+        let wide = self.wide(&index.protocol_row, facts)?;
+        // What comes first may decide whatever the ends are: often a large table is asked for first of all.
+        let stops = wide & (kinds.lasting | kinds.quick);
+        let first = stops & stops.wrapping_neg() & kinds.quick & self.free;
+        if first != 0 {
+            let rule = index.places.rule(0, first.trailing_zeros());
+            if matches(rule) {
+                return Some(Some(rule));
+            }
+        }
+        let word = wide & self.narrow(facts);
+        if word & kinds.lasting != 0 {
+            return None;
+        }
+        let mut quick = word & kinds.quick & !first;
+        while quick != 0 {
+            let rule = index.places.rule(0, quick.trailing_zeros());
+            if matches(rule) {
+                return Some(Some(rule));
+            }
+            quick &= quick - 1;
+        }
+        let mut plain = word & kinds.plain;
+        while plain != 0 {
+            let bit = BLOCK as u32 - 1 - plain.leading_zeros();
+            let rule = index.places.rule(0, bit);
+            if matches(rule) {
+                return Some(Some(rule));
+            }
+            plain &= !(1 << bit);
+        }
+        Some(None)
+    }
+
+    /// The candidates; none if the packet passes an interface that the index does not know.
+    #[inline(always)]
     pub(super) fn word(&self, protocol_row: &[u8; 256], facts: &Facts) -> Option<u64> {
+        Some(self.wide(protocol_row, facts)? & self.narrow(facts))
+    }
+
+    /// The same whatever the ends of the packet are.
+    #[inline(always)]
+    fn wide(&self, protocol_row: &[u8; 256], facts: &Facts) -> Option<u64> {
         let way = (*self.ways.get(usize::from(facts.kif.0))?)?[facts.direction.index()];
         let row = protocol_row[usize::from(facts.proto)];
         let protocols = &self.protocols[facts.af.index()];
-        let protocol = protocols.get(usize::from(row)).copied().unwrap_or(0);
+        Some(way & protocols.get(usize::from(row)).copied().unwrap_or(0))
+    }
+
+    /// Rules that like the ends of a packet.
+    #[inline(always)]
+    fn narrow(&self, facts: &Facts) -> u64 {
         let ports = if has_ports(facts) {
             self.src.port.word(facts.src_port) & self.dst.port.word(facts.dst_port)
         } else {
@@ -113,6 +171,6 @@ impl Single {
         };
         let src = self.src.addr(facts.af, facts.src);
         let dst = self.dst.addr(facts.af, facts.dst);
-        Some(way & protocol & ports & src & dst)
+        ports & src & dst
     }
 }

@@ -1,6 +1,6 @@
 //! What a packet is looked up by among flows, and how a flow is named.
 
-use ruleset::Af;
+use ruleset::{Af, Direction};
 
 use crate::key::{HashSeed, Key, fold};
 
@@ -87,6 +87,68 @@ impl Ends {
         (self.rest >> 32) as u8
     }
 
+    /// Number of the interface that the packet came in by.
+    #[inline(always)]
+    pub fn interface(&self) -> u16 {
+        (self.rest >> 48) as u16
+    }
+
+    /// Family.
+    #[inline(always)]
+    pub fn af(&self) -> Af {
+        match self.is_inet() {
+            true => Af::Inet,
+            false => Af::Inet6,
+        }
+    }
+
+    /// Ports of source and destination.
+    #[inline(always)]
+    pub fn ports(&self) -> (u16, u16) {
+        let [a, b, c, d] = (self.rest as u32).to_ne_bytes();
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    }
+
+    /// Address and port of source and destination, as in [`Key::new`].
+    #[inline(always)]
+    pub fn both(&self) -> [(u128, u16); 2] {
+        let ports = self.ports();
+        let (src, dst) = if self.is_inet() {
+            let [a, b, c, d, e, f, g, h] = self.addrs.to_ne_bytes();
+            (
+                u128::from(u32::from_be_bytes([a, b, c, d])),
+                u128::from(u32::from_be_bytes([e, f, g, h])),
+            )
+        } else {
+            let [a, b, c] = self.more.map(u64::from_be);
+            let addr = |high, low| u128::from(high) << 64 | u128::from(low);
+            (addr(u64::from_be(self.addrs), a), addr(b, c))
+        };
+        [(src, ports.0), (dst, ports.1)]
+    }
+
+    /// The key of a packet that comes in with these in a routing domain.
+    #[inline(always)]
+    pub fn key(&self, rdomain: u8) -> Key {
+        let [src, dst] = self.both();
+        Key::new(Direction::In, self.af(), self.proto(), src, dst).within(rdomain)
+    }
+
+    /// A number that a packet and one the other way share. Others may have it too.
+    #[inline(always)]
+    pub fn mixed(&self) -> u64 {
+        let ports = self.rest as u32;
+        let ports = u64::from(ports ^ ports.rotate_left(16));
+        let addrs = match self.is_inet() {
+            true => self.addrs ^ self.addrs.rotate_left(32),
+            false => {
+                let [a, b, c] = self.more;
+                (self.addrs ^ b) ^ (a ^ c).rotate_left(17)
+            }
+        };
+        (addrs ^ ports.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// Hash for the index. The interface is no part of it: a connection may move.
     #[inline(always)]
     pub fn hash(&self, seed: HashSeed) -> u64 {
@@ -127,6 +189,32 @@ pub(super) fn ends(key: &Key, interface: u16) -> Ends {
             let halves = [zero.0 >> 64, zero.0, one.0 >> 64, one.0];
             let addrs = halves.map(|half| (half as u64).to_be());
             Ends::inet6(addrs, ports, key.proto(), interface)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_say_the_key_that_they_were_made_of() {
+        let v6 = |n: u128| 0x2001_0db8_0000_1111_2222_3333_4444_0000_u128 | n;
+        let v4 = [(0xc000_0202_u128, 1024), (0xc633_6402, 53)];
+        for (af, [src, dst]) in [
+            (Af::Inet, v4),
+            (Af::Inet6, [(v6(1), 7), (v6(2) << 1, 0x8001)]),
+        ] {
+            for proto in [6, 17] {
+                let key = Key::new(Direction::In, af, proto, src, dst).within(3);
+                let of = ends(&key, 9);
+                assert_eq!((of.key(3), of.af(), of.interface()), (key, af, 9));
+                assert_eq!(of.both(), [src, dst]);
+                let back = Key::new(Direction::In, af, proto, dst, src);
+                assert_eq!(of.mixed(), ends(&back, 4).mixed());
+                let other = Key::new(Direction::In, af, proto, src, (dst.0, dst.1 ^ 1));
+                assert_ne!(of.mixed(), ends(&other, 9).mixed());
+            }
         }
     }
 }

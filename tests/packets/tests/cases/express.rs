@@ -192,7 +192,7 @@ pub(crate) fn states(rig: &Rig) -> Vec<String> {
 }
 
 /// Both boxes, of which the second has no express.
-struct Pair([Rig; 2]);
+pub(crate) struct Pair(pub(crate) [Rig; 2]);
 
 impl Pair {
     fn new(policy: &str, spread: Spread) -> Pair {
@@ -201,19 +201,19 @@ impl Pair {
         Pair([&with, &without].map(|topology| Rig::with(policy, topology, spread)))
     }
 
-    fn each(&mut self, act: impl Fn(&mut Rig)) {
+    pub(crate) fn each(&mut self, act: impl Fn(&mut Rig)) {
         self.0.iter_mut().for_each(act);
     }
 
     /// What left by a port, the same from both.
-    fn agree(&mut self, port: &str, what: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn agree(&mut self, port: &str, what: &str) -> Vec<Vec<u8>> {
         let [with, without] = self.0.each_mut().map(|rig| left(rig, port));
         assert_eq!(with, without, "{port} after {what}");
         with
     }
 
     /// What the box has got for itself, the same in both.
-    fn agree_on_host(&mut self, what: &str) {
+    pub(crate) fn agree_on_host(&mut self, what: &str) {
         let [with, without] = self.0.each_mut().map(|rig| {
             let mut packets: Vec<_> = core::iter::from_fn(|| rig.take_host()).collect();
             packets.sort();

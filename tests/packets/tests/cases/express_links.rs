@@ -29,8 +29,8 @@ struct Side {
 /// What may happen in between, to both boxes alike.
 type Event = Box<dyn Fn(&mut Rig)>;
 
-struct Scene {
-    topology: Topology,
+pub(crate) struct Scene {
+    pub(crate) topology: Topology,
     sides: [Side; 2],
     /// Happens now and then.
     event: fn(&mut Rng) -> Event,
@@ -49,7 +49,7 @@ fn with_hosts(topology: Topology, make: impl Fn(Topology, &str, &[&str]) -> Topo
 }
 
 /// A VLAN inside, a customer's VLAN within a provider's outside.
-fn vlans() -> Scene {
+pub(crate) fn vlans() -> Scene {
     let cards = Topology::new()
         .interface("sim0", &[])
         .interface("sim1", &[])
@@ -70,7 +70,7 @@ fn vlans() -> Scene {
 }
 
 /// A tag says nothing but a priority inside, and frames have none outside.
-fn priority_tags() -> Scene {
+pub(crate) fn priority_tags() -> Scene {
     let topology = with_hosts(Topology::new(), |t, name, addrs| t.interface(name, addrs));
     Scene {
         topology,
@@ -83,7 +83,7 @@ fn priority_tags() -> Scene {
 }
 
 /// Two VLANs of one lagg of three cards.
-fn lagg(protocol: LaggProtocol) -> Scene {
+pub(crate) fn lagg(protocol: LaggProtocol) -> Scene {
     let cards = ["sim0", "sim1", "sim2"];
     let on = Topology::new();
     let on = cards.iter().fold(on, |on, card| on.interface(card, &[]));
@@ -106,7 +106,7 @@ fn lagg(protocol: LaggProtocol) -> Scene {
 }
 
 /// Inside a lagg without tags, outside a card.
-fn plain_lagg() -> Scene {
+pub(crate) fn plain_lagg() -> Scene {
     let on = Topology::new()
         .interface("sim0", &[])
         .interface("sim1", &[]);

@@ -51,6 +51,7 @@ mod synproxy;
 mod table_counters;
 mod tcp;
 mod timeout;
+mod turn_away;
 mod why;
 mod workers;
 

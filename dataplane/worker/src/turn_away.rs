@@ -1,0 +1,373 @@
+//! Packets that no flow and no state knows, and that a rule blocks without a word, end here, in front of the long way: what
+//! comes of them is counted and nothing else, and that takes no more of a packet than its ends. Of a flood that is nearly all.
+//! A packet about which anything is out of the ordinary goes the long way, which is the meaning; so does one that may belong
+//! to a connection that a packet before it in the same burst is about to begin, since that has not been decided yet.
+//!
+//! Like the express the burst moves in steps: hashes and lines of the index, then tables, then rules. Who is asked in vain goes
+//! the long way and is asked again, so where that happens often nobody is asked for a while ([`Patience`]).
+//!
+//! Read first: [`crate::flow`], `filter::test_rule::is_blocked`.
+
+use filter::test_rule::{facts, is_blocked};
+use filter::{PacketDesc, Reason, owner};
+use net::InterfaceId;
+use net::link::TAG_LEN;
+use nic::{BURST_MAX, Nic, PacketBuf};
+use ruleset::{Af, Direction, Facts, SynCookies};
+use state::Ends;
+use wire::ether::HEADER_LEN as ETHERNET;
+use wire::{tcp, udp};
+
+use crate::batch::NO_PORT;
+use crate::config::Config;
+use crate::flow::Seen;
+use crate::lane::Lane;
+use crate::receive::DHCP_PORTS;
+use crate::screen::passage;
+use crate::turn::Worker;
+
+/// In place of the port that a packet leaves by: it ends here, and is counted.
+pub(crate) const BLOCKED: u16 = NO_PORT - 1;
+
+/// Packets of a burst that are asked about while it does not pay.
+const PROBE: usize = 4;
+/// Most bursts of which none is asked about.
+const PAUSE_MAX: u16 = 64;
+const PROTO_TCP: u8 = 6;
+const PROTO_ICMP: u8 = 1;
+const PROTO_ICMP6: u8 = 58;
+
+/// Whether it pays to ask about packets early.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// Bursts of which none is asked about.
+    left: u16,
+    /// How many these were last; 0 while it pays.
+    pause: u16,
+}
+
+impl Patience {
+    /// How many packets of the next burst are asked about.
+    fn begin(&mut self) -> usize {
+        match (self.left, self.pause) {
+            (0, 0) => BURST_MAX,
+            (0, _) => PROBE,
+            _ => {
+                self.left -= 1;
+                0
+            }
+        }
+    }
+
+    /// Of so many packets that nothing else was known of, so many were blocked: with half of them it pays.
+    fn learn(&mut self, looked_at: usize, blocked: usize) {
+        self.pause = match 2 * blocked >= looked_at {
+            true => 0,
+            false => (2 * self.pause).clamp(1, PAUSE_MAX),
+        };
+        self.left = self.pause;
+    }
+}
+
+/// Ends of packets of this burst that go the long way: a state with these ends may be there before a later one is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before([u64; 4]);
+
+impl Before {
+    #[inline]
+    fn place(ends: &Ends) -> (usize, u32) {
+        let place = (ends.mixed() >> 56) as u32;
+        ((place >> 6) as usize, place & 63)
+    }
+
+    #[inline]
+    fn may_have(&self, ends: &Ends) -> bool {
+        let (word, bit) = Before::place(ends);
+        self.0[word] >> bit & 1 == 1
+    }
+
+    #[inline]
+    fn add(&mut self, ends: &Ends) {
+        let (word, bit) = Before::place(ends);
+        self.0[word] |= 1 << bit;
+    }
+
+    /// A packet that may begin anything.
+    fn add_any(&mut self) {
+        self.0 = [u64::MAX; 4];
+    }
+}
+
+impl<N: Nic> Worker<N> {
+    /// Blocks what rules block of the packets that were not served. Says how many these are.
+    #[inline]
+    pub(crate) fn turn_away(&mut self, lane: &Lane, served: usize) -> usize {
+        let early = &self.config.ruleset.early;
+        if served == self.batch.bufs.len() || !early.may_ask || lane.plain.is_bridged {
+            return 0;
+        }
+        match self.express.patience.begin() {
+            0 => 0,
+            most => self.turn_away_some(lane, most),
+        }
+    }
+
+    /// The same of the first `most` of them.
+    #[inline(never)]
+    fn turn_away_some(&mut self, lane: &Lane, most: usize) -> usize {
+        let has_cookies =
+            self.config.ruleset.syncookies != SynCookies::Never || !self.cookies.is_idle();
+        if has_cookies {
+            return 0;
+        }
+        if self.workers > 1 {
+            self.hear_aliases();
+            // What comes may be of other workers' connections.
+            if self.aliases.is_in_use() {
+                return 0;
+            }
+        }
+        let (to, looked_at) = self.line_up(most);
+        self.look_for_states(to);
+        let blocked = self.ask_early(lane, to);
+        self.express.patience.learn(looked_at, blocked);
+        if blocked > 0 {
+            let (counters, n) = (&self.counters, blocked as u64);
+            counters.turned_away.add(n);
+            counters.dropped.add(n);
+            counters.filter.searches.add(n);
+            counters.filter.drops_for(Reason::Match, n);
+        }
+        blocked
+    }
+
+    /// First step: which of them are plain to the end of their headers, and their hashes; asks the cache for the lines of the
+    /// index. Says where the next one would be, and how many there are.
+    fn line_up(&mut self, most: usize) -> (usize, usize) {
+        let mut looked_at = 0;
+        let (states, workers, id) = (&self.states, self.workers, self.id);
+        let bufs = &self.batch.bufs;
+        // Of the interface.
+        let mut rdomain = (u16::MAX, 0);
+        for (n, (buf, seen)) in bufs.iter().zip(self.express.seen.iter_mut()).enumerate() {
+            if seen.port != NO_PORT {
+                continue;
+            }
+            if looked_at == most {
+                return (n, looked_at);
+            }
+            looked_at += 1;
+            seen.is_plain = seen.is_plain && is_whole(buf.bytes(), seen);
+            if !seen.is_plain {
+                continue;
+            }
+            let on = seen.ends.interface();
+            if rdomain.0 != on {
+                let of = self.config.interfaces.get(InterfaceId(on));
+                rdomain = (on, of.map_or(0, |on| on.rdomain));
+            }
+            let key = seen.ends.key(rdomain.1);
+            if workers > 1 && owner::core_of(owner::hash_key(&key), workers) != id {
+                seen.is_plain = false;
+                continue;
+            }
+            seen.hash = states.hash(&key);
+            states.prefetch_bucket(seen.hash);
+        }
+        (bufs.len(), looked_at)
+    }
+
+    /// Second step: those that may have a state are not plain. Of the others, what look-ups in large tables will read.
+    fn look_for_states(&mut self, to: usize) {
+        let seen = &mut self.express.seen[..to];
+        for seen in seen.iter_mut().filter(|s| is_asked(s)) {
+            seen.is_plain = self.states.has_none(seen.hash);
+        }
+        let ruleset = &self.config.ruleset;
+        for large in &ruleset.large {
+            let Some(table) = ruleset.table(large.table) else {
+                continue;
+            };
+            let mut v4: heapless::Vec<u32, BURST_MAX> = heapless::Vec::new();
+            let mut v6: heapless::Vec<u128, BURST_MAX> = heapless::Vec::new();
+            for seen in seen.iter().filter(|s| is_asked(s)) {
+                let (addr, _) = seen.ends.both()[usize::from(large.of_dst)];
+                // A burst has no more.
+                let _fits = match seen.ends.af() {
+                    Af::Inet => v4.push(addr as u32).is_ok(),
+                    Af::Inet6 => v6.push(addr).is_ok(),
+                };
+            }
+            table.warm4(&v4);
+            table.warm6(&v6);
+        }
+    }
+
+    /// Last step: the rules, in the order in which packets came.
+    fn ask_early(&mut self, lane: &Lane, to: usize) -> usize {
+        let (config, counters) = (&*self.config, &self.counters);
+        let ruleset = &config.ruleset;
+        let reaches_others = ruleset.early.reaches_others;
+        let mut before = Before::default();
+        let mut about: Option<(u16, Facts)> = None;
+        let mut blocked = 0;
+        let seen = &mut self.express.seen[..to];
+        for (buf, seen) in self.batch.bufs.iter().zip(seen) {
+            if seen.port != NO_PORT {
+                continue;
+            }
+            let on = seen.ends.interface();
+            if seen.is_plain && !before.may_have(&seen.ends) {
+                if about.as_ref().is_none_or(|(of, _)| *of != on) {
+                    about = facts_on(config, on).map(|facts| (on, facts));
+                }
+                if let Some((_, facts)) = &mut about {
+                    fill_in(facts, buf.bytes(), seen);
+                    let bytes = u64::from(seen.bytes);
+                    if is_blocked(ruleset, &counters.filter, facts, bytes) {
+                        let (on, af) = (InterfaceId(on), seen.ends.af());
+                        let len = buf.len();
+                        counters
+                            .filter
+                            .interface(on, af, Direction::In, false, bytes);
+                        if on != lane.base {
+                            counters.link(on, Direction::In, len);
+                        }
+                        if lane.is_lagg {
+                            counters.link(lane.base, Direction::In, len);
+                        }
+                        seen.port = BLOCKED;
+                        blocked += 1;
+                        continue;
+                    }
+                }
+            }
+            match seen.ends == Ends::NONE {
+                _ if reaches_others => before.add_any(),
+                false => before.add(&seen.ends),
+                true if begins_nothing(buf.bytes()) => {}
+                true => before.add_any(),
+            }
+        }
+        blocked
+    }
+}
+
+/// Not served, and nothing out of the ordinary so far.
+#[inline]
+fn is_asked(seen: &Seen) -> bool {
+    seen.is_plain && seen.port == NO_PORT
+}
+
+/// What rules may ask of all packets that come in by an interface; none if it is not there.
+fn facts_on(config: &Config, on: u16) -> Option<Facts> {
+    let on = config.interfaces.get(InterfaceId(on)).filter(|on| on.up)?;
+    let pd = PacketDesc {
+        rdomain: on.rdomain,
+        ..PacketDesc::default()
+    };
+    Some(facts(&pd, &passage(on, Direction::In, None), 0))
+}
+
+/// What they may ask of this one.
+#[inline]
+fn fill_in(facts: &mut Facts, frame: &[u8], seen: &Seen) {
+    let [src, dst] = seen.ends.both();
+    (facts.src, facts.src_port) = src;
+    (facts.dst, facts.dst_port) = dst;
+    (facts.af, facts.proto) = (seen.ends.af(), seen.ends.proto());
+    facts.priority = seen.priority;
+    let ip = frame.get(ip_at(seen)..).unwrap_or_default();
+    let first = ip.first_chunk().copied().unwrap_or([0, 0]);
+    facts.tos = match facts.af {
+        Af::Inet => first[1],
+        Af::Inet6 => (u16::from_be_bytes(first) >> 4) as u8,
+    };
+    facts.tcp_flags = match facts.proto {
+        PROTO_TCP => ip.get(header_len(seen) + 13).copied().unwrap_or(0),
+        _ => 0,
+    };
+}
+
+#[inline]
+fn ip_at(seen: &Seen) -> usize {
+    ETHERNET + usize::from(seen.tags) * TAG_LEN
+}
+
+/// Bytes of the IP header, which is a plain one.
+#[inline]
+fn header_len(seen: &Seen) -> usize {
+    match seen.ends.is_inet() {
+        true => 20,
+        false => 40,
+    }
+}
+
+/// Whether the transport header of a packet whose IP header is plain is as it should be, as the long way sees it; and what
+/// it carries is not for somebody who listens below the rules.
+#[inline]
+fn is_whole(frame: &[u8], seen: &Seen) -> bool {
+    let from = ip_at(seen);
+    let packet = frame.get(from..from + usize::from(seen.bytes));
+    let Some(l4) = packet.and_then(|packet| packet.get(header_len(seen)..)) else {
+        return false;
+    };
+    if seen.ends.proto() == PROTO_TCP {
+        return tcp::Packet::new_checked(l4)
+            .is_ok_and(|segment| tcp::check_flags(segment.flags()).is_ok());
+    }
+    seen.ends.ports() != DHCP_PORTS && udp::check_len(l4, l4.len()).is_ok()
+}
+
+/// A frame in which no ends were looked for: true if no state for TCP or UDP comes of it before this burst is done. Nobody
+/// answers for pieces of datagrams: what they make up comes in a burst of its own.
+fn begins_nothing(frame: &[u8]) -> bool {
+    let byte = |at: usize| frame.get(at).copied().unwrap_or(0);
+    match [byte(12), byte(13)] {
+        [0x08, 0x06] => true,
+        [0x08, 0x00] => byte(23) == PROTO_ICMP || (byte(20) & 0x3f, byte(21)) != (0, 0),
+        [0x86, 0xdd] => byte(20) == PROTO_ICMP6,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_for_a_while_where_few_are_blocked() {
+        let mut patience = Patience::default();
+        let mut asked = 0;
+        for _ in 0..10_000 {
+            let most = patience.begin();
+            asked += most;
+            if most > 0 {
+                patience.learn(most, most / 4);
+            }
+        }
+        assert!(asked < 10_000 / 8, "{asked}");
+        // The next one that pays brings all back.
+        while patience.begin() == 0 {}
+        patience.learn(PROBE, PROBE / 2);
+        assert_eq!(patience.begin(), BURST_MAX);
+    }
+
+    #[test]
+    fn ends_of_either_way_are_remembered() {
+        let ends = |src: u32, dst: u32| {
+            let addrs = u64::from(src) | u64::from(dst) << 32;
+            Ends::inet(addrs, 0x0035_0400, 17, 1)
+        };
+        let mut before = Before::default();
+        assert!(!before.may_have(&ends(1, 2)));
+        before.add(&ends(1, 2));
+        assert!(before.may_have(&ends(1, 2)));
+        let back = Ends::inet(2 | 1 << 32, 0x0400_0035, 17, 9);
+        assert!(before.may_have(&back));
+        let others = (3..260).filter(|n| before.may_have(&ends(*n, 2)));
+        assert!(others.count() < 20);
+        before.add_any();
+        assert!(before.may_have(&ends(77, 78)));
+    }
+}
