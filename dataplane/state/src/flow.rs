@@ -24,7 +24,7 @@ use crate::record::{Peer, State, StateFlags, StateIdx};
 use crate::track::tcp::{self, Plain, TcpState};
 use crate::track::traffic;
 
-mod ends;
+pub(crate) mod ends;
 
 use ends::ends;
 pub use ends::{Ends, FlowRef};
@@ -270,8 +270,8 @@ impl FlowTable {
             states: vec![[StateIdx::NONE; 2]; flows].into_boxed_slice(),
             free: (0..flows as u32).rev().collect(),
             index: Index::new(states),
-            // Another one than that of the states: who learns where a state lies shall not learn where its flow does.
-            seed: HashSeed(seed.0.rotate_left(29) ^ 0xe703_7ed1_a0b4_28db),
+            // That of the states: a hash is made once, for both.
+            seed,
         }
     }
 

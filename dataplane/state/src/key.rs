@@ -7,6 +7,8 @@
 
 use ruleset::{Af, Direction};
 
+use crate::flow::ends::{hash4, hash6, rest};
+
 /// Two ends, a protocol and a family. 40 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
@@ -123,23 +125,44 @@ impl Key {
         }
     }
 
-    /// Keyed hash for the table; multiply-and-fold over the whole key. Not for choosing the owner core.
+    /// Ports of end 0 and end 1 as they lie in a header.
+    #[inline(always)]
+    pub(crate) fn ports_on_wire(&self) -> u32 {
+        let [[a, b], [c, d]] = self.port.map(u16::to_be_bytes);
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// IPv4 addresses of end 0 and end 1 as they lie in a header.
+    #[inline(always)]
+    pub(crate) fn inet_on_wire(&self) -> u64 {
+        let [[a, b, c, d], [e, f, g, h]] = self.addr.map(|[_, low]| (low as u32).to_be_bytes());
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// IPv6 addresses likewise.
+    #[inline(always)]
+    pub(crate) fn inet6_on_wire(&self) -> [u64; 4] {
+        let [[a, b], [c, d]] = self.addr;
+        [a, b, c, d].map(u64::to_be)
+    }
+
+    /// Keyed hash for the table: that of the ends of a packet that comes in, so that who has it from there need not make a key.
+    /// Not for choosing the owner core.
     #[inline]
     pub fn hash(&self, seed: HashSeed) -> u64 {
-        let ports = u64::from(self.port[0])
-            | u64::from(self.port[1]) << 16
-            | u64::from(self.proto) << 32
-            | u64::from(self.version) << 40
-            | u64::from(self.rdomain) << 48;
-        let mut h = fold(
-            self.addr[0][1] ^ seed.0,
-            self.addr[1][1] ^ 0x9e37_79b9_7f4a_7c15,
-        );
-        if self.version != 4 {
-            h = fold(h ^ self.addr[0][0], self.addr[1][0] ^ 0xe703_7ed1_a0b4_28db);
-        }
-        fold(h ^ ports, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
+        let rest = rest(self.version, self.ports_on_wire(), self.proto, 0);
+        let ends = match self.version {
+            4 => hash4(self.inet_on_wire(), rest, seed),
+            _ => hash6(self.inet6_on_wire(), rest, seed),
+        };
+        hash_within(ends, self.rdomain)
     }
+}
+
+/// Hash of a key in a routing domain, by that of its ends.
+#[inline(always)]
+pub(crate) fn hash_within(ends: u64, rdomain: u8) -> u64 {
+    ends ^ u64::from(rdomain).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[inline]

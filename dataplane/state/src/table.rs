@@ -20,7 +20,7 @@ use ruleset::Direction;
 
 use crate::flow::{FlowTable, InFlow};
 use crate::index::Index;
-use crate::key::{HashSeed, Key};
+use crate::key::{HashSeed, Key, hash_within};
 use crate::record::{Hold, HoldFlags, Removed, State, StateFlags, StateIdx};
 use crate::track::stamps::Stamps;
 use crate::wheel::Wheel;
@@ -133,6 +133,12 @@ impl StateTable {
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
         key.hash(self.seed)
+    }
+
+    /// The same for a packet that comes in in a routing domain, by the hash that its ends have among flows.
+    #[inline(always)]
+    pub fn hash_within(&self, ends: u64, rdomain: u8) -> u64 {
+        hash_within(ends, rdomain)
     }
 
     /// First step of a staged look-up: asks for the line of the index.
@@ -480,8 +486,7 @@ impl StateTable {
         self.peek(idx)?;
         self.leave_flow(idx);
         let hold = self.hold(idx);
-        let keys = self.get(idx).map(|st| (st.wire, st.stack))?;
-        self.leave_index(idx, &keys);
+        self.leave_index(idx);
         self.wheel.unhang(&mut self.slab, idx);
         let st = &mut self.slab[idx.0 as usize];
         st.used = false;
@@ -503,11 +508,14 @@ impl StateTable {
         Some(Removed { state, hold })
     }
 
-    fn leave_index(&mut self, idx: StateIdx, (wire, stack): &(Key, Key)) {
-        let removed = self.index.remove(self.hash(wire), idx.0);
+    fn leave_index(&mut self, idx: StateIdx) {
+        let st = &self.slab[idx.0 as usize];
+        let wire = self.hash(&st.wire);
+        let stack = (st.wire != st.stack).then(|| self.hash(&st.stack));
+        let removed = self.index.remove(wire, idx.0);
         debug_assert!(removed, "a state in use is in the index");
-        if wire != stack {
-            self.index.remove(self.hash(stack), idx.0);
+        if let Some(stack) = stack {
+            self.index.remove(stack, idx.0);
         }
     }
 

@@ -114,17 +114,24 @@ impl Ends {
     pub fn both(&self) -> [(u128, u16); 2] {
         let ports = self.ports();
         let (src, dst) = if self.is_inet() {
-            let [a, b, c, d, e, f, g, h] = self.addrs.to_ne_bytes();
-            (
-                u128::from(u32::from_be_bytes([a, b, c, d])),
-                u128::from(u32::from_be_bytes([e, f, g, h])),
-            )
+            let [src, dst] = [false, true].map(|of_dst| self.inet_addr(of_dst));
+            (u128::from(src), u128::from(dst))
         } else {
             let [a, b, c] = self.more.map(u64::from_be);
             let addr = |high, low| u128::from(high) << 64 | u128::from(low);
             (addr(u64::from_be(self.addrs), a), addr(b, c))
         };
         [(src, ports.0), (dst, ports.1)]
+    }
+
+    /// Of IPv4: an address, host order, of the source or of the destination.
+    #[inline(always)]
+    pub fn inet_addr(&self, of_dst: bool) -> u32 {
+        let [a, b, c, d, e, f, g, h] = self.addrs.to_ne_bytes();
+        u32::from_be_bytes(match of_dst {
+            false => [a, b, c, d],
+            true => [e, f, g, h],
+        })
     }
 
     /// The key of a packet that comes in with these in a routing domain.
@@ -152,19 +159,40 @@ impl Ends {
     /// Hash for the index. The interface is no part of it: a connection may move.
     #[inline(always)]
     pub fn hash(&self, seed: HashSeed) -> u64 {
-        let rest = self.rest << 16;
-        let mut h = fold(self.addrs ^ seed.0, rest ^ 0x9e37_79b9_7f4a_7c15);
-        if !self.is_inet() {
-            let [a, b, c] = self.more;
-            h = fold(h ^ a, b ^ 0xe703_7ed1_a0b4_28db) ^ c;
+        match self.is_inet() {
+            true => hash4(self.addrs, self.rest, seed),
+            false => {
+                let [a, b, c] = self.more;
+                hash6([self.addrs, a, b, c], self.rest, seed)
+            }
         }
-        fold(h ^ rest, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
     }
 }
 
+/// Keyed hash of the addresses and the rest of IPv4 packets as in [`Ends`], without the interface.
 #[inline(always)]
-fn rest(version: u64, ports: u32, proto: u8, interface: u16) -> u64 {
-    u64::from(ports) | u64::from(proto) << 32 | version << 40 | u64::from(interface) << 48
+pub(crate) fn hash4(addrs: u64, rest: u64, seed: HashSeed) -> u64 {
+    let rest = rest << 16;
+    let h = fold(addrs ^ seed.0, rest ^ 0x9e37_79b9_7f4a_7c15);
+    fold(h ^ rest, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
+}
+
+/// The same of IPv6 packets.
+#[inline(always)]
+pub(crate) fn hash6(addrs: [u64; 4], rest: u64, seed: HashSeed) -> u64 {
+    let rest = rest << 16;
+    let [addrs, a, b, c] = addrs;
+    let h = fold(addrs ^ seed.0, rest ^ 0x9e37_79b9_7f4a_7c15);
+    let h = fold(h ^ a, b ^ 0xe703_7ed1_a0b4_28db) ^ c;
+    fold(h ^ rest, seed.0 ^ 0x8ebc_6af0_9c88_c6e3)
+}
+
+#[inline(always)]
+pub(crate) fn rest(version: u8, ports: u32, proto: u8, interface: u16) -> u64 {
+    u64::from(ports)
+        | u64::from(proto) << 32
+        | u64::from(version) << 40
+        | u64::from(interface) << 48
 }
 
 /// The bit in which 4 and 6 differ.
@@ -175,27 +203,17 @@ fn is_inet(rest: u64) -> bool {
 
 /// What a packet with this key, end 0 first, is looked up by.
 pub(super) fn ends(key: &Key, interface: u16) -> Ends {
-    let (zero, one) = (key.end(0), key.end(1));
-    let ([a, b], [c, d]) = (zero.1.to_be_bytes(), one.1.to_be_bytes());
-    let ports = u32::from_ne_bytes([a, b, c, d]);
+    let (ports, proto) = (key.ports_on_wire(), key.proto());
     match key.af() {
-        Af::Inet => {
-            let [a, b, c, d] = (zero.0 as u32).to_be_bytes();
-            let [e, f, g, h] = (one.0 as u32).to_be_bytes();
-            let addrs = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-            Ends::inet(addrs, ports, key.proto(), interface)
-        }
-        Af::Inet6 => {
-            let halves = [zero.0 >> 64, zero.0, one.0 >> 64, one.0];
-            let addrs = halves.map(|half| (half as u64).to_be());
-            Ends::inet6(addrs, ports, key.proto(), interface)
-        }
+        Af::Inet => Ends::inet(key.inet_on_wire(), ports, proto, interface),
+        Af::Inet6 => Ends::inet6(key.inet6_on_wire(), ports, proto, interface),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::hash_within;
 
     #[test]
     fn ends_say_the_key_that_they_were_made_of() {
@@ -210,6 +228,8 @@ mod tests {
                 let of = ends(&key, 9);
                 assert_eq!((of.key(3), of.af(), of.interface()), (key, af, 9));
                 assert_eq!(of.both(), [src, dst]);
+                let seed = HashSeed(0x1234_5678_9abc_def0);
+                assert_eq!(hash_within(of.hash(seed), 3), key.hash(seed));
                 let back = Key::new(Direction::In, af, proto, dst, src);
                 assert_eq!(of.mixed(), ends(&back, 4).mixed());
                 let other = Key::new(Direction::In, af, proto, src, (dst.0, dst.1 ^ 1));
