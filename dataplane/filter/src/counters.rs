@@ -23,7 +23,13 @@ impl Count {
     /// One packet of `bytes`.
     #[inline(always)]
     pub fn one(&self, bytes: u64) {
-        self.packets.add(1);
+        self.some(1, bytes);
+    }
+
+    /// So many packets, of `bytes` together.
+    #[inline(always)]
+    pub fn some(&self, packets: u64, bytes: u64) {
+        self.packets.add(packets);
         self.bytes.add(bytes);
     }
 }
@@ -163,24 +169,20 @@ impl Counters {
         passed: bool,
         bytes: u64,
     ) {
-        let n = usize::from(id.0).min(INTERFACES_MAX - 1);
-        self.interfaces[n][af.index()][direction.index()][usize::from(!passed)].one(bytes);
+        self.traffic(id, af, direction, passed).one(bytes);
     }
 
-    /// Counts packets that have passed an interface.
+    /// What an interface counts of a family, in a direction, passed or blocked.
     #[inline(always)]
-    pub fn passed(
+    pub fn traffic(
         &self,
         id: net::InterfaceId,
         af: Af,
         direction: Direction,
-        packets: u64,
-        bytes: u64,
-    ) {
+        passed: bool,
+    ) -> &Count {
         let n = usize::from(id.0).min(INTERFACES_MAX - 1);
-        let count = &self.interfaces[n][af.index()][direction.index()][0];
-        count.packets.add(packets);
-        count.bytes.add(bytes);
+        &self.interfaces[n][af.index()][direction.index()][usize::from(!passed)]
     }
 
     /// Counts what a limit did.

@@ -96,6 +96,18 @@ impl Tables {
             counters.lookups[usize::from(found)].add(1);
         }
     }
+
+    /// The rule of a gate has looked up addresses of packets that came in: it has found none of so many, and has ended the
+    /// others. The table does not count by prefix.
+    pub(crate) fn at_gate(&self, slot: TableSlot, (not_found, ended): (u64, u64), bytes: u64) {
+        if let Some(counters) = self.of(slot) {
+            let [not, yes] = &counters.lookups;
+            not.add(not_found);
+            yes.add(ended);
+            let traffic = &counters.traffic[Direction::In.index()];
+            traffic[TableOp::Block as usize].some(ended, bytes);
+        }
+    }
 }
 
 /// One packet as tables count it.

@@ -18,7 +18,7 @@ use crate::notes::{Logged, Notes, Seen, Step};
 use crate::reason::Reason;
 use crate::translate::{self, Ends};
 use crate::{Core, Passage, os, tables, tcp, timeout_s};
-pub use blocked::is_blocked;
+pub use blocked::{count_gates, is_blocked};
 
 /// What the rules say of the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -120,6 +120,22 @@ impl Node {
         (self.children | self.runs) & 1 == 0
     }
 
+    /// What a look-up reads next.
+    #[inline(always)]
+    fn below<K: Key>(&self, key: K, depth: u32) -> Below {
+        if self.is_leaf() {
+            return Below::End(End::Leaf(self.leaf_value(key.rest(depth))));
+        }
+        let slot = key.slot(depth);
+        // Bits of slots up to and including this one.
+        let upto = u64::MAX >> (SLOTS - 1 - slot);
+        if self.children >> slot & 1 == 0 {
+            let run = (self.runs & upto).count_ones();
+            return Below::End(End::Run(self.first_value + run - 1));
+        }
+        Below::Node(self.first_child + (self.children & upto).count_ones() - 1)
+    }
+
     /// The value of a leaf.
     #[inline]
     fn leaf_value(&self, rest: u64) -> u32 {
@@ -147,8 +163,33 @@ enum Place<'t> {
     Value(&'t u32),
 }
 
-/// Keys that [`Trie::warm`] takes down together.
-const WARM_MAX: usize = 64;
+impl Place<'_> {
+    #[inline(always)]
+    fn prefetch(self) {
+        match self {
+            Place::Node(node) => sync::prefetch(node),
+            Place::Value(value) => sync::prefetch(value),
+        }
+    }
+}
+
+/// What is below a node.
+enum Below {
+    /// The node at this place.
+    Node(u32),
+    End(End),
+}
+
+/// Where a look-up ends.
+enum End {
+    /// In a leaf, with its value.
+    Leaf(u32),
+    /// At the value at this place.
+    Run(u32),
+}
+
+/// Keys that go down a trie together.
+pub const TOGETHER_MAX: usize = 64;
 
 /// No prefix matches.
 const NONE: u32 = u32::MAX;
@@ -258,21 +299,14 @@ impl Trie {
         self.nodes.len() as u32 - 1
     }
 
-    /// One level down from a node that is no leaf; the value if there is none below.
+    /// One level down; the value if there is no node below.
     #[inline]
     fn down<K: Key>(&self, at: u32, key: K, depth: u32) -> Result<u32, u32> {
-        let node = &self.nodes[at as usize];
-        if node.is_leaf() {
-            return Err(node.leaf_value(key.rest(depth)));
+        match self.nodes[at as usize].below(key, depth) {
+            Below::Node(child) => Ok(child),
+            Below::End(End::Leaf(value)) => Err(value),
+            Below::End(End::Run(at)) => Err(self.values[at as usize]),
         }
-        let slot = key.slot(depth);
-        // Bits of slots up to and including this one.
-        let upto = u64::MAX >> (SLOTS - 1 - slot);
-        if node.children >> slot & 1 == 0 {
-            let run = (node.runs & upto).count_ones();
-            return Err(self.values[(node.first_value + run - 1) as usize]);
-        }
-        Ok(node.first_child + (node.children & upto).count_ones() - 1)
     }
 
     /// Where look-ups of a key begin, and at which depth.
@@ -300,55 +334,80 @@ impl Trie {
     /// Asks the cache for what look-ups of these keys will read. All go down one level at a time, so that they wait for
     /// memory together and not one after the other.
     pub fn warm<K: Key>(&self, keys: &[K]) {
-        self.warm_by(keys, |place| match place {
-            Place::Node(node) => sync::prefetch(node),
-            Place::Value(value) => sync::prefetch(value),
-        });
+        for keys in keys.chunks(TOGETHER_MAX) {
+            self.descend(numbered(keys), |_, _| {}, Place::prefetch);
+        }
     }
 
+    /// The same, and says what they find: the value of each key, by the number that it comes with. Of at most [`TOGETHER_MAX`]
+    /// keys, more are not looked up.
     #[inline]
-    fn warm_by<'t, K: Key>(&'t self, keys: &[K], mut ask: impl FnMut(Place<'t>)) {
-        for keys in keys.chunks(WARM_MAX) {
-            let mut at = [0u32; WARM_MAX];
-            let mut depth = 0;
-            for (key, at) in keys.iter().zip(&mut at) {
-                (*at, depth) = self.begin(*key);
-                if let Some(node) = self.nodes.get(*at as usize) {
-                    ask(Place::Node(node));
-                }
+    pub fn lookup_together<K: Key>(
+        &self,
+        keys: impl Iterator<Item = (u8, K)>,
+        mut found: impl FnMut(u8, Option<u32>),
+    ) {
+        let mut runs: heapless::Vec<(u8, u32), TOGETHER_MAX> = heapless::Vec::new();
+        let mut found = |n: u8, value: u32| {
+            found(n, (value != NONE).then_some(value));
+        };
+        let at_end = |n, end| match end {
+            End::Leaf(value) => found(n, value),
+            // There is room for one of each.
+            End::Run(at) => runs.push((n, at)).unwrap_or(()),
+        };
+        self.descend(keys, at_end, Place::prefetch);
+        for (n, at) in runs {
+            found(n, self.values.get(at as usize).copied().unwrap_or(NONE));
+        }
+    }
+
+    /// Takes keys down to where their look-ups end, which `ends` hears, by their numbers; `ask` hears what will be read,
+    /// before it is.
+    #[inline]
+    fn descend<'t, K: Key>(
+        &'t self,
+        keys: impl Iterator<Item = (u8, K)>,
+        mut ends: impl FnMut(u8, End),
+        mut ask: impl FnMut(Place<'t>),
+    ) {
+        let mut under_way: heapless::Vec<(u8, K, u32), TOGETHER_MAX> = heapless::Vec::new();
+        let mut depth = 0;
+        for (n, key) in keys {
+            let at;
+            (at, depth) = self.begin(key);
+            if under_way.push((n, key, at)).is_err() {
+                break;
             }
-            let mut under_way = true;
-            while under_way {
-                under_way = false;
-                for (key, at) in keys.iter().zip(&mut at) {
-                    let below = self.below(*key, at, depth);
-                    under_way |= matches!(below, Some(Place::Node(_)));
-                    if let Some(place) = below {
-                        ask(place);
+            if let Some(node) = self.nodes.get(at as usize) {
+                ask(Place::Node(node));
+            }
+        }
+        while !under_way.is_empty() {
+            under_way.retain_mut(|(n, key, at)| {
+                let Some(node) = self.nodes.get(*at as usize) else {
+                    return false;
+                };
+                let end = match node.below(*key, depth) {
+                    Below::Node(child) => {
+                        *at = child;
+                        if let Some(node) = self.nodes.get(child as usize) {
+                            ask(Place::Node(node));
+                        }
+                        return true;
                     }
+                    Below::End(end) => end,
+                };
+                if let End::Run(at) = end
+                    && let Some(value) = self.values.get(at as usize)
+                {
+                    ask(Place::Value(value));
                 }
-                depth += STRIDE;
-            }
+                ends(*n, end);
+                false
+            });
+            depth += STRIDE;
         }
-    }
-
-    /// What is read after node `at`, which then is the next one, or no node.
-    #[inline]
-    fn below<K: Key>(&self, key: K, at: &mut u32, depth: u32) -> Option<Place<'_>> {
-        let node = self.nodes.get(*at as usize)?;
-        *at = u32::MAX;
-        if node.is_leaf() {
-            return None;
-        }
-        let slot = key.slot(depth);
-        let upto = u64::MAX >> (SLOTS - 1 - slot);
-        if node.children >> slot & 1 == 0 {
-            let run = (node.runs & upto).count_ones();
-            let value = self.values.get((node.first_value + run - 1) as usize)?;
-            return Some(Place::Value(value));
-        }
-        *at = node.first_child + (node.children & upto).count_ones() - 1;
-        self.nodes.get(*at as usize).map(Place::Node)
     }
 
     /// Bytes of memory in use.
@@ -357,6 +416,12 @@ impl Trie {
         self.nodes.len() * size_of::<Node>()
             + (self.values.len() + self.top.len()) * size_of::<u32>()
     }
+}
+
+/// Keys with their places as numbers.
+#[inline]
+fn numbered<K: Copy>(keys: &[K]) -> impl Iterator<Item = (u8, K)> {
+    (0..).zip(keys.iter().copied())
 }
 
 /// The only prefix longer than `depth`, if it is the only one and a leaf has room for it.
@@ -447,14 +512,38 @@ mod tests {
     /// Addresses in memory that [`Trie::warm`] asks for.
     fn warmed<K: Key>(trie: &Trie, keys: &[K]) -> Vec<usize> {
         let mut places = Vec::new();
-        trie.warm_by(keys, |place| {
-            places.push(match place {
-                Place::Node(node) => core::ptr::from_ref(node).addr(),
-                Place::Value(value) => core::ptr::from_ref(value).addr(),
-            });
-        });
+        for keys in keys.chunks(TOGETHER_MAX) {
+            trie.descend(
+                numbered(keys),
+                |_, _| {},
+                |place| {
+                    places.push(match place {
+                        Place::Node(node) => core::ptr::from_ref(node).addr(),
+                        Place::Value(value) => core::ptr::from_ref(value).addr(),
+                    });
+                },
+            );
+        }
         places.sort_unstable();
         places
+    }
+
+    /// What look-ups of all keys together find.
+    fn together<K: Key>(trie: &Trie, keys: &[K]) -> Vec<Option<u32>> {
+        let mut all = Vec::new();
+        for keys in keys.chunks(TOGETHER_MAX) {
+            let mut found = vec![None; keys.len()];
+            trie.lookup_together(numbered(keys), |n, value| {
+                let before = found[usize::from(n)].replace(value);
+                assert_eq!(before, None, "said twice");
+            });
+            all.extend(found.into_iter().map(|value| value.expect("each is said")));
+        }
+        all
+    }
+
+    fn one_by_one<K: Key>(trie: &Trie, keys: &[K]) -> Vec<Option<u32>> {
+        keys.iter().map(|key| trie.lookup(*key)).collect()
     }
 
     /// And those that look-ups read.
@@ -519,7 +608,20 @@ mod tests {
                 }
             }
             assert_eq!(warmed(&trie, &keys), read(&trie, &keys));
+            assert_eq!(together(&trie, &keys), one_by_one(&trie, &keys));
         }
+    }
+
+    #[test]
+    fn more_keys_than_fit_are_not_looked_up_together() {
+        let trie = Trie::build(vec![item4(0, 0, 5)]);
+        let mut said = 0;
+        let keys = [7u32; TOGETHER_MAX + 9];
+        trie.lookup_together(numbered(&keys), |_, value| {
+            assert_eq!(value, Some(5));
+            said += 1;
+        });
+        assert_eq!(said, TOGETHER_MAX);
     }
 
     #[test]
@@ -544,6 +646,7 @@ mod tests {
             let trie = Trie::build(items.clone());
             let all: Vec<u32> = keys.iter().map(|(low, high)| low | high << 30 | low << 12).collect();
             prop_assert_eq!(warmed(&trie, &all), read(&trie, &all));
+            prop_assert_eq!(together(&trie, &all), one_by_one(&trie, &all));
             for (low, high) in keys {
                 let key = low | high << 30 | low << 12;
                 prop_assert_eq!(trie.lookup(key), scan(&items, key), "{:08x}", key);

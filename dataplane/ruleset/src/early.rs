@@ -26,7 +26,8 @@ impl Early {
     }
 }
 
-fn is_silent(rule: &Rule) -> bool {
+/// Its sender hears nothing, and nobody reads of it.
+pub(crate) fn is_silent(rule: &Rule) -> bool {
     rule.action == Action::Block(BlockReply::Drop) && rule.actions.log.is_empty()
 }
 

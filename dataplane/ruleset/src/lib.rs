@@ -13,6 +13,7 @@ pub mod actions;
 pub mod early;
 pub mod ether;
 pub mod facts;
+pub mod gate;
 pub mod index;
 pub mod limiter;
 pub mod limits;
@@ -36,6 +37,7 @@ pub use actions::{ActionFlags, Actions};
 pub use early::Early;
 pub use ether::EtherRule;
 pub use facts::{Af, Direction, Facts, Fragment};
+pub use gate::{GATES_MAX, Gate, Gates};
 pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
 pub use limiter::{
     Flush, LimiterTable, LimiterUse, Overload, PerSeconds, RuleLimits, SourceLimiter, SourceTrack,
@@ -69,6 +71,8 @@ pub struct Ruleset {
     pub logs: bool,
     /// What may be asked before the turn of a packet has come.
     pub early: Early,
+    /// Rules that end packets by a look into a table.
+    pub gates: Gates,
     /// By number of a rule: it is plain. See [`Rule::is_plain`].
     pub plain: Vec<bool>,
     /// Addresses that translation gives.
@@ -151,8 +155,9 @@ impl Ruleset {
         let slots = self.rules.iter().map(|rule| rule.slot);
         self.by_slot = slots.zip(numbers).collect();
         self.by_slot.sort();
-        self.index =
-            (self.rules.len() >= INDEX_MIN_RULES).then(|| Index::build(&self.rules, interfaces));
+        let has_index = self.rules.len() >= INDEX_MIN_RULES;
+        self.gates = Gates::of(self, interfaces, has_index);
+        self.index = has_index.then(|| Index::build(&self.rules, interfaces));
     }
 
     /// What decides about a packet, none if no rule matches, as a walk to the decision finds it; `evaluated` hears where each

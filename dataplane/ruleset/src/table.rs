@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitflags::bitflags;
-use net::trie::{Item, Trie};
+use net::trie::{self, Item, Trie};
 use sync::{Overlay, OverlayEdit, OverlayKey};
 
 use crate::facts::Af;
@@ -178,6 +178,45 @@ impl Table {
         self.contents.entries.len() >= LARGE
     }
 
+    /// Which of these IPv4 addresses are in the table: bit n says it of the one with number n. Of at most 64, more are not
+    /// looked up.
+    #[inline]
+    pub fn members4(&self, addrs: impl Iterator<Item = (u8, u32)>) -> u64 {
+        self.members(&self.contents.v4, Af::Inet, addrs)
+    }
+
+    /// The same of IPv6 addresses.
+    #[inline]
+    pub fn members6(&self, addrs: impl Iterator<Item = (u8, u128)>) -> u64 {
+        self.members(&self.contents.v6, Af::Inet6, addrs)
+    }
+
+    #[inline]
+    fn members<K: trie::Key + Into<u128>>(
+        &self,
+        contents: &Trie,
+        af: Af,
+        addrs: impl Iterator<Item = (u8, K)>,
+    ) -> u64 {
+        let mut members = 0;
+        if self.is_edited() {
+            for (n, addr) in addrs.take(trie::TOGETHER_MAX) {
+                members |= u64::from(self.contains(af, addr.into())) << n;
+            }
+        } else {
+            contents.lookup_together(addrs, |n, value| {
+                members |= u64::from(value.is_some_and(|value| value & NEGATED == 0)) << n;
+            });
+        }
+        members
+    }
+
+    #[inline]
+    fn is_edited(&self) -> bool {
+        let edits = self.edits.as_ref();
+        edits.is_some_and(|edits| edits.concerns(self.slot.0))
+    }
+
     /// Asks the cache for what looking up these addresses will read.
     pub fn warm4(&self, addrs: &[u32]) {
         self.contents.v4.warm(addrs);
@@ -191,8 +230,7 @@ impl Table {
     /// True if `addr` is in the table: its longest prefix is there and carries no `!`.
     #[inline]
     pub fn contains(&self, af: Af, addr: u128) -> bool {
-        let edits = self.edits.as_ref();
-        if !edits.is_some_and(|edits| edits.concerns(self.slot.0)) {
+        if !self.is_edited() {
             let value = self.contents.value(af, addr);
             return value.is_some_and(|value| value & NEGATED == 0);
         }
@@ -355,14 +393,19 @@ mod tests {
                 TableEntry::new(Af::Inet6, 0x2001_0db8 << 96, 32, false),
             ],
         );
-        for (addr, inside) in [
+        let cases = [
             (v4(10, 9, 9, 9), true),
             (v4(10, 1, 9, 9), false),
             (v4(10, 1, 2, 3), true),
             (v4(11, 0, 0, 1), false),
-        ] {
+        ];
+        for (addr, inside) in cases {
             assert_eq!(t.contains(Af::Inet, addr), inside, "{addr:x}");
         }
+        let numbered = (7..).zip(cases.map(|(addr, _)| addr as u32));
+        assert_eq!(t.members4(numbered), 0b0101 << 7);
+        let of_v6 = [0x2001_0db9 << 96, 0x2001_0db8 << 96 | 1, 0];
+        assert_eq!(t.members6((0..).zip(of_v6)), 0b010);
         assert!(t.contains(Af::Inet6, 0x2001_0db8 << 96 | 1));
         assert!(!t.contains(Af::Inet6, 0x2001_0db9 << 96));
         assert!(!t.contains(Af::Inet6, v4(10, 9, 9, 9)));
@@ -447,6 +490,12 @@ mod tests {
         assert!(!inside(&t, 10, 2, 2, 2), "nothing shorter is left either");
         assert_eq!(t.edit(&net, true, 1, 99), OverlayEdit::Done);
         assert!(inside(&t, 10, 2, 2, 2));
+        let some = [v4(10, 9, 9, 9), v4(10, 2, 2, 2), v4(10, 1, 9, 9)];
+        let some = || (0..).zip(some.map(|addr| addr as u32));
+        assert_eq!(t.members4(some()), 0b111);
+        assert_eq!(t.edit(&net, false, 1, 99), OverlayEdit::Done);
+        assert_eq!(t.members4(some()), 0b100);
+        assert_eq!(t.edit(&net, true, 1, 99), OverlayEdit::Done);
         assert_eq!(t.edit(&host(1, 2, 3, 4), true, 1, 3), OverlayEdit::Full);
         assert_eq!(overlay.len(), 3);
     }

@@ -162,7 +162,10 @@ impl Key {
 /// Hash of a key in a routing domain, by that of its ends.
 #[inline(always)]
 pub(crate) fn hash_within(ends: u64, rdomain: u8) -> u64 {
-    ends ^ u64::from(rdomain).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    match rdomain {
+        0 => ends,
+        _ => ends ^ u64::from(rdomain).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    }
 }
 
 #[inline]

@@ -108,9 +108,7 @@ impl Counters {
     #[inline]
     pub(crate) fn frames(&self, id: InterfaceId, direction: Direction, frames: u64, bytes: u64) {
         if let Some(ways) = self.links.get(usize::from(id.0)) {
-            let count = &ways[direction.index()];
-            count.packets.add(frames);
-            count.bytes.add(bytes);
+            ways[direction.index()].some(frames, bytes);
         }
     }
 

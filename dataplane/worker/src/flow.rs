@@ -130,7 +130,7 @@ impl<N: Nic> Worker<N> {
             self.counters.filter.searches.add(served as u64);
         }
         if served + blocked > 0 {
-            self.send_served(served);
+            self.send_served(served, blocked);
         }
     }
 
@@ -257,7 +257,11 @@ impl<N: Nic> Worker<N> {
 
     /// Queues what was served, frees what was blocked, and closes the gaps.
     #[inline]
-    fn send_served(&mut self, mut served: usize) {
+    fn send_served(&mut self, mut served: usize, blocked: usize) {
+        if blocked == self.batch.bufs.len() {
+            self.batch.bufs.clear();
+            return;
+        }
         let all = served == self.batch.bufs.len();
         let of = |seen: &Seen| (seen.port, seen.priority);
         let first = of(&self.express.seen[0]);

@@ -22,6 +22,7 @@ mod exit;
 mod family;
 mod flow;
 mod forward;
+mod gates;
 mod generate;
 mod gif;
 mod kills;

@@ -88,9 +88,8 @@ impl<'x> Sum<'x> {
         let links = [lane.links(ids[0]), links_of(exit, links)];
         for (n, direction) in [Direction::In, Direction::Out].into_iter().enumerate() {
             let frames = [self.frames.into(), left][n];
-            counters
-                .filter
-                .passed(ids[n], af, direction, packets, self.bytes);
+            let traffic = counters.filter.traffic(ids[n], af, direction, true);
+            traffic.some(packets, self.bytes);
             for link in links[n].into_iter().flatten() {
                 counters.frames(link, direction, packets, frames);
             }

@@ -3,7 +3,7 @@
 //! A packet about which anything is out of the ordinary goes the long way, which is the meaning; so does one that may belong
 //! to a connection that a packet before it in the same burst is about to begin, since that has not been decided yet.
 //!
-//! Like the express the burst moves in steps: hashes and lines of the index, then tables, then rules. Who is asked in vain goes
+//! Like the express the burst moves in steps: hashes and lines of the index, then gates, then tables, then rules. Who is asked in vain goes
 //! the long way and is asked again, so where that happens often nobody is asked for a while ([`Patience`]).
 //!
 //! Read first: [`crate::flow`], `filter::test_rule::is_blocked`.
@@ -20,7 +20,9 @@ use wire::{tcp, udp};
 
 use crate::batch::NO_PORT;
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::flow::Seen;
+use crate::gates::{AtGates, Places, places};
 use crate::lane::Lane;
 use crate::receive::DHCP_PORTS;
 use crate::screen::passage;
@@ -71,7 +73,10 @@ impl Patience {
 
 /// Ends of packets of this burst that go the long way: a state with these ends may be there before a later one is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Before([u64; 4]);
+struct Before {
+    set: [u64; 4],
+    is_used: bool,
+}
 
 impl Before {
     #[inline]
@@ -82,19 +87,24 @@ impl Before {
 
     #[inline]
     fn may_have(&self, ends: &Ends) -> bool {
+        if !self.is_used {
+            return false;
+        }
         let (word, bit) = Before::place(ends);
-        self.0[word] >> bit & 1 == 1
+        self.set[word] >> bit & 1 == 1
     }
 
     #[inline]
     fn add(&mut self, ends: &Ends) {
         let (word, bit) = Before::place(ends);
-        self.0[word] |= 1 << bit;
+        self.set[word] |= 1 << bit;
+        self.is_used = true;
     }
 
     /// A packet that may begin anything.
     fn add_any(&mut self) {
-        self.0 = [u64::MAX; 4];
+        self.set = [u64::MAX; 4];
+        self.is_used = true;
     }
 }
 
@@ -127,9 +137,11 @@ impl<N: Nic> Worker<N> {
                 return 0;
             }
         }
-        let (to, looked_at) = self.line_up(most);
-        self.look_for_states(to);
-        let blocked = self.ask_early(lane, to);
+        let (to, looked_at, asked) = self.line_up(most);
+        let asked = self.without_states(asked);
+        let at_gates = AtGates::of(&self.config.ruleset, &self.express.seen, asked);
+        self.foresee_tables(asked & !at_gates.ended);
+        let blocked = self.ask_early(lane, to, asked, &at_gates);
         self.express.patience.learn(looked_at, blocked);
         if blocked > 0 {
             let (counters, n) = (&self.counters, blocked as u64);
@@ -142,9 +154,10 @@ impl<N: Nic> Worker<N> {
     }
 
     /// First step: which of them are plain to the end of their headers, and their hashes; asks the cache for the lines of the
-    /// index. Says where the next one would be, and how many there are.
-    fn line_up(&mut self, most: usize) -> (usize, usize) {
+    /// index. Says where the next one would be, how many there are, and those that are plain.
+    fn line_up(&mut self, most: usize) -> (usize, usize, Places) {
         let mut looked_at = 0;
+        let mut asked = 0;
         let (states, workers, id) = (&self.states, self.workers, self.id);
         let bufs = &self.batch.bufs;
         // Of the interface.
@@ -154,11 +167,10 @@ impl<N: Nic> Worker<N> {
                 continue;
             }
             if looked_at == most {
-                return (n, looked_at);
+                return (n, looked_at, asked);
             }
             looked_at += 1;
-            seen.is_plain = seen.is_plain && is_whole(buf.bytes(), seen);
-            if !seen.is_plain {
+            if !seen.is_plain || !is_whole(buf.bytes(), seen) {
                 continue;
             }
             let on = seen.ends.interface();
@@ -166,36 +178,40 @@ impl<N: Nic> Worker<N> {
                 let of = self.config.interfaces.get(InterfaceId(on));
                 rdomain = (on, of.map_or(0, |on| on.rdomain));
             }
-            let key = seen.ends.key(rdomain.1);
-            if workers > 1 && owner::core_of(owner::hash_key(&key), workers) != id {
-                seen.is_plain = false;
+            if workers > 1
+                && owner::core_of(owner::hash_key(&seen.ends.key(rdomain.1)), workers) != id
+            {
                 continue;
             }
-            seen.hash = states.hash(&key);
+            seen.hash = states.hash_within(seen.hash, rdomain.1);
             states.prefetch_bucket(seen.hash);
+            asked |= 1 << n;
         }
-        (bufs.len(), looked_at)
+        (bufs.len(), looked_at, asked)
     }
 
-    /// Second step: those that may have a state are not plain. Of the others, what look-ups in large tables will read.
-    fn look_for_states(&mut self, to: usize) {
-        let seen = &mut self.express.seen[..to];
-        for seen in seen.iter_mut().filter(|s| is_asked(s)) {
-            seen.is_plain = self.states.has_none(seen.hash);
-        }
+    /// Second step: those of them that can have no state.
+    fn without_states(&self, asked: Places) -> Places {
+        let seen = &self.express.seen;
+        let known = places(asked).filter(|place| !self.states.has_none(seen[*place].hash));
+        asked & !known.fold(0, |set, place| set | 1 << place)
+    }
+
+    /// Third step, of those that pass the gates: what look-ups in large tables will read.
+    fn foresee_tables(&self, asked: Places) {
         let ruleset = &self.config.ruleset;
-        for large in &ruleset.large {
+        for large in ruleset.large.iter().take_while(|_| asked != 0) {
             let Some(table) = ruleset.table(large.table) else {
                 continue;
             };
             let mut v4: heapless::Vec<u32, BURST_MAX> = heapless::Vec::new();
             let mut v6: heapless::Vec<u128, BURST_MAX> = heapless::Vec::new();
-            for seen in seen.iter().filter(|s| is_asked(s)) {
-                let (addr, _) = seen.ends.both()[usize::from(large.of_dst)];
+            for place in places(asked) {
+                let ends = &self.express.seen[place].ends;
                 // A burst has no more.
-                let _fits = match seen.ends.af() {
-                    Af::Inet => v4.push(addr as u32).is_ok(),
-                    Af::Inet6 => v6.push(addr).is_ok(),
+                let _fits = match ends.af() {
+                    Af::Inet => v4.push(ends.inet_addr(large.of_dst)).is_ok(),
+                    Af::Inet6 => v6.push(ends.both()[usize::from(large.of_dst)].0).is_ok(),
                 };
             }
             table.warm4(&v4);
@@ -204,42 +220,26 @@ impl<N: Nic> Worker<N> {
     }
 
     /// Last step: the rules, in the order in which packets came.
-    fn ask_early(&mut self, lane: &Lane, to: usize) -> usize {
+    fn ask_early(&mut self, lane: &Lane, to: usize, asked: Places, at_gates: &AtGates) -> usize {
         let (config, counters) = (&*self.config, &self.counters);
         let ruleset = &config.ruleset;
         let reaches_others = ruleset.early.reaches_others;
         let mut before = Before::default();
         let mut about: Option<(u16, Facts)> = None;
-        let mut blocked = 0;
-        let seen = &mut self.express.seen[..to];
-        for (buf, seen) in self.batch.bufs.iter().zip(seen) {
+        let mut turned_away: Places = 0;
+        let bufs = &self.batch.bufs;
+        let seen = &mut self.express.seen;
+        for (n, (buf, seen)) in bufs.iter().zip(&mut seen[..to]).enumerate() {
             if seen.port != NO_PORT {
                 continue;
             }
-            let on = seen.ends.interface();
-            if seen.is_plain && !before.may_have(&seen.ends) {
-                if about.as_ref().is_none_or(|(of, _)| *of != on) {
-                    about = facts_on(config, on).map(|facts| (on, facts));
-                }
-                if let Some((_, facts)) = &mut about {
-                    fill_in(facts, buf.bytes(), seen);
-                    let bytes = u64::from(seen.bytes);
-                    if is_blocked(ruleset, &counters.filter, facts, bytes) {
-                        let (on, af) = (InterfaceId(on), seen.ends.af());
-                        let len = buf.len();
-                        counters
-                            .filter
-                            .interface(on, af, Direction::In, false, bytes);
-                        if on != lane.base {
-                            counters.link(on, Direction::In, len);
-                        }
-                        if lane.is_lagg {
-                            counters.link(lane.base, Direction::In, len);
-                        }
-                        seen.port = BLOCKED;
-                        blocked += 1;
-                        continue;
-                    }
+            if asked >> n & 1 == 1 && !before.may_have(&seen.ends) {
+                let is_blocked = at_gates.ended >> n & 1 == 1
+                    || is_blocked_by_rules(config, counters, &mut about, lane, (buf, seen));
+                if is_blocked {
+                    seen.port = BLOCKED;
+                    turned_away |= 1 << n;
+                    continue;
                 }
             }
             match seen.ends == Ends::NONE {
@@ -249,14 +249,40 @@ impl<N: Nic> Worker<N> {
                 true => before.add_any(),
             }
         }
-        blocked
+        at_gates.count(ruleset, counters, lane, (bufs, seen), turned_away);
+        turned_away.count_ones() as usize
     }
 }
 
-/// Not served, and nothing out of the ordinary so far.
+/// Asks the rules about a packet. If they block it without a word that is counted. `about` is what rules may ask of the packet
+/// before.
 #[inline]
-fn is_asked(seen: &Seen) -> bool {
-    seen.is_plain && seen.port == NO_PORT
+fn is_blocked_by_rules(
+    config: &Config,
+    counters: &Counters,
+    about: &mut Option<(u16, Facts)>,
+    lane: &Lane,
+    (buf, seen): (&impl PacketBuf, &Seen),
+) -> bool {
+    let on = seen.ends.interface();
+    if about.as_ref().is_none_or(|(of, _)| *of != on) {
+        *about = facts_on(config, on).map(|facts| (on, facts));
+    }
+    let Some((_, facts)) = about else {
+        return false;
+    };
+    fill_in(facts, buf.bytes(), seen);
+    let bytes = u64::from(seen.bytes);
+    if !is_blocked(&config.ruleset, &counters.filter, facts, bytes) {
+        return false;
+    }
+    let (on, way) = (InterfaceId(on), Direction::In);
+    let traffic = counters.filter.traffic(on, facts.af, way, false);
+    traffic.one(bytes);
+    for link in lane.links(on).into_iter().flatten() {
+        counters.link(link, way, buf.len());
+    }
+    true
 }
 
 /// What rules may ask of all packets that come in by an interface; none if it is not there.
@@ -305,11 +331,10 @@ fn header_len(seen: &Seen) -> usize {
 
 /// Whether the transport header of a packet whose IP header is plain is as it should be, as the long way sees it; and what
 /// it carries is not for somebody who listens below the rules.
-#[inline]
+#[inline(always)]
 fn is_whole(frame: &[u8], seen: &Seen) -> bool {
     let from = ip_at(seen);
-    let packet = frame.get(from..from + usize::from(seen.bytes));
-    let Some(l4) = packet.and_then(|packet| packet.get(header_len(seen)..)) else {
+    let Some(l4) = frame.get(from + header_len(seen)..from + usize::from(seen.bytes)) else {
         return false;
     };
     if seen.ends.proto() == PROTO_TCP {

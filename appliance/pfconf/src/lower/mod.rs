@@ -186,6 +186,7 @@ impl<'a> Lowering<'a> {
             // Known when the slots have been given.
             logs: false,
             early: ruleset::Early::default(),
+            gates: ruleset::Gates::default(),
             plain: Vec::new(),
             targets: ruleset::Targets::default(),
             anchors: anchors.paths(),

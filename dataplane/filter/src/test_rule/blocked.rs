@@ -7,7 +7,8 @@
 use core::cell::Cell;
 
 use ruleset::{
-    Action, Af, BlockReply, Direction, Facts, Routes, Rule, RuleSlot, Ruleset, TableId, TagId, Walk,
+    Action, Af, BlockReply, Direction, Facts, GATES_MAX, Gate, Routes, Rule, RuleSlot, Ruleset,
+    TableId, TagId, Walk,
 };
 
 use crate::counters::Counters;
@@ -49,6 +50,31 @@ pub fn is_blocked(ruleset: &Ruleset, counters: &Counters, facts: &Facts, bytes: 
     let ends = (facts.af, facts.src, facts.dst);
     tables::count_blocked((ruleset, counters), rule, ends, packet);
     true
+}
+
+/// Counts packets that have come in and ended at gates ([`ruleset::Gate`]) that stand in a row: at each so many packets, of so
+/// many bytes together.
+pub fn count_gates(
+    ruleset: &Ruleset,
+    counters: &Counters,
+    gates: &[Gate],
+    ended: &[(u64, u64); GATES_MAX],
+) {
+    let mut beyond = 0;
+    for (gate, &(packets, bytes)) in gates.iter().zip(ended).rev() {
+        for slot in &gate.evaluated {
+            counters.rule(*slot).evaluations.add(packets + beyond);
+        }
+        if let Some(rule) = ruleset.rules.get(gate.rule.0 as usize) {
+            counters.rule(rule.slot).traffic[Direction::In.index()].some(packets, bytes);
+        }
+        if let Some(table) = ruleset.table(gate.table) {
+            counters
+                .tables
+                .at_gate(table.slot, (beyond, packets), bytes);
+        }
+        beyond += packets;
+    }
 }
 
 /// Its sender hears nothing, nobody reads of it, and it may match as often as it likes.

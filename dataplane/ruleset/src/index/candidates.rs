@@ -39,9 +39,6 @@ impl Fields<'_> {
         for (field, own) in self.0.iter().zip(&mut chunk.own) {
             *own = field.own.part(n);
             chunk.blocks &= field.wide.summary(n) | own.blocks();
-            if chunk.blocks == 0 {
-                break;
-            }
         }
         chunk
     }
@@ -188,14 +185,16 @@ impl<'i> Candidates<'i> {
     #[inline]
     fn turn_to_many(&mut self, index: &'i Index, facts: &Facts) -> bool {
         self.heads.clear();
-        let Some(fields) = index.fields(facts) else {
+        let Some(way) = index.ways.of(facts.kif, facts.direction) else {
             return false;
         };
-        self.kept = match gather(&fields, &mut self.heads) {
-            true => Kept::All,
-            false => Kept::Nothing,
-        };
-        self.fields = (self.kept == Kept::Nothing).then_some(fields);
+        let fields = index.fields(way, facts);
+        // They are long: they are only put down if they are needed again.
+        if gather(&fields, &mut self.heads) {
+            (self.kept, self.fields) = (Kept::All, None);
+        } else {
+            (self.kept, self.fields) = (Kept::Nothing, Some(fields));
+        }
         true
     }
 

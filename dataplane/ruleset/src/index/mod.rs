@@ -25,8 +25,9 @@ use crate::rule::{Action, AddrSpec, Endpoint, PortOp, PortRange, Rule};
 pub(crate) use candidates::Candidates;
 use candidates::{Field, Fields};
 use places::Places;
-pub(crate) use rest::Rest;
+pub(crate) use places::{Kind, kind};
 use rest::rests;
+pub(crate) use rest::{Rest, asks_more};
 use rows::{BLOCK, Bits, Classes, Reader, Span};
 use single::Single;
 use ways::Ways;
@@ -105,10 +106,9 @@ impl Index {
         index
     }
 
-    /// What the fields of a packet say; none if it passes an interface that the index does not know.
-    #[inline]
-    fn fields<'i>(&'i self, facts: &Facts) -> Option<Fields<'i>> {
-        let way = self.ways.of(facts.kif, facts.direction)?;
+    /// What the fields of a packet say, the interface that it passes and its direction among them.
+    #[inline(always)]
+    fn fields<'i>(&'i self, way: (&'i Bits, Reader<'i>), facts: &Facts) -> Fields<'i> {
         let row = self.protocol_row[usize::from(facts.proto)];
         let protocol = &self.protocols[facts.af.index()][usize::from(row)];
         let (src_port, dst_port) = if has_ports(facts) {
@@ -120,14 +120,14 @@ impl Index {
             (Reader::default(), Reader::default())
         };
         let of = |wide, own| Field { wide, own };
-        Some(Fields([
+        Fields([
             of(&self.dst.wide, self.dst.reader(facts.af, facts.dst)),
             of(&self.dst.wide_port, dst_port),
             of(&self.src.wide, self.src.reader(facts.af, facts.src)),
             of(protocol, Reader::default()),
             of(way.0, way.1),
             of(&self.src.wide_port, src_port),
-        ]))
+        ])
     }
 
     /// The number of the rule that decides about a packet, none if no rule matches; `matches` asks of each candidate in turn

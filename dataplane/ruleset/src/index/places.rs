@@ -182,14 +182,17 @@ fn group(rule: &Rule) -> usize {
         .fold(0, |bits, asked| bits << 1 | usize::from(*asked))
 }
 
-enum Kind {
+/// What a rule is to such a walk: as [`Kinds`], or nothing at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
     Nothing,
     Lasting,
     Quick,
     Plain,
 }
 
-fn kind(rule: &Rule, nr: usize, in_anchor: bool) -> Kind {
+/// The kind of rule `nr`.
+pub(crate) fn kind(rule: &Rule, nr: usize, in_anchor: bool) -> Kind {
     match rule.action {
         // It has no rules.
         Action::Anchor { end } if end as usize <= nr + 1 && !in_anchor => {

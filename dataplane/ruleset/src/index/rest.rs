@@ -100,7 +100,7 @@ impl Rest {
 }
 
 /// It asks for something that neither a field of the index nor another question covers.
-fn asks_more(rule: &Rule) -> bool {
+pub(crate) fn asks_more(rule: &Rule) -> bool {
     // All interfaces but one: the index has them in one set, the one included.
     let but_one =
         |on| matches!(on, IfMatch::Kif { kif, negate: true } if kif.group_number().is_none());
