@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use filter::limit::nodes::Round;
 use filter::reassemble::TrainId;
 use filter::translate::PortsAhead;
 use filter::{
@@ -111,7 +112,8 @@ pub struct Worker<N: Nic> {
     pub(crate) kill_jobs: KillJobs,
     /// The time of this turn.
     pub(crate) now_ms: u64,
-    swept_sources_ms: u64,
+    /// How far source nodes were looked at.
+    sources: Round,
     /// Where stations are behind bridges.
     pub(crate) stations: Fdb,
     pub(crate) fragments: Reassembler<N::Buf>,
@@ -223,7 +225,7 @@ impl<N: Nic> Worker<N> {
             kills: Kills::new(),
             kill_jobs: KillJobs::default(),
             now_ms: setup.now_ms,
-            swept_sources_ms: setup.now_ms,
+            sources: Round::new(setup.now_ms),
             fragments: Reassembler::new(
                 setup.fragments_capacity,
                 setup.hash_seed,
@@ -312,6 +314,11 @@ impl<N: Nic> Worker<N> {
         if later || self.has_old_states(now_ms) {
             self.sweep(now_ms);
             work |= self.has_old_states(now_ms);
+        }
+        // One worker does it for all.
+        if self.id == 0 && (later || self.sources.owes()) {
+            self.sources.go_on(&self.shared.sources, now_ms);
+            work |= self.sources.owes();
         }
         work |= self.say_farewells();
         // What was made at the end of this turn goes out in the next, which must not be slept away.
@@ -428,7 +435,6 @@ impl<N: Nic> Worker<N> {
         while let Some(answer) = farewells.pop() {
             self.send_segment(&answer);
         }
-        self.sweep_sources(now_ms);
     }
 
     /// How many states this turn may look at.
@@ -453,24 +459,6 @@ impl<N: Nic> Worker<N> {
         let capacity = self.states.capacity();
         let places = capacity as u64 * elapsed / interval_ms + u64::from(elapsed > 0);
         self.scan_owed = (self.scan_owed + places as usize).min(capacity);
-    }
-
-    /// The first worker drops source nodes whose time is over: all of them once a second, a shard at a time.
-    fn sweep_sources(&mut self, now_ms: u64) {
-        if self.id != 0 || self.shared.sources.is_empty() {
-            self.swept_sources_ms = now_ms;
-            return;
-        }
-        let shards = self.shared.sources.shards() as u64;
-        let step_ms = 1000 / shards;
-        let due = (now_ms - self.swept_sources_ms.min(now_ms)) / step_ms;
-        for n in 0..due.min(shards) {
-            let shard = (self.swept_sources_ms / step_ms + n) % shards;
-            self.shared
-                .sources
-                .sweep(shard as usize, (now_ms / 1000) as u32);
-        }
-        self.swept_sources_ms += due * step_ms;
     }
 
     /// Ends the turn, in which so many packets were made for the next: counters that are gauges, and the proof that no packet was lost sight of.

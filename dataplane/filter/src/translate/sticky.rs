@@ -45,7 +45,8 @@ impl Stuck {
 
     /// What was chosen before.
     pub(crate) fn known(&self, core: &Core<'_>, usage: PoolUse) -> Option<u128> {
-        let redirect = core.shared.sources.redirect(&self.key(usage))?;
+        let now_s = (core.now_ms / 1000) as u32;
+        let redirect = core.shared.sources.redirect(&self.key(usage), now_s)?;
         (redirect.af == self.af).then_some(redirect.addr)
     }
 

@@ -15,11 +15,13 @@ use sync::{CacheLine, Decay, Gauge, Locked};
 
 mod bounds;
 mod key;
+mod round;
 mod shard;
 mod traffic;
 
 pub use bounds::{Bounds, Bucket, Connected, Refusal, Taken, TokenRate};
 pub use key::{NodeKey, NodeKind, NodeRef, Redirect};
+pub use round::Round;
 pub use shard::NodeView;
 
 use shard::{EMPTY, Node, Shard};
@@ -39,6 +41,8 @@ pub struct SourceNodes {
     per_limiter: Box<[Gauge]>,
     total: Gauge,
     traffic: Traffic,
+    /// Places for nodes in a shard.
+    per_shard: usize,
     seed: u64,
 }
 
@@ -55,6 +59,7 @@ impl SourceNodes {
             per_limiter: gauges(256),
             total: Gauge::default(),
             traffic: Traffic::new(per_shard * SHARDS, cores),
+            per_shard,
             seed,
         }
     }
@@ -64,7 +69,7 @@ impl SourceNodes {
     pub fn copied(&self) -> Self {
         let gauges = |all: &[Gauge]| all.iter().map(Gauge::copied).collect();
         let shard = |shard: &CacheLine<Locked<Shard>>| {
-            let mut copy = Shard::new(shard.0.with(|s| s.nodes.len()));
+            let mut copy = Shard::new(self.per_shard);
             shard.0.with(|s| copy.copy_from(s));
             CacheLine(Locked::new(copy))
         };
@@ -73,7 +78,8 @@ impl SourceNodes {
             per_rule: gauges(&self.per_rule),
             per_limiter: gauges(&self.per_limiter),
             total: self.total.copied(),
-            traffic: Traffic::new(self.shards[0].0.with(|s| s.nodes.len()) * SHARDS, 1),
+            traffic: Traffic::new(self.places(), 1),
+            per_shard: self.per_shard,
             seed: self.seed,
         }
     }
@@ -265,31 +271,39 @@ impl SourceNodes {
         connected
     }
 
-    /// What was chosen for a source before (`sticky-address`).
-    pub fn redirect(&self, key: &NodeKey) -> Option<Redirect> {
+    /// What was chosen for a source before (`sticky-address`), as long as it is kept.
+    pub fn redirect(&self, key: &NodeKey, now_s: u32) -> Option<Redirect> {
         let hash = self.hash(key);
         self.shard(hash).with(|shard| {
-            let n = shard.find(hash, key)?;
-            shard.nodes[n as usize].redirect
+            let node = &shard.nodes[shard.find(hash, key)? as usize];
+            let is_kept = node.states > 0 || node.expires_s > now_s;
+            node.redirect.filter(|_| is_kept)
         })
     }
 
-    /// Drops nodes of one shard that have no states and whose time is over.
-    pub fn sweep(&self, shard: usize, now_s: u32) {
-        self.shards[shard % SHARDS].0.with(|s| {
-            for n in 0..s.nodes.len() {
-                let node = &s.nodes[n];
+    /// Looks at places from `from` on, and drops of the nodes there those that have no states and whose time is over. Ends with
+    /// the shard, after `places`, or when `most` were dropped; says how many places it has looked at, and how many nodes it has
+    /// dropped.
+    fn sweep(&self, from: usize, (places, most): (usize, usize), now_s: u32) -> (usize, usize) {
+        let (at, first) = (from / self.per_shard % SHARDS, from % self.per_shard);
+        self.shards[at].0.with(|shard| {
+            let (mut n, mut dropped) = (first, 0);
+            while n < self.per_shard.min(first + places) && dropped < most {
+                let node = &shard.nodes[n];
                 if node.used && node.states == 0 && node.expires_s <= now_s {
                     let hash = self.hash(&node.key);
-                    self.drop_node(s, hash, n as u32);
+                    self.drop_node(shard, hash, n as u32);
+                    dropped += 1;
                 }
+                n += 1;
             }
-        });
+            (n - first, dropped)
+        })
     }
 
-    /// Shards there are, for [`SourceNodes::sweep`].
-    pub fn shards(&self) -> usize {
-        SHARDS
+    /// Places for nodes in all shards.
+    fn places(&self) -> usize {
+        self.per_shard * SHARDS
     }
 
     /// Kills the nodes for which `which` says yes: their sources begin anew, their states stay. How many.
@@ -315,7 +329,7 @@ impl SourceNodes {
     pub fn list(&self) -> Vec<NodeView> {
         let mut all = Vec::new();
         for (at, shard) in self.shards.iter().enumerate() {
-            all.reserve(self.shard_len());
+            all.reserve(self.per_shard);
             shard.0.with(|s| {
                 let nodes = s.nodes.iter().enumerate();
                 let linked = nodes.filter(|(_, node)| node.used && node.linked);
@@ -323,10 +337,6 @@ impl SourceNodes {
             });
         }
         all
-    }
-
-    fn shard_len(&self) -> usize {
-        self.shards[0].0.with(|s| s.nodes.len())
     }
 
     /// Takes a node out of the index. It goes now if it has no states, else with its last one.

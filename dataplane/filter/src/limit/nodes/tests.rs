@@ -84,6 +84,35 @@ fn a_refused_state_leaves_no_node_behind() {
     assert_eq!(s.of_rule(RuleSlot(2)), 0);
 }
 
+/// More turns at a second than all places take; says how many nodes went in each.
+fn round(s: &SourceNodes, now_s: u64) -> Vec<u64> {
+    // The time of a round has gone by before.
+    let mut round = Round::new(now_s * 1000 - 1000);
+    let mut gone = Vec::new();
+    while gone.len() < s.places() {
+        let before = s.len();
+        round.go_on(s, now_s * 1000);
+        gone.push(before - s.len());
+    }
+    gone
+}
+
+#[test]
+fn however_many_nodes_go_at_once_few_go_in_a_turn() {
+    let s = sources();
+    let b = bounds(0, 0);
+    for n in 0..900 {
+        let taken = s.take(&key(1, n), &b, None, 0).unwrap();
+        s.release(taken.node, &gone(10, 5));
+    }
+    assert_eq!(round(&s, 14).iter().sum::<u64>(), 0);
+    let gone = round(&s, 15);
+    assert!(s.is_empty() && gone.iter().all(|gone| *gone <= 8));
+    // Eight in each turn, but for those in which there were fewer among the places looked at.
+    let turns = gone.iter().rposition(|gone| *gone > 0).unwrap();
+    assert!((900 / 8..900 / 8 + 20).contains(&turns), "{turns}");
+}
+
 #[test]
 fn a_kept_node_remembers_until_its_time_is_over() {
     let s = sources();
@@ -95,16 +124,18 @@ fn a_kept_node_remembers_until_its_time_is_over() {
     let b = bounds(0, 0);
     let taken = s.take(&key(1, 7), &b, Some(to), 0).unwrap();
     s.release(taken.node, &gone(10, 5));
-    assert_eq!(s.redirect(&key(1, 7)), Some(to));
+    assert_eq!(s.redirect(&key(1, 7), 14), Some(to));
+    // Over its time, though nobody has swept.
+    assert_eq!(s.redirect(&key(1, 7), 15), None);
     assert!(!s.take(&key(1, 7), &b, None, 14 * S).unwrap().new);
     s.release(taken.node, &gone(10, 20));
-    (0..s.shards()).for_each(|n| s.sweep(n, 29));
+    round(&s, 29);
     assert_eq!(s.len(), 1);
     // Its time is over but nobody has swept yet.
     let again = s.take(&key(1, 7), &b, None, 30 * S).unwrap();
     assert!(again.new);
     s.release(again.node, &gone(10, 31));
-    (0..s.shards()).for_each(|n| s.sweep(n, 41));
+    round(&s, 41);
     assert!(s.is_empty() && s.list().is_empty());
 }
 
