@@ -1,7 +1,7 @@
 //! Whether rules may be asked about a packet before those that have come before it are done, and again afterwards.
 
 use crate::Ruleset;
-use crate::rule::{Action, BlockReply, Rule};
+use crate::rule::{Action, AddrSpec, BlockReply, Endpoint, Rule, TagId};
 
 /// What is known of a ruleset for who asks early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,6 +24,21 @@ impl Early {
             reaches_others: fills_table || rules().any(reaches_others),
         }
     }
+}
+
+/// Nothing comes of a `match` rule for packets that a later rule blocks, but that it counts them: the rules after it see what
+/// those before it saw, nobody reads of it, and it may match as often as it likes.
+pub fn is_quiet_match(rule: &Rule) -> bool {
+    let is_table = |end: &Endpoint| matches!(end.addr, AddrSpec::Table(_));
+    let changes = rule.tag != TagId::default() || rule.translates() || rule.new_family.is_some();
+    rule.action == Action::Match
+        && !rule.quick
+        && !changes
+        && rule.actions.table().is_none()
+        && rule.actions.log.is_empty()
+        && rule.limits.is_empty()
+        && !is_table(&rule.src)
+        && !is_table(&rule.dst)
 }
 
 /// Its sender hears nothing, and nobody reads of it.

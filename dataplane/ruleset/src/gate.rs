@@ -1,15 +1,17 @@
 //! Rules that end a packet by nothing but a look into a table, and that come before all that may decide otherwise: most
 //! blocklists. Which they are depends on the interface and the family alone, so a whole burst is asked of a table at once,
-//! and what was found is counted by sums. A packet that no gate ends is asked of all rules, as if there were none.
+//! and what was found is counted by sums. `match` rules that all packets match may stand between them: of packets that are
+//! blocked nothing comes of these but that they count. A packet that no gate ends is asked of all rules, as if there were none.
 
 use alloc::vec::Vec;
 
 use net::KifId;
 
 use crate::Ruleset;
-use crate::early::is_silent;
+use crate::early::{is_quiet_match, is_silent};
 use crate::facts::{Af, Direction, Fragment};
 use crate::index::{IndexedInterface, Kind, asks_more, kind};
+use crate::linear::MATCH_RULES_MAX;
 use crate::rule::{Action, AddrSpec, Endpoint, IfMatch, KeepState, Rule, RuleNr, RuleSlot, TagId};
 use crate::table::{Table, TableFlags, TableId};
 
@@ -30,8 +32,10 @@ pub struct Gate {
     pub table: TableId,
     /// It is asked for the destination.
     pub of_dst: bool,
-    /// Where count the rules that are looked at after the gate before: this rule, and without an index those on the way.
+    /// Where count the rules that are looked at after the gate before: this rule, and without an index all on the way.
     pub evaluated: Vec<RuleSlot>,
+    /// Of these the `match` rules, which all packets match that come here.
+    pub matched: Vec<RuleSlot>,
 }
 
 /// By number of an interface's name, and by family, first gate first.
@@ -85,23 +89,39 @@ fn collect(
 ) {
     let rules = &ruleset.rules;
     let mut behind = 0;
+    let mut matched: Vec<usize> = Vec::new();
+    let mut counted = 0;
+    let slots = |numbers: &[usize]| numbers.iter().map(|nr| rules[*nr].slot).collect();
     for &nr in stops.iter().take(STOPS_MAX) {
         let rule = &rules[nr];
         let is_anchor = matches!(rule.action, Action::Anchor { .. });
         if !is_anchor && !may_match(rule) {
             continue;
         }
+        if is_quiet_match(rule) && matches_all(rule) {
+            matched.push(nr);
+            continue;
+        }
         let asked = asked_table(ruleset, rule).filter(|_| found.len() < GATES_MAX);
         let Some((table, of_dst)) = asked else {
             return;
         };
-        let from = if has_index { nr } else { behind };
+        counted += matched.len();
+        if counted > MATCH_RULES_MAX {
+            return;
+        }
+        let evaluated: Vec<usize> = match has_index {
+            true => matched.iter().copied().chain([nr]).collect(),
+            false => (behind..=nr).collect(),
+        };
         found.push(Gate {
             rule: RuleNr(nr as u32),
             table,
             of_dst,
-            evaluated: rules[from..=nr].iter().map(|rule| rule.slot).collect(),
+            evaluated: slots(&evaluated),
+            matched: slots(&matched),
         });
+        matched.clear();
         behind = nr + 1;
     }
 }
@@ -121,11 +141,21 @@ fn may_match(rule: &Rule, interface: &IndexedInterface, af: Af) -> bool {
         })
 }
 
+/// Whether a rule matches all packets that it may match.
+fn matches_all(rule: &Rule) -> bool {
+    let asks = rule.proto.is_some() || rule.flags.mask != 0 || asks_more(rule);
+    !asks && rule.keep_state == KeepState::No && is_free(&rule.src) && is_free(&rule.dst)
+}
+
+/// An end that asks for nothing.
+fn is_free(end: &Endpoint) -> bool {
+    end.addr == AddrSpec::Any && !end.negate && end.port.is_none()
+}
+
 /// The table that decides whether a rule matches, once interface, family and direction do, and whether it is the destination
 /// that it is asked for; none if something else does, or if the rule does not end packets without a word, or if the table counts
 /// by prefix.
 fn asked_table(ruleset: &Ruleset, rule: &Rule) -> Option<(TableId, bool)> {
-    let is_free = |end: &Endpoint| end.addr == AddrSpec::Any && !end.negate && end.port.is_none();
     let table = |end: &Endpoint| match end.addr {
         AddrSpec::Table(table) if !end.negate && end.port.is_none() => Some(table),
         _ => None,
@@ -176,16 +206,27 @@ mod tests {
         rule
     }
 
-    /// Number of the rule, table, end, and how many are evaluated.
-    fn gates(rules: &[Rule], has_index: bool, af: Af) -> Vec<(u32, u16, bool, usize)> {
+    /// Of each gate the table, how many rules are evaluated, and how many of these match.
+    fn counted(rules: &[Rule], has_index: bool) -> Vec<(u16, usize, usize)> {
+        let gates = Gates::of(&ruleset(rules), &[on()], has_index);
+        let on = gates.on(KIF, Af::Inet).iter();
+        on.map(|gate| (gate.table.0, gate.evaluated.len(), gate.matched.len()))
+            .collect()
+    }
+
+    fn ruleset(rules: &[Rule]) -> Ruleset {
         let mut tables = alloc::vec![Table::default(); 10];
         tables[9].flags = TableFlags::COUNTERS;
-        let ruleset = Ruleset {
+        Ruleset {
             rules: rules.to_vec(),
             tables,
             ..Ruleset::default()
-        };
-        let gates = Gates::of(&ruleset, &[on()], has_index);
+        }
+    }
+
+    /// Number of the rule, table, end, and how many are evaluated.
+    fn gates(rules: &[Rule], has_index: bool, af: Af) -> Vec<(u32, u16, bool, usize)> {
+        let gates = Gates::of(&ruleset(rules), &[on()], has_index);
         let on = gates.on(KIF, af).iter();
         on.map(|gate| (gate.rule.0, gate.table.0, gate.of_dst, gate.evaluated.len()))
             .collect()
@@ -224,6 +265,29 @@ mod tests {
         let one_by_one = [(3, 0, false, 4), (5, 1, true, 2)];
         assert_eq!(gates(&rules, false, Af::Inet6), one_by_one);
         assert!(gates(&rules[6..], true, Af::Inet).is_empty());
+        let scrub = || Rule::new(Action::Match);
+        let after_matches = [
+            scrub(),
+            pass(),
+            scrub(),
+            bad(0, false),
+            scrub(),
+            bad(1, false),
+        ];
+        let with_index = [(0, 3, 2), (1, 2, 1)];
+        assert_eq!(counted(&after_matches, true), with_index);
+        assert_eq!(counted(&after_matches, false), [(0, 4, 2), (1, 2, 1)]);
+        let tags = Rule {
+            tag: TagId(1),
+            ..scrub()
+        };
+        let some = Rule {
+            tos: Some(16),
+            ..scrub()
+        };
+        for first in [tags, some, quick(scrub())] {
+            assert_eq!(counted(&[first, bad(0, false)], true), []);
+        }
         let many: Vec<Rule> = (0..9).map(|n| bad(n, false)).collect();
         assert_eq!(gates(&many, true, Af::Inet).len(), GATES_MAX);
         let of_v6 = Rule {

@@ -34,7 +34,7 @@ use alloc::vec::Vec;
 use sync::Overlay;
 
 pub use actions::{ActionFlags, Actions};
-pub use early::Early;
+pub use early::{Early, is_quiet_match};
 pub use ether::EtherRule;
 pub use facts::{Af, Direction, Facts, Fragment};
 pub use gate::{GATES_MAX, Gate, Gates};
@@ -44,7 +44,7 @@ pub use limiter::{
     StateLimiter,
 };
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
-pub use linear::{MatchedRules, Routes, RuleMatch, evaluate};
+pub use linear::{MATCH_RULES_MAX, MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
 pub use os::{Fingerprints, OsMatch};
 pub use owner::{IdRange, Owner};

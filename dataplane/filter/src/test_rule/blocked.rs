@@ -7,8 +7,8 @@
 use core::cell::Cell;
 
 use ruleset::{
-    Action, Af, BlockReply, Direction, Facts, GATES_MAX, Gate, Routes, Rule, RuleSlot, Ruleset,
-    TableId, TagId, Walk,
+    Action, Af, BlockReply, Direction, Facts, GATES_MAX, Gate, MATCH_RULES_MAX, Routes, Rule,
+    RuleSlot, Ruleset, TableId, TagId, Walk, is_quiet_match,
 };
 
 use crate::counters::Counters;
@@ -22,6 +22,8 @@ const LOOKUPS_MAX: usize = 4;
 /// What testing the rules has come to so far.
 struct Asked {
     evaluated: heapless::Vec<RuleSlot, EVALUATIONS_MAX>,
+    /// `match` rules.
+    matched: heapless::Vec<RuleSlot, MATCH_RULES_MAX>,
     lookups: Lookups,
 }
 
@@ -44,7 +46,7 @@ pub fn is_blocked(ruleset: &Ruleset, counters: &Counters, facts: &Facts, bytes: 
     if asked.lookups.too_much.get() || !only_blocks(rule) {
         return false;
     }
-    asked.count(ruleset, counters);
+    asked.count(ruleset, counters, bytes);
     let packet = (Direction::In, bytes);
     counters.rule(rule.slot).traffic[Direction::In.index()].one(bytes);
     let ends = (facts.af, facts.src, facts.dst);
@@ -60,10 +62,14 @@ pub fn count_gates(
     gates: &[Gate],
     ended: &[(u64, u64); GATES_MAX],
 ) {
-    let mut beyond = 0;
+    let (mut beyond, mut bytes_beyond) = (0, 0);
     for (gate, &(packets, bytes)) in gates.iter().zip(ended).rev() {
         for slot in &gate.evaluated {
             counters.rule(*slot).evaluations.add(packets + beyond);
+        }
+        for slot in &gate.matched {
+            let traffic = &counters.rule(*slot).traffic[Direction::In.index()];
+            traffic.some(packets + beyond, bytes + bytes_beyond);
         }
         if let Some(rule) = ruleset.rules.get(gate.rule.0 as usize) {
             counters.rule(rule.slot).traffic[Direction::In.index()].some(packets, bytes);
@@ -74,6 +80,7 @@ pub fn count_gates(
                 .at_gate(table.slot, (beyond, packets), bytes);
         }
         beyond += packets;
+        bytes_beyond += bytes;
     }
 }
 
@@ -98,6 +105,7 @@ impl Asked {
     fn nothing() -> Self {
         Asked {
             evaluated: heapless::Vec::new(),
+            matched: heapless::Vec::new(),
             lookups: Lookups {
                 of: [const { Cell::new((TableId(0), false)) }; LOOKUPS_MAX],
                 count: Cell::new(0),
@@ -109,7 +117,9 @@ impl Asked {
     /// The rule that decides; none also if it does not decide alone.
     #[inline]
     fn decision<'r>(&mut self, ruleset: &'r Ruleset, facts: &Facts) -> Option<&'r Rule> {
-        let Asked { evaluated, lookups } = self;
+        let Asked {
+            evaluated, lookups, ..
+        } = self;
         let mut note = |slot| {
             if evaluated.push(slot).is_err() {
                 lookups.too_much.set(true);
@@ -127,9 +137,12 @@ impl Asked {
     }
 
     #[inline]
-    fn count(&self, ruleset: &Ruleset, counters: &Counters) {
+    fn count(&self, ruleset: &Ruleset, counters: &Counters, bytes: u64) {
         for slot in &self.evaluated {
             counters.rule(*slot).evaluations.add(1);
+        }
+        for slot in &self.matched {
+            counters.rule(*slot).traffic[Direction::In.index()].one(bytes);
         }
         let lookups = self.lookups.of.iter().take(self.lookups.count.get());
         for (table, found) in lookups.map(Cell::get) {
@@ -143,7 +156,11 @@ impl Asked {
 /// The same rule by rule.
 #[inline(never)]
 fn walk<'r>(ruleset: &'r Ruleset, facts: &Facts, asked: &mut Asked) -> Option<&'r Rule> {
-    let Asked { evaluated, lookups } = asked;
+    let Asked {
+        evaluated,
+        matched,
+        lookups,
+    } = asked;
     let routes = &*lookups;
     let mut evaluated = |slot| {
         if evaluated.push(slot).is_err() {
@@ -153,10 +170,17 @@ fn walk<'r>(ruleset: &'r Ruleset, facts: &Facts, asked: &mut Asked) -> Option<&'
     let mut walk = Walk::new(ruleset).to_decision(true);
     let mut decided = None;
     while let Some((_, rule)) = walk.next(facts, routes, &mut evaluated) {
-        if !passes_by(rule) || walk.anchor().is_some() || routes.too_much.get() {
+        if walk.anchor().is_some() || routes.too_much.get() {
             return None;
         }
-        decided = Some(rule);
+        if is_quiet_match(rule) {
+            // Full: it counts no more.
+            matched.push(rule.slot).unwrap_or(());
+        } else if passes_by(rule) {
+            decided = Some(rule);
+        } else {
+            return None;
+        }
     }
     decided
 }

@@ -65,6 +65,12 @@ const LINES: &[&str] = &[
     "pass in proto tcp keep state (max-src-conn-rate 1/5, overload <bad> flush)",
     "pass in quick from 192.0.2.9 tag T",
     "match in from 192.0.2.2 tag T",
+    "match in all scrub (no-df max-mss 1400)",
+    "match on IN scrub (min-ttl 70)",
+    "match in proto tcp set tos 0x10",
+    "match in from 10.0.0.0/8 set prio 2",
+    "match in max-pkt-size 60",
+    "match in log proto udp to port 80",
     "match in proto udp to port 53 set prio 5",
     // Identifiers of echo requests are chosen by dice, which are not thrown for who is turned away.
     "match out on OUT inet proto { tcp udp } nat-to 198.51.100.1 static-port",
@@ -302,7 +308,8 @@ fn nor_on_vlans_and_laggs() {
 fn lists_in_a_row_count_as_if_each_packet_was_asked_alone() {
     let lists = "table <a> { 10.0.0.0/9 !10.1.0.0/16 2001:db8:7::/48 }\n\
         table <b> { 10.1.0.0/16 198.51.100.3 }\ntable <c> const { 203.0.113.0/24 }\n\
-        pass\nblock in quick from <a>\nblock in quick on sim0 to <b>\nblock in quick inet from <c>\n";
+        pass\nmatch in all scrub (no-df)\nblock in quick from <a>\nmatch set prio 3\nmatch on sim0 set tos 8\n\
+        block in quick on sim0 to <b>\nblock in quick inet from <c>\n";
     let filler: String = (1..20)
         .map(|n| format!("block in quick proto tcp to port {n}\n"))
         .collect();
