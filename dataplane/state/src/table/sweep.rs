@@ -90,8 +90,9 @@ impl StateTable {
             let Some(idx) = self.upcoming.pop() else {
                 return looked_at;
             };
-            if let Some(gone) = self.look_at(idx, now, &timeout_s) {
-                purged(&gone);
+            // By reference: it is long.
+            if let Some(gone) = &self.look_at(idx, now, &timeout_s) {
+                purged(gone);
             }
         }
         budget
@@ -225,8 +226,8 @@ impl StateTable {
         }
         self.prefetch_removals(&found);
         for idx in found {
-            if let Some(gone) = self.purge_expired(idx, now, &timeout_s) {
-                purged(&gone);
+            if let Some(gone) = &self.purge_expired(idx, now, &timeout_s) {
+                purged(gone);
             }
         }
         looked_at
