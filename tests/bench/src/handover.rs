@@ -9,10 +9,16 @@ use crate::frame::Packet;
 use crate::policy::{PUBLISHED, Policy, Purpose};
 use crate::rig::{FRAMES, Plan, Rig};
 use crate::scenario::{packet, translated_answers};
+use crate::spread::Spread;
 use crate::world::World;
 
 /// Flows of each mix.
 const FLOWS: usize = 20_000;
+/// Rounds of questions and answers before anything counts: a connection of UDP is established when both ends have spoken
+/// twice, and the packet after that wakes its flow.
+const WARM_UP: usize = 3;
+/// Rounds that count.
+const ROUNDS: usize = 7;
 
 /// One line of the table.
 #[derive(Serialize, Deserialize)]
@@ -23,8 +29,8 @@ pub(crate) struct Row {
     pub(crate) packets: u64,
     /// Of the packets received, percent.
     pub(crate) handed_over: f64,
-    /// Core cycles per packet, all workers together.
-    pub(crate) cycles: f64,
+    /// Of an established connection: core cycles per packet, all workers together, of all rounds.
+    pub(crate) cycles: Spread,
     pub(crate) lost: u64,
 }
 
@@ -78,26 +84,29 @@ fn row((name, purpose, rss): (&str, Purpose, bool), workers: usize) -> Row {
             rig.count(|c| c.dropped.get()),
         )
     };
-    // Once to warm up, once to count.
-    let (mut cycles, mut before) = (0.0, counts(&rig));
-    for _ in 0..2 {
-        before = counts(&rig);
+    let round = |rig: &mut Rig| {
         rig.load(asking, FLOWS, asks);
         rig.load(answering, answers.len(), |n| answers[n]);
         let ghz = core_ghz();
         let started = thread_ns();
         rig.drain();
-        cycles = (thread_ns() - started) * ghz;
+        (thread_ns() - started) * ghz
+    };
+    for _ in 0..WARM_UP {
+        round(&mut rig);
     }
+    let before = counts(&rig);
+    let cycles: Vec<f64> = (0..ROUNDS).map(|_| round(&mut rig)).collect();
     let after = counts(&rig);
     let packets = after.0 - before.0;
+    let each = packets as f64 / ROUNDS as f64;
     Row {
         scenario: name.into(),
         workers,
         flows: FLOWS,
         packets,
         handed_over: 100.0 * (after.1 - before.1) as f64 / packets as f64,
-        cycles: cycles / packets as f64,
+        cycles: Spread::of(cycles.into_iter().map(|cycles| cycles / each)),
         lost: after.2 - before.2,
     }
 }

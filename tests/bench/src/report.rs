@@ -133,8 +133,13 @@ impl Report {
         }
         for row in &self.handover {
             println!(
-                "handed over: {}, {} workers: {:.2} % of {} packets, {:.0} core cycles each, lost {}",
-                row.scenario, row.workers, row.handed_over, row.packets, row.cycles, row.lost
+                "handed over: {}, {} workers: {:.2} % of {} packets, {} core cycles each, lost {}",
+                row.scenario,
+                row.workers,
+                row.handed_over,
+                row.packets,
+                row.cycles.text(0),
+                row.lost
             );
         }
         for row in &self.threads {
@@ -186,8 +191,12 @@ impl Report {
         text += "\n| mix | workers | handed over | core cycles per packet | lost |\n|---|---|---|---|---|\n";
         for r in &self.handover {
             text += &format!(
-                "| {} | {} | {:.2} % | {:.0} | {} |\n",
-                r.scenario, r.workers, r.handed_over, r.cycles, r.lost
+                "| {} | {} | {:.2} % | {} | {} |\n",
+                r.scenario,
+                r.workers,
+                r.handed_over,
+                r.cycles.text(0),
+                r.lost
             );
         }
         text += &threads::markdown(&self.threads);
