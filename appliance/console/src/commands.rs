@@ -62,7 +62,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         details: "-sr rules, -ss states, -si info, -sT Tables, -st timeouts, -sm memory, -sl labels, -sI Interfaces, -sa all.\n\
                   -sS Sources, -sL Limiters. -v adds counters, -vv numbers and ids: pfctl -vvsr.\n\
                   -t T -T add, delete, replace, flush, test, zero, expire. -k kills states, -K source nodes,\n\
-                  -F states, Sources or Tables clears them all.\n\
+                  -F states, Sources or Tables clears them all. -s kills shows how far kills are.\n\
                   -sA anchors; -a ANCHOR -f - takes rules for an anchor, -a ANCHOR -F rules empties it.",
         run: pfctl::command,
         complete: pfctl::completions,

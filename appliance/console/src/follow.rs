@@ -3,6 +3,7 @@
 use control::api::{Api, Explanation};
 
 use crate::json;
+use crate::killing::Waiting;
 use crate::tcpdump::Dump;
 
 /// What is followed.
@@ -15,6 +16,8 @@ pub(crate) enum Follow {
     },
     /// Logged packets.
     Log(Dump),
+    /// A kill of states.
+    Kill(Waiting),
 }
 
 impl Follow {
@@ -30,14 +33,19 @@ impl Follow {
                 Some(told.iter().map(text).collect())
             }
             Follow::Log(dump) => dump.poll(api),
+            Follow::Kill(waiting) => waiting.poll(api),
         }
     }
 
-    /// Somebody has typed ^C.
-    pub(crate) fn stop(&mut self, api: &mut dyn Api) {
+    /// Somebody has typed ^C. What is to be said of that.
+    pub(crate) fn stop(&mut self, api: &mut dyn Api) -> String {
         match self {
-            Follow::Trace { .. } => api.trace_stop(),
-            Follow::Log(_) => {}
+            Follow::Trace { .. } => {
+                api.trace_stop();
+                String::new()
+            }
+            Follow::Log(_) => String::new(),
+            Follow::Kill(waiting) => waiting.left(api),
         }
     }
 }

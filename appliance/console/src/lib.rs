@@ -21,6 +21,7 @@ mod filter;
 mod follow;
 mod json;
 mod keys;
+mod killing;
 mod layers;
 mod net;
 mod netchange;
@@ -189,9 +190,10 @@ impl Console {
             }
             Mode::Size(_) => self.size_key(key),
             Mode::Follow(follow, _) if matches!(key, Key::Ctrl(b'c') | Key::Char(b'q')) => {
-                follow.stop(api);
+                let said = follow.stop(api);
                 self.painter.clear(&mut self.out);
                 self.line("^C");
+                self.text(&said);
                 self.end_follow();
             }
             Mode::Ping(..) | Mode::Follow(..) => {}

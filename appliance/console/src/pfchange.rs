@@ -7,6 +7,8 @@ use control::api::{Api, Killing, SourceView, TableEdit, TableEdited};
 
 use crate::duration::clock;
 use crate::json;
+use crate::killing::{self, Words};
+use crate::output::Output;
 
 /// What `-F` takes, with pfctl's names; unambiguous beginnings are enough, and case tells some apart.
 const FLUSHES: [&str; 9] = [
@@ -26,60 +28,73 @@ pub(crate) const TABLE_COMMANDS: [(&str, &str); 9] = [
     ("kill", "no table, or no addresses where rules name it"),
 ];
 
+/// What a kill is narrowed down to, and how it is answered.
+#[derive(Clone, Copy)]
+pub(crate) struct How<'a> {
+    /// `-i`
+    pub(crate) on: Option<&'a str>,
+    /// `--json`
+    pub(crate) json: bool,
+}
+
 /// `-k X [-k Y]`
-pub(crate) fn kill(words: &[String], api: &mut dyn Api) -> Result<String, String> {
-    let (which, hosts) = match words {
-        [kind, value] if kind == "label" => (Killing::Label(value.clone()), false),
-        [kind, value] if kind == "id" => (Killing::Id(state_id(value)?), false),
-        [kind, value] if kind == "key" => (Killing::Key(value.clone()), false),
+pub(crate) fn kill(words: &[String], how: How<'_>, api: &mut dyn Api) -> Result<Output, String> {
+    let (which, said) = match words {
         [kind] if matches!(kind.as_str(), "label" | "id" | "key") => {
-            return Err(format!("pfctl: -k {kind}: a second -k must say which"));
+            return Err(format!(
+                "pfctl: -k {kind}: a second -k must say which {kind}: -k {kind} -k {}",
+                match kind.as_str() {
+                    "label" => "web",
+                    "id" => "4823e84500000018",
+                    _ => "'tcp 10.0.0.1:80 <- 192.0.2.9:51000'",
+                }
+            ));
         }
-        [from] => (
+        [kind, value] if kind == "label" => (Killing::Label(value.clone()), Words::Killed),
+        [kind, value] if kind == "id" => (Killing::Id(state_id(value)?), Words::Killed),
+        [kind, value] if kind == "key" => (Killing::Key(value.clone()), Words::Killed),
+        [from, to @ ..] if to.len() < 2 => (
             Killing::Hosts {
                 from: from.clone(),
-                to: None,
+                to: to.first().cloned(),
             },
-            true,
+            Words::Hosts(to.len()),
         ),
-        [from, to] => (
-            Killing::Hosts {
-                from: from.clone(),
-                to: Some(to.clone()),
-            },
-            true,
-        ),
-        _ => return Err("pfctl: -k: one or two of them, not more".into()),
+        _ => return Err("pfctl: -k: there can be one or two of them, not more".into()),
     };
-    let killed = api.kill_states(&which).map_err(|e| format!("pfctl: {e}"))?;
-    if hosts {
-        let to = words.len() - 1;
-        Ok(format!(
-            "killed {killed} states from 1 sources and {to} destinations\n"
-        ))
-    } else {
-        Ok(format!("killed {killed} states\n"))
-    }
+    let view = killing::begin(&which, how.on, api)?;
+    Ok(match how.json {
+        true => Output::Text(json::text(&view)),
+        false => killing::output(&view, said, "", ""),
+    })
 }
 
 /// Hexadecimal as `-vvss` prints it, with or without the creator.
 fn state_id(text: &str) -> Result<u64, String> {
     let id = text.split('/').next().unwrap_or(text);
     let digits = id.strip_prefix("0x").unwrap_or(id);
-    u64::from_str_radix(digits, 16)
-        .map_err(|_| format!("pfctl: -k id: '{text}' is no id of a state"))
+    u64::from_str_radix(digits, 16).map_err(|_| {
+        format!("pfctl: -k id: '{text}' is no id of a state; pfctl -vvss shows them, as 'id: '")
+    })
 }
 
 /// `-K X [-K Y]`
-pub(crate) fn kill_sources(words: &[String], api: &mut dyn Api) -> Result<String, String> {
+pub(crate) fn kill_sources(
+    words: &[String],
+    as_json: bool,
+    api: &mut dyn Api,
+) -> Result<String, String> {
     let (from, to) = match words {
         [from] => (from, None),
         [from, to] => (from, Some(to.as_str())),
-        _ => return Err("pfctl: -K: one or two of them, not more".into()),
+        _ => return Err("pfctl: -K: there can be one or two of them, not more".into()),
     };
     let killed = api
         .kill_sources(Some(from), to)
         .map_err(|e| format!("pfctl: {e}"))?;
+    if as_json {
+        return Ok(json::map(&[("killed".into(), killed)]));
+    }
     let to = words.len() - 1;
     Ok(format!(
         "killed {killed} src nodes from 1 sources and {to} destinations\n"
@@ -87,31 +102,30 @@ pub(crate) fn kill_sources(words: &[String], api: &mut dyn Api) -> Result<String
 }
 
 /// `-F X`
-pub(crate) fn flush(
-    word: &str,
-    interface: Option<&str>,
-    api: &mut dyn Api,
-) -> Result<String, String> {
+pub(crate) fn flush(word: &str, how: How<'_>, api: &mut dyn Api) -> Result<Output, String> {
     let found = FLUSHES.iter().find(|name| name.starts_with(word));
-    let name = found.ok_or_else(|| format!("pfctl: -F: '{word}' cannot be cleared"))?;
+    let name = found.ok_or_else(|| {
+        let known = "states, Sources, Tables and all (of these) can";
+        format!("pfctl: -F: '{word}' cannot be cleared; {known}")
+    })?;
+    let number = |name: &str, n: u64, text: String| match how.json {
+        true => Output::Text(json::map(&[(name.into(), n)])),
+        false => Output::Text(text),
+    };
     match *name {
         "states" => {
-            let which = interface.map_or(Killing::All, |i| Killing::Interface(i.into()));
-            let killed = api.kill_states(&which).map_err(|e| format!("pfctl: {e}"))?;
-            Ok(format!("{killed} states cleared\n"))
+            let view = killing::begin(&Killing::All, how.on, api)?;
+            Ok(match how.json {
+                true => Output::Text(json::text(&view)),
+                false => killing::output(&view, Words::Cleared, "", ""),
+            })
         }
-        "Sources" => {
-            api.kill_sources(None, None)
-                .map_err(|e| format!("pfctl: {e}"))?;
-            Ok("source tracking entries cleared\n".into())
+        "Sources" => Ok(number("killed", flush_sources(api)?, SOURCES.into())),
+        "Tables" => {
+            let flushed = flush_tables(api)?;
+            Ok(number("deleted", flushed, tables_said(flushed)))
         }
-        "Tables" => flush_tables(api),
-        "all" => {
-            let mut out = flush("Tables", None, api)?;
-            out += &flush("states", interface, api)?;
-            out += &flush("Sources", None, api)?;
-            Ok(out + "rules and options stay: they come with a bundle; see fuguctl push\n")
-        }
+        "all" => flush_all(how, api),
         "info" => Err(
             "pfctl: -F info: counters run from the start of the box; take the difference of two"
                 .into(),
@@ -122,8 +136,43 @@ pub(crate) fn flush(
     }
 }
 
+/// What pfctl says of `-F Sources`.
+const SOURCES: &str = "source tracking entries cleared\n";
+
+fn tables_said(flushed: u64) -> String {
+    format!("{flushed} tables deleted.\n")
+}
+
+/// The states first: if they cannot be killed, nothing is done.
+fn flush_all(how: How<'_>, api: &mut dyn Api) -> Result<Output, String> {
+    let view = killing::begin(&Killing::All, how.on, api)?;
+    let tables = flush_tables(api)?;
+    let sources = flush_sources(api)?;
+    if how.json {
+        let all = serde_json::json!({
+            "tables": { "deleted": tables },
+            "states": view,
+            "sources": { "killed": sources },
+        });
+        return Ok(Output::Text(json::text(&all)));
+    }
+    let after = "rules and options stay: they come with a bundle; see fuguctl push\n";
+    let after = format!("{SOURCES}{after}");
+    Ok(killing::output(
+        &view,
+        Words::Cleared,
+        &tables_said(tables),
+        &after,
+    ))
+}
+
+fn flush_sources(api: &mut dyn Api) -> Result<u64, String> {
+    let killed = api.kill_sources(None, None);
+    killed.map_err(|e| format!("pfctl: {e}"))
+}
+
 /// Tables that rules name stay, empty.
-fn flush_tables(api: &mut dyn Api) -> Result<String, String> {
+fn flush_tables(api: &mut dyn Api) -> Result<u64, String> {
     let mut flushed = 0;
     for table in api
         .table_summaries()
@@ -134,7 +183,7 @@ fn flush_tables(api: &mut dyn Api) -> Result<String, String> {
             .map_err(|e| format!("pfctl: {e}"))?;
         flushed += 1;
     }
-    Ok(format!("{flushed} tables deleted.\n"))
+    Ok(flushed)
 }
 
 /// `-t TABLE -T COMMAND [ADDRESS …]`, but for show.
@@ -254,11 +303,16 @@ pub(crate) fn source(s: &SourceView, verbose: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use control::fake::Fake;
+    use control::api::KillView;
+    use control::fake::{Fake, kill};
 
     fn pfctl(line: &str, api: &mut Fake) -> Result<String, String> {
         let words: Vec<String> = line.split('|').map(String::from).collect();
-        crate::pfctl::run(&words, api)
+        match crate::pfctl::run(&words, api)? {
+            Output::Text(text) => Ok(text),
+            Output::Follow(mut follow) => Ok(std::iter::from_fn(|| follow.poll(api)).collect()),
+            _ => Err("neither text nor something to follow".into()),
+        }
     }
 
     #[test]
@@ -294,7 +348,12 @@ mod tests {
             (
                 "-i|vio0|-F|states",
                 "3 states cleared\n",
-                "kill Interface(\"vio0\")",
+                "kill All on vio0",
+            ),
+            (
+                "-i|all|-k|10.0.0.1",
+                "killed 3 states from 1 sources and 0 destinations\n",
+                "kill Hosts { from: \"10.0.0.1\", to: None } on all",
             ),
             (
                 "-K|10.0.0.1",
@@ -313,6 +372,10 @@ mod tests {
         for (line, word) in [
             ("-k|label", "second"),
             ("-k|id|-k|xyz", "xyz"),
+            ("-k|label|-k|a|-k|b", "one or two"),
+            ("-k|a|-F|states", "one of"),
+            ("-K|a|-F|states", "one of"),
+            ("-ss|-F|states", "one of"),
             ("-Fr", "bundle"),
             ("-Fx", "'x'"),
         ] {
@@ -321,6 +384,78 @@ mod tests {
                 error.starts_with("pfctl: ") && error.contains(word),
                 "{line}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_kill_that_takes_long_is_followed_a_line_each_second() {
+        let so_far = [(0, 0), (5, 10), (5, 10), (6, 20), (7, 100)];
+        let mut api = Fake {
+            kills: so_far
+                .map(|(n, percent)| kill(n, percent == 100, percent))
+                .to_vec(),
+            ..Fake::default()
+        };
+        let said = "killed 5 states so far, 10% of the table looked at\n\
+                    killed 6 states so far, 20% of the table looked at\n\
+                    7 states cleared\n";
+        assert_eq!(pfctl("-Fs", &mut api).as_deref(), Ok(said));
+
+        // Who does not answer is named, and the prompt comes back.
+        let stalled = KillView {
+            stalled: vec![1, 3],
+            ..kill(5, false, 50)
+        };
+        api.kills = vec![kill(0, false, 0), stalled.clone()];
+        let said = "pfctl: killed 5 states so far, 50% of the table looked at, workers 1 and 3 stand still: \
+                    their states live until they go on; pfctl -s kills shows how it ends\n";
+        assert_eq!(pfctl("-k|id|-k|5", &mut api).as_deref(), Ok(said));
+
+        api.kills = vec![kill(0, false, 0), kill(12, true, 100)];
+        let said = "0 tables deleted.\n12 states cleared\nsource tracking entries cleared\n\
+                    rules and options stay: they come with a bundle; see fuguctl push\n";
+        api.tables.clear();
+        assert_eq!(pfctl("-Fall", &mut api).as_deref(), Ok(said));
+
+        // Forgotten: others have ended since.
+        api.kills = vec![kill(0, false, 0)];
+        let said = "pfctl: kill 1 is over, and what it came to is forgotten\n";
+        assert_eq!(pfctl("-Fs", &mut api).as_deref(), Ok(said));
+    }
+
+    #[test]
+    fn kills_are_listed_and_written_as_json() {
+        let mut api = Fake::default();
+        assert_eq!(pfctl("-s|kills", &mut api).as_deref(), Ok(""));
+        api.kills = vec![kill(7, true, 100), kill(6, false, 20)];
+        let said = "kill 1: -F states: killed 7 states in 10 s\n\
+                    kill 1: -F states: killed 6 states so far, 20% of the table looked at, for 2 s\n";
+        assert_eq!(pfctl("-s|kills", &mut api).as_deref(), Ok(said));
+        let value = |line: &str, api: &mut Fake| -> serde_json::Value {
+            serde_json::from_str(&pfctl(line, api).unwrap()).unwrap()
+        };
+        let all = value("-s|kills|--json", &mut api);
+        assert_eq!(
+            (all[0]["done"].as_bool(), all[1]["killed"].as_u64()),
+            (Some(true), Some(6))
+        );
+        api.kills = vec![kill(6, false, 20)];
+        let one = value("-Fs|--json", &mut api);
+        assert_eq!(
+            (one["done"].as_bool(), one["percent"].as_u64()),
+            (Some(false), Some(20))
+        );
+        for (line, place, want) in [
+            ("-k|10.0.0.1|--json", "/killed", 3),
+            ("-K|10.0.0.1|--json", "/killed", 2),
+            ("-FS|--json", "/killed", 2),
+            ("-FT|--json", "/deleted", 1),
+            ("-Fall|--json", "/states/killed", 3),
+            ("-Fall|--json", "/sources/killed", 2),
+        ] {
+            let found = value(line, &mut api);
+            let found = found.pointer(place).and_then(serde_json::Value::as_u64);
+            assert_eq!(found, Some(want), "{line}");
         }
     }
 

@@ -547,6 +547,38 @@ fn ping_is_stopped_by_control_c() {
 }
 
 #[test]
+fn a_kill_is_left_to_itself_with_control_c() {
+    let mut s = Session::new();
+    let kill = |killed, percent| control::fake::kill(killed, percent == 100, percent);
+    s.api.kills = vec![kill(1, 0), kill(2, 10), kill(3, 20)];
+    s.types("pfctl -F states\r");
+    assert!(s.console.poll_at(s.now).is_some());
+    s.types("\x03");
+    let text = s.terminal.text();
+    assert_eq!(
+        &text[text.len() - 4..],
+        [
+            "killed 2 states so far, 10% of the table looked at",
+            "^C",
+            "killed 3 states so far, 20% of the table looked at; it goes on, pfctl -s kills shows it",
+            "fw1>",
+        ]
+    );
+    assert_eq!(s.console.poll_at(s.now), None);
+    // It was done when ^C came, or is done the next time anybody looks.
+    for answers in [
+        vec![kill(1, 0), kill(2, 10), kill(4, 100)],
+        vec![kill(1, 0), kill(4, 100)],
+    ] {
+        s.api.kills = answers;
+        s.types("pfctl -F states\r\x03");
+        let text = s.terminal.text();
+        assert!(text.contains(&"4 states cleared".to_string()), "{text:?}");
+        s.types("\x03");
+    }
+}
+
+#[test]
 fn the_terminal_is_asked_for_its_size() {
     let mut s = Session::new();
     s.console.feed(b"resize\r", &mut s.api, s.now);

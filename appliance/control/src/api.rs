@@ -11,6 +11,8 @@ pub use explain::Explanation;
 use pfconf::diag::Diagnostic;
 use serde::{Serialize, Serializer};
 
+pub use crate::killing::{KillView, NotKilled};
+
 /// How somebody proves that he may change something.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Proof {
@@ -579,8 +581,6 @@ pub struct TableTraffic {
 pub enum Killing {
     /// `pfctl -F states`
     All,
-    /// `pfctl -i em0 -F states`: bound to this interface; `all` for those that are bound to none.
-    Interface(String),
     /// `pfctl -k from -k to`: addresses or networks.
     Hosts {
         /// Who began.
@@ -793,8 +793,13 @@ pub trait Api {
     fn table(&mut self, name: &str) -> Option<TableView>;
     /// All without elements, which may be many.
     fn table_summaries(&mut self) -> Vec<TableView>;
-    /// `pfctl -k`, `-F states`: how many were killed.
-    fn kill_states(&mut self, which: &Killing) -> Result<u64, String>;
+    /// `pfctl -k`, `-F states`: begins to kill states, `on` an interface if one is given (`all`: bound to none), and says
+    /// how far that is after a moment. It goes on by itself.
+    fn kill_states(&mut self, which: &Killing, on: Option<&str>) -> Result<KillView, NotKilled>;
+    /// How far a kill is. None if it is forgotten: as many have ended since as are remembered.
+    fn kill_progress(&mut self, kill: u32) -> Option<KillView>;
+    /// `pfctl -s kills`: kills under way, and the last that were done; the oldest first.
+    fn kills(&mut self) -> Vec<KillView>;
     /// `pfctl -K`, `-F Sources`: how many source nodes were killed. None is everybody.
     fn kill_sources(&mut self, from: Option<&str>, to: Option<&str>) -> Result<u64, String>;
     /// `pfctl -s Sources`

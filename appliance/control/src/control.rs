@@ -299,6 +299,8 @@ impl Control {
                 if self.carriers.stale {
                     self.follow_carriers();
                 }
+                self.fleet.feel_pulses(self.clock.now_ms());
+                self.tend_kills();
                 self.tend_tables();
                 self.fleet.bury();
                 self.drain_log();

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, Explanation, InterfaceView, Killing, LimiterView,
-    LoggedPacket, NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView,
-    Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
+    AnchorView, Api, Applied, Count, Explanation, InterfaceView, KillView, Killing, LimiterView,
+    LoggedPacket, NeighborView, NotKilled, PfInfo, PingReply, Proof, Question, Refused, RouteView,
+    RuleView, Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
     TableStats, TableView, WorkerStatus,
 };
 
@@ -35,6 +35,8 @@ pub struct Fake {
     pub info: PfInfo,
     /// Answer to `tables`.
     pub tables: Vec<TableView>,
+    /// How far a kill is each time somebody asks; done and with three states killed if there is nothing.
+    pub kills: Vec<KillView>,
     /// Answer to `sources`.
     pub sources: Vec<SourceView>,
     /// Answer to `limiters`.
@@ -81,6 +83,19 @@ fn ip(text: &str) -> IpAddr {
     match text.parse() {
         Ok(ip) => ip,
         Err(_) => panic!("{text} in the fake is no address"),
+    }
+}
+
+/// A kill of all states that has come so far.
+pub fn kill(killed: u64, done: bool, percent: u8) -> KillView {
+    KillView {
+        kill: 1,
+        what: "-F states".into(),
+        killed,
+        done,
+        percent,
+        seconds: u64::from(percent) / 10,
+        stalled: Vec::new(),
     }
 }
 
@@ -266,6 +281,7 @@ impl Default for Fake {
                 limits: vec![("max-src-conn".into(), 2)],
                 loginterface: None,
             },
+            kills: Vec::new(),
             sources: vec![source()],
             limiters: Vec::new(),
             edited: TableEdited::default(),
@@ -555,9 +571,21 @@ impl Api for Fake {
         tables
     }
 
-    fn kill_states(&mut self, which: &Killing) -> Result<u64, String> {
-        self.change(format!("kill {which:?}"))?;
-        Ok(3)
+    fn kill_states(&mut self, which: &Killing, on: Option<&str>) -> Result<KillView, NotKilled> {
+        let on = on.map_or(String::new(), |on| format!(" on {on}"));
+        self.change(format!("kill {which:?}{on}"))?;
+        if self.kills.is_empty() {
+            return Ok(kill(3, true, 100));
+        }
+        Ok(self.kills.remove(0))
+    }
+
+    fn kill_progress(&mut self, _kill: u32) -> Option<KillView> {
+        (!self.kills.is_empty()).then(|| self.kills.remove(0))
+    }
+
+    fn kills(&mut self) -> Vec<KillView> {
+        self.kills.clone()
     }
 
     fn kill_sources(&mut self, from: Option<&str>, to: Option<&str>) -> Result<u64, String> {

@@ -9,14 +9,15 @@ use state::State;
 use sync::{Consumer, Counter, Producer, Publisher};
 use worker::{Config, Counters, LogRecord, Mail, Report, StepRecord};
 
-use crate::api::Count;
+use crate::api::{Count, KillView, NotKilled};
+use crate::killing::Kills;
 use crate::machine::Clock;
 use crate::slots::Totals;
 
 /// Longest time that a question to the workers may take, in milliseconds: forwarding does not wait, but the console does.
 pub const ASK_MS_MAX: u64 = 200;
-/// Longest time that killing states may take, in milliseconds: a worker looks through its whole table.
-pub const KILL_MS_MAX: u64 = 5000;
+/// A worker that has not turned for so many milliseconds stands still. One that sleeps wakes up every second at least.
+pub const STALL_MS: u64 = 3000;
 /// States asked for at once: a quarter of the ring of answers.
 const PORTION: u32 = 256;
 
@@ -74,6 +75,10 @@ pub struct Fleet {
     owed: Vec<u32>,
     /// Turns and busy turns at the last question for the load.
     load_base: Vec<(u64, u64)>,
+    /// What people want killed.
+    kills: Kills,
+    /// For each worker, its turns and when they were found to have moved, in milliseconds. None before the first look.
+    pulses: Vec<Option<(u64, u64)>>,
 }
 
 impl Fleet {
@@ -82,6 +87,8 @@ impl Fleet {
         Fleet {
             owed: vec![0; workers.len()],
             load_base: vec![(0, 0); workers.len()],
+            kills: Kills::new(workers.len()),
+            pulses: vec![None; workers.len()],
             workers,
             current: Arc::new(Config::default()),
             retired: Vec::new(),
@@ -283,22 +290,98 @@ impl Fleet {
         }
     }
 
-    /// Kills states on every worker; how many.
-    pub fn kill(&mut self, kill: filter::Kill, clock: &dyn Clock) -> u64 {
-        let deadline = clock.now_ms() + KILL_MS_MAX;
-        (0..self.workers.len())
-            .map(|n| self.asked(n, deadline, clock).kill(kill))
-            .sum()
+    /// Begins to kill states on every worker, all of `kills` as one; by what number it can be asked for.
+    pub fn begin_kill(
+        &mut self,
+        what: String,
+        kills: Vec<filter::Kill>,
+        now_ms: u64,
+    ) -> Result<u32, NotKilled> {
+        let number = self.kills.begin(what, kills, now_ms)?;
+        for (n, worker) in self.workers.iter_mut().enumerate() {
+            self.kills.post(n, &mut worker.mail);
+        }
+        Ok(number)
+    }
+
+    /// Looks after kills that are under way: hears how far workers are, and sends what had no room. Tells those that are
+    /// done and that nobody has asked for of late.
+    pub fn tend_kills(&mut self, now_ms: u64) -> Vec<KillView> {
+        if self.kills.is_empty() {
+            return Vec::new();
+        }
+        for n in 0..self.workers.len() {
+            // As many as the ring holds: more can wait.
+            for _ in 0..worker::mail::REPORT_RING {
+                let Some(report) = self.workers[n].reports.pop() else {
+                    break;
+                };
+                // Nobody asks: what is no report of a kill comes too late.
+                sorted(n, report, &mut self.kills, &mut self.owed[n]);
+            }
+            self.kills.post(n, &mut self.workers[n].mail);
+        }
+        self.kills.close(now_ms)
+    }
+
+    /// How far a kill is, for somebody who will ask again.
+    pub fn follow_kill(&mut self, number: u32, now_ms: u64) -> Option<KillView> {
+        let stalled = self.stalled(now_ms);
+        self.kills.follow(number, now_ms, &stalled)
+    }
+
+    /// All kills that are under way or remembered, the oldest first.
+    pub fn kills(&self, now_ms: u64) -> Vec<KillView> {
+        self.kills.views(now_ms, &self.stalled(now_ms))
+    }
+
+    /// Looks whether workers turn. Called some times a second.
+    pub fn feel_pulses(&mut self, now_ms: u64) {
+        for (worker, pulse) in self.workers.iter().zip(&mut self.pulses) {
+            let turns = worker.counters.turns.get();
+            if pulse.is_none_or(|(before, _)| before != turns) {
+                *pulse = Some((turns, now_ms));
+            }
+        }
+    }
+
+    /// Workers that stand still, by number.
+    pub fn stalled(&self, now_ms: u64) -> Vec<u16> {
+        let stands = |(worker, pulse): (&WorkerLink, &Option<(u64, u64)>)| {
+            pulse.is_some_and(|(turns, moved_ms)| {
+                turns == worker.counters.turns.get() && now_ms >= moved_ms + STALL_MS
+            })
+        };
+        let all = self.workers.iter().zip(&self.pulses).map(stands);
+        (0..).zip(all).filter_map(|(n, s)| s.then_some(n)).collect()
     }
 
     fn asked<'a>(&'a mut self, n: usize, deadline: u64, clock: &'a dyn Clock) -> Asked<'a> {
         Asked {
+            number: n,
             worker: &mut self.workers[n],
             owed: &mut self.owed[n],
+            kills: &mut self.kills,
             deadline,
             clock,
         }
     }
+}
+
+/// Keeps the books of what a worker reports: what is said of kills is told there, and the end of an answer is noted. Gives
+/// back what belongs to the question put last.
+fn sorted(n: usize, report: Report, kills: &mut Kills, owed: &mut u32) -> Option<Report> {
+    if let Report::Killed(report) = report {
+        kills.hear(n, report);
+        return None;
+    }
+    let is_end = matches!(
+        report,
+        Report::StatesEnd { .. } | Report::NeighborsEnd | Report::StationsEnd
+    );
+    let is_last = *owed == 1;
+    *owed = owed.saturating_sub(is_end.into());
+    is_last.then_some(report)
 }
 
 /// Answers of one worker to one question.
@@ -309,9 +392,12 @@ struct Portion {
 
 /// A worker while it is asked.
 struct Asked<'a> {
+    number: usize,
     worker: &'a mut WorkerLink,
     /// Ends of answers that nobody waited for: what comes before them belongs to earlier questions.
     owed: &'a mut u32,
+    /// Told what is said of them meanwhile.
+    kills: &'a mut Kills,
     deadline: u64,
     clock: &'a dyn Clock,
 }
@@ -329,35 +415,15 @@ impl Asked<'_> {
         loop {
             match self.worker.reports.pop() {
                 Some(report) => {
-                    let is_end = matches!(
-                        report,
-                        Report::StatesEnd { .. }
-                            | Report::NeighborsEnd
-                            | Report::StationsEnd
-                            | Report::Killed(_)
-                    );
-                    let is_ours = *self.owed == 1;
-                    *self.owed -= u32::from(is_end);
-                    if is_ours {
-                        return Some(report);
+                    let ours = sorted(self.number, report, self.kills, self.owed);
+                    if ours.is_some() {
+                        return ours;
                     }
                 }
                 None if self.clock.now_ms() >= self.deadline => return None,
                 None => self.clock.pause(),
             }
         }
-    }
-
-    fn kill(&mut self, kill: filter::Kill) -> u64 {
-        if !self.ask(Mail::Kill(kill)) {
-            return 0;
-        }
-        while let Some(report) = self.hear() {
-            if let Report::Killed(n) = report {
-                return n;
-            }
-        }
-        0
     }
 
     fn states(&mut self, from: u32, count: u32) -> Portion {

@@ -5,8 +5,9 @@ use filter::kill::Side;
 use filter::limit::nodes::{NodeKind, NodeView};
 use ruleset::{Af, Direction};
 
-use crate::api::{Killing, LimiterView, SourceView};
+use crate::api::{KillView, Killing, LimiterView, NotKilled, SourceView};
 use crate::control::Control;
+use crate::fleet::ASK_MS_MAX;
 use crate::tables::parse_entry;
 use crate::views::ip;
 
@@ -68,26 +69,26 @@ fn by_key(text: &str) -> Result<Kill, String> {
     })
 }
 
+/// A kill as it would be typed.
+fn in_words(which: &Killing, on: Option<&str>) -> String {
+    let on = on.map_or(String::new(), |on| format!("-i {on} "));
+    let which = match which {
+        Killing::All => "-F states".into(),
+        Killing::Hosts { from, to: None } => format!("-k {from}"),
+        Killing::Hosts { from, to: Some(to) } => format!("-k {from} -k {to}"),
+        Killing::Label(label) => format!("-k label -k {label}"),
+        Killing::Id(id) => format!("-k id -k {id:016x}"),
+        Killing::Key(key) => format!("-k key -k '{key}'"),
+    };
+    on + &which
+}
+
 impl Control {
     /// What a person names, as what workers look for.
     fn kills(&self, which: &Killing) -> Result<Vec<Kill>, String> {
         let one = |kill| Ok(vec![kill]);
         match which {
             Killing::All => one(Kill::default()),
-            // pfctl(8): what floats is on the interface `all`.
-            Killing::Interface(name) if name == "all" => one(Kill {
-                floating: true,
-                ..Kill::default()
-            }),
-            Killing::Interface(name) => {
-                let interface = self.fleet.current().interfaces.by_name(name);
-                let interface =
-                    interface.ok_or_else(|| format!("there is no interface '{name}'"))?;
-                one(Kill {
-                    kif: Some(interface.kifs.own()),
-                    ..Kill::default()
-                })
-            }
             Killing::Hosts { from, to } => one(Kill {
                 src: Some(side(from)?),
                 dst: to.as_deref().map(side).transpose()?,
@@ -100,7 +101,11 @@ impl Control {
                     rule: Some(*slot),
                     ..Kill::default()
                 };
-                Ok(labelled.map(|(slot, _)| kill(slot)).collect())
+                let kills: Vec<Kill> = labelled.map(|(slot, _)| kill(slot)).collect();
+                match kills.is_empty() {
+                    true => Err(format!("no rule has the label '{label}'")),
+                    false => Ok(kills),
+                }
             }
             Killing::Id(id) => one(Kill {
                 id: Some(*id),
@@ -110,12 +115,59 @@ impl Control {
         }
     }
 
-    pub(crate) fn kill(&mut self, which: &Killing) -> Result<u64, String> {
-        let kills = self.kills(which)?;
-        let killed = kills
-            .into_iter()
-            .map(|kill| self.fleet.kill(kill, self.clock.as_ref()));
-        Ok(killed.sum())
+    /// Narrows kills down to what is bound to an interface.
+    fn bind(&self, kills: &mut [Kill], on: &str) -> Result<(), String> {
+        // pfctl(8): what floats is on the interface `all`.
+        if on == "all" {
+            kills.iter_mut().for_each(|kill| kill.floating = true);
+            return Ok(());
+        }
+        let interface = self.fleet.current().interfaces.by_name(on);
+        let interface = interface.ok_or_else(|| format!("there is no interface '{on}'"))?;
+        let kif = Some(interface.kifs.own());
+        kills.iter_mut().for_each(|kill| kill.kif = kif);
+        Ok(())
+    }
+
+    /// Begins to kill, and waits a moment: small tables are done by then.
+    pub(crate) fn kill(
+        &mut self,
+        which: &Killing,
+        on: Option<&str>,
+    ) -> Result<KillView, NotKilled> {
+        let mut kills = self.kills(which)?;
+        if let Some(on) = on {
+            self.bind(&mut kills, on)?;
+        }
+        let deadline = self.clock.now_ms() + ASK_MS_MAX;
+        let what = in_words(which, on);
+        let number = self.fleet.begin_kill(what, kills, self.clock.now_ms())?;
+        loop {
+            let now_ms = self.clock.now_ms();
+            self.tend_kills();
+            let Some(view) = self.fleet.follow_kill(number, now_ms) else {
+                // More are remembered than can end here.
+                return Err(NotKilled::Busy);
+            };
+            if view.done || now_ms >= deadline {
+                return Ok(view);
+            }
+            self.clock.pause();
+        }
+    }
+
+    /// Looks after kills that are under way, and logs the end of those that nobody follows.
+    pub(crate) fn tend_kills(&mut self) {
+        for view in self.fleet.tend_kills(self.clock.now_ms()) {
+            let KillView {
+                kill,
+                what,
+                killed,
+                seconds,
+                ..
+            } = view;
+            log::info!("kill {kill} (pfctl {what}) is done: killed {killed} states in {seconds} s");
+        }
     }
 
     /// Kills nodes of sources in `from` whose redirection, if `to` is given, goes there.

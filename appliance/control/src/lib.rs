@@ -17,6 +17,7 @@ pub mod domains;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod fleet;
+mod killing;
 mod kills;
 mod lacp;
 mod lagg;

@@ -13,7 +13,7 @@ use nic::LinkState;
 use pfconf::diag::Severity;
 use state::State;
 use sync::{Consumer, Producer, Subscriber, published, ring};
-use worker::{Config, Counters, Mail, Report};
+use worker::{Config, Counters, KillReport, Mail, Report};
 
 use crate::api::{Api, PingReply, Pinger, Proof, Refused};
 use crate::log_ring::LogRing;
@@ -28,6 +28,7 @@ const TOKEN: &str = "0123456789abcdef";
 mod bridges;
 mod carriers;
 mod changes;
+mod kills;
 mod laggs;
 mod learning;
 mod neighbors;
@@ -43,20 +44,57 @@ struct FakeWorker {
     held: Arc<Config>,
     states: Vec<State>,
     stations: Vec<(InterfaceId, Station)>,
+    /// Takes long to kill, and what that has left.
+    slow: bool,
+    unfinished: Vec<(filter::Kill, KillReport)>,
 }
 
 impl FakeWorker {
+    /// A slow one kills the first state and stops half way.
+    fn kill(&mut self, kill: filter::Kill, order: u64) {
+        let before = self.states.len();
+        if self.slow {
+            self.states.remove(0);
+        } else {
+            self.states.retain(|st| !kill.covers(st));
+        }
+        let report = KillReport {
+            order,
+            killed: (before - self.states.len()) as u64,
+            left: if self.slow { 500 } else { 0 },
+            places: 1000,
+        };
+        self.reports.push(Report::Killed(report)).unwrap();
+        if self.slow {
+            self.unfinished.push((kill, report));
+        }
+    }
+
+    fn finish(&mut self) {
+        for (kill, report) in std::mem::take(&mut self.unfinished) {
+            let before = self.states.len();
+            self.states.retain(|st| !kill.covers(st));
+            let report = KillReport {
+                killed: report.killed + (before - self.states.len()) as u64,
+                left: 0,
+                ..report
+            };
+            self.reports.push(Report::Killed(report)).unwrap();
+        }
+    }
+
     fn turn(&mut self) {
+        self.counters.turns.add(1);
+        if !self.slow {
+            self.finish();
+        }
         if let Some(config) = self.config.take() {
             self.counters.generation.set(config.generation.into());
             self.held = config;
         }
         while let Some(mail) = self.mail.pop() {
-            if let Mail::Kill(kill) = mail {
-                let before = self.states.len();
-                self.states.retain(|st| !kill.covers(st));
-                let killed = (before - self.states.len()) as u64;
-                self.reports.push(Report::Killed(killed)).unwrap();
+            if let Mail::Kill(kill, order) = mail {
+                self.kill(kill, order);
                 continue;
             }
             match mail {
@@ -240,6 +278,8 @@ impl Rig {
                 held: Arc::default(),
                 states: Vec::new(),
                 stations: Vec::new(),
+                slow: false,
+                unfinished: Vec::new(),
             });
         }
         let workers: Workers = Arc::new(Mutex::new(fakes));

@@ -12,10 +12,10 @@ use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, InterfaceView, Killing, LimiterView, LoggedPacket,
-    NeighborView, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView, Sample,
-    SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited, TableView,
-    WorkerStatus,
+    AnchorView, Api, Applied, Count, InterfaceView, KillView, Killing, LimiterView, LoggedPacket,
+    NeighborView, NotKilled, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView,
+    Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
+    TableView, WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
 use crate::numbers::Kifs;
@@ -463,8 +463,18 @@ impl Api for Control {
         self.summaries()
     }
 
-    fn kill_states(&mut self, which: &Killing) -> Result<u64, String> {
-        self.kill(which)
+    fn kill_states(&mut self, which: &Killing, on: Option<&str>) -> Result<KillView, NotKilled> {
+        self.kill(which, on)
+    }
+
+    fn kill_progress(&mut self, kill: u32) -> Option<KillView> {
+        self.tend_kills();
+        self.fleet.follow_kill(kill, self.clock.now_ms())
+    }
+
+    fn kills(&mut self) -> Vec<KillView> {
+        self.tend_kills();
+        self.fleet.kills(self.clock.now_ms())
     }
 
     fn kill_sources(&mut self, from: Option<&str>, to: Option<&str>) -> Result<u64, String> {

@@ -1,6 +1,6 @@
 //! What the control core says, as HTTP answers. The JSON is documented in `docs/api.md`; fields are only ever added.
 
-use control::api::{Api, Applied, Killing, LoggedPacket, Question, Refused, TableEdit};
+use control::api::{Api, Applied, Killing, LoggedPacket, NotKilled, Question, Refused, TableEdit};
 use pfconf::diag::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Sources => as_json(&api.sources()),
         Route::Limiters => as_json(&api.limiters()),
         Route::Anchors => as_json(&api.anchors()),
+        Route::Kills => as_json(&api.kills()),
         Route::Pflog => pflog(query, api),
         Route::States => match states_limit(query) {
             Ok(limit) => as_json(&api.states(limit)),
@@ -48,7 +49,7 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
 pub(crate) fn change(route: Route, query: &str, api: &mut dyn Api) -> Response {
     let value = |name| query_value(query, name);
     let done = match route {
-        Route::States => killing(query).and_then(|which| api.kill_states(&which)),
+        Route::States => return kill(query, api),
         Route::Sources => api.kill_sources(value("src"), value("redirect")),
         Route::Tables => return edited(query, api),
         _ => return Response::error(405, "nothing can be changed here"),
@@ -59,7 +60,17 @@ pub(crate) fn change(route: Route, query: &str, api: &mut dyn Api) -> Response {
     }
 }
 
-/// Which states: one of `src` (and `dst`), `label`, `id`, `interface`; `all=1` for all of them.
+/// Kills states. 202 if that is not done after a moment: `GET /v1/kills` then says how far it is.
+fn kill(query: &str, api: &mut dyn Api) -> Response {
+    let begun = killing(query).map_err(NotKilled::Wrong);
+    match begun.and_then(|which| api.kill_states(&which, query_value(query, "interface"))) {
+        Ok(view) => json_of(if view.done { 200 } else { 202 }, &view),
+        Err(NotKilled::Wrong(text)) => Response::error(400, &text),
+        Err(busy) => Response::error(503, &busy.to_string()).with("Retry-After", "2"),
+    }
+}
+
+/// Which states: one of `src` (and `dst`), `label`, `id`; `all=1` for all of them, or `interface` alone.
 fn killing(query: &str) -> Result<Killing, String> {
     let value = |name| query_value(query, name).map(String::from);
     if let Some(from) = value("src") {
@@ -75,11 +86,9 @@ fn killing(query: &str) -> Result<Killing, String> {
             .map(Killing::Id)
             .map_err(|_| format!("id: '{text}' is no id of a state"));
     }
-    if let Some(name) = value("interface") {
-        return Ok(Killing::Interface(name));
-    }
     match value("all").as_deref() {
         Some("1") => Ok(Killing::All),
+        None if value("interface").is_some() => Ok(Killing::All),
         _ => Err("which states? src=, label=, id=, interface= or all=1".into()),
     }
 }

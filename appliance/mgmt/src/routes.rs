@@ -8,6 +8,7 @@ pub(crate) enum Route {
     Info,
     Rules,
     States,
+    Kills,
     Interfaces,
     Routes,
     Neighbors,
@@ -26,12 +27,13 @@ pub(crate) enum Route {
 }
 
 /// Everything there is.
-pub(crate) const TABLE: [(&str, Route); 18] = [
+pub(crate) const TABLE: [(&str, Route); 19] = [
     ("/v1/bundle", Route::Bundle),
     ("/v1/status", Route::Status),
     ("/v1/info", Route::Info),
     ("/v1/rules", Route::Rules),
     ("/v1/states", Route::States),
+    ("/v1/kills", Route::Kills),
     ("/v1/interfaces", Route::Interfaces),
     ("/v1/routes", Route::Routes),
     ("/v1/neighbors", Route::Neighbors),

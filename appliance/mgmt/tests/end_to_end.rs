@@ -546,6 +546,18 @@ fn states_sources_and_tables_are_changed_by_whoever_has_the_token() {
         ("DELETE", "/v1/states?id=1f", "\"killed\":3", "kill Id(31)"),
         (
             "DELETE",
+            "/v1/states?interface=em0",
+            "\"done\":true",
+            "kill All on em0",
+        ),
+        (
+            "DELETE",
+            "/v1/states?label=web&interface=em0",
+            "\"killed\":3",
+            "kill Label(\"web\") on em0",
+        ),
+        (
+            "DELETE",
             "/v1/sources?src=::1",
             "\"killed\":2",
             "kill sources Some(\"::1\") None",
@@ -561,9 +573,21 @@ fn states_sources_and_tables_are_changed_by_whoever_has_the_token() {
         assert!(statuses == [200] && text.contains(said), "{path}: {text}");
         assert_eq!(lab.api.done.last().map(String::as_str), Some(done));
     }
+    // What is not done says so, and how far it is.
+    lab.api.kills = vec![control::fake::kill(5, false, 40)];
+    let (statuses, text) = ask(&mut lab, "DELETE", "/v1/states?all=1", "secret");
+    let said = "\"killed\":5,\"done\":false,\"percent\":40";
+    assert!(statuses == [202] && text.contains(said), "{text}");
+    lab.api.kills = vec![control::fake::kill(7, true, 100)];
+    let (statuses, text) = ask(&mut lab, "GET", "/v1/kills", "secret");
+    assert!(
+        statuses == [200] && text.contains("[{\"kill\":1,\"what\":\"-F states\""),
+        "{text}"
+    );
     let changes = lab.api.done.len();
     for (method, path, token, status) in [
         ("DELETE", "/v1/states?src=10.0.0.0/8", "wrong", 401),
+        ("DELETE", "/v1/states?all=2", "secret", 400),
         ("DELETE", "/v1/states", "secret", 400),
         ("POST", "/v1/tables?add=10.0.0.1", "secret", 400),
         ("POST", "/v1/tables?table=bad", "secret", 400),

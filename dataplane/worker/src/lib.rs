@@ -52,7 +52,8 @@ pub use config::Config;
 pub use counters::Counters;
 pub use log::{LOG_SNAPLEN, LogRecord};
 pub use mail::{
-    Carried, ControlEnds, Ends, FrameEnd, Handoff, Lane, Mail, Question, Report, connect,
+    Carried, ControlEnds, Ends, FrameEnd, Handoff, KILLS_AT_WORK, KillReport, Lane, Mail, Question,
+    Report, connect,
 };
 pub use reassemble::Train;
 pub use turn::{Worker, WorkerPort, WorkerSetup};

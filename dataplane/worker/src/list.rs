@@ -22,7 +22,7 @@ impl<N: Nic> Worker<N> {
     /// Reads mail and goes on with answers. True if there was any.
     pub(crate) fn take_mail(&mut self, now_ms: u64) -> bool {
         // What has no room stays in the ring, and with it what was asked later.
-        if self.listing.is_none() && self.kill_jobs.has_room() {
+        if self.listing.is_none() && self.kill_jobs.takes_orders() {
             self.listing = self.ends.mail.pop().and_then(|mail| match mail {
                 Mail::ListStates { from, count } => Some(Listing::States {
                     next: from,
@@ -33,8 +33,8 @@ impl<N: Nic> Worker<N> {
                     self.watched = watched;
                     None
                 }
-                Mail::Kill(kill) => {
-                    self.begin_kill(kill, true);
+                Mail::Kill(kill, order) => {
+                    self.begin_kill(kill, Some(order));
                     None
                 }
                 Mail::Forget(interface, ip) => {

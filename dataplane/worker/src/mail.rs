@@ -30,6 +30,8 @@ pub const HANDOFF_RING: usize = 1024;
 pub const HOST_RING: usize = 512;
 /// Kills waiting on the way from one worker to another.
 pub const KILL_RING: usize = 64;
+/// Kills of the control core that a worker has in hand.
+pub const KILLS_AT_WORK: usize = 16;
 /// Questions of the control core waiting at a worker.
 pub const MAIL_RING: usize = 64;
 /// Log records waiting at the control core.
@@ -123,8 +125,9 @@ pub enum Mail {
     ListNeighbors,
     /// Tell every step of the packets that match, until so many were told.
     Watch(Watched),
-    /// Kill states.
-    Kill(Kill),
+    /// Kill states; what is reported of it bears this number. At most [`KILLS_AT_WORK`] are taken in before they are done,
+    /// the rest waits, and all other mail behind it.
+    Kill(Kill, u64),
     /// Forget a neighbor.
     Forget(InterfaceId, IpAddr),
     /// Report all stations behind bridges.
@@ -151,12 +154,25 @@ pub enum Report {
     Neighbor(Neighbor),
     /// No more neighbors.
     NeighborsEnd,
-    /// So many states were killed.
-    Killed(u64),
+    /// How far a kill of the control core is.
+    Killed(KillReport),
     /// A station behind a bridge.
     Station(InterfaceId, Station),
     /// No more stations.
     StationsEnd,
+}
+
+/// How far a kill of the control core is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KillReport {
+    /// Number that it was given.
+    pub order: u64,
+    /// States killed up to now.
+    pub killed: u64,
+    /// Places of the state table that are still to be looked at. 0: it is done, and nothing more is reported of it.
+    pub left: u32,
+    /// Places that there are.
+    pub places: u32,
 }
 
 /// The ends that a worker holds.

@@ -886,7 +886,7 @@ impl Rig {
     /// Has states killed on every worker, in turns to come.
     pub fn kill_later(&mut self, kill: Kill) {
         for control in &mut self.control {
-            assert!(control.mail.push(Mail::Kill(kill)).is_ok());
+            assert!(control.mail.push(Mail::Kill(kill, 0)).is_ok());
         }
     }
 
@@ -906,7 +906,7 @@ impl Rig {
         self.kill_later(kill);
         self.run();
         let killed = self.reports().into_iter().map(|report| match report {
-            Report::Killed(n) => n,
+            Report::Killed(report) if report.left == 0 => report.killed,
             _ => 0,
         });
         killed.sum()

@@ -12,6 +12,7 @@ use control::api::{Api, LimiterView, RuleView};
 use crate::anchors;
 use crate::dialog::{Dialog, Next};
 use crate::json;
+use crate::killing;
 use crate::output::Output;
 use crate::pfchange;
 use crate::words::did_you_mean;
@@ -20,7 +21,7 @@ use crate::words::did_you_mean;
 pub(crate) const STATES_MAX: usize = 100_000;
 
 /// What `-s` can show, with pfctl's names; unambiguous beginnings are enough, and case tells some apart.
-const MODIFIERS: [(&str, Show, &str); 14] = [
+const MODIFIERS: [(&str, Show, &str); 15] = [
     ("rules", Show::Rules, "the loaded rules"),
     ("states", Show::States, "the state table"),
     ("info", Show::Info, "filter statistics and counters"),
@@ -37,6 +38,11 @@ const MODIFIERS: [(&str, Show, &str); 14] = [
         "Limiters",
         Show::Limiters,
         "state limiters and source limiters",
+    ),
+    (
+        "kills",
+        Show::Kills,
+        "kills of states under way, and the last ones",
     ),
     ("osfp", Show::Nothing, "fingerprints"),
 ];
@@ -55,6 +61,7 @@ enum Show {
     Anchors,
     Sources,
     Limiters,
+    Kills,
     All,
     /// Known to pfctl, and always empty here so far.
     Nothing,
@@ -131,6 +138,7 @@ pub(crate) fn completions(before: &[String], api: &mut dyn Api) -> Vec<(String, 
             ("-k", "kill states of a source, or: label, id, key"),
             ("-K", "kill source nodes"),
             ("-F", "clear states, Sources or Tables"),
+            ("-sk", "kills under way, and the last ones"),
             ("-i", "only this interface"),
             ("-v", "more"),
             ("--json", "as JSON"),
@@ -147,7 +155,7 @@ pub(crate) fn command(words: &[String], api: &mut dyn Api) -> Result<Output, Str
     let flushes = options.flush.as_deref().is_some_and(flushes_rules);
     let in_anchor = !matches!(options.anchor.as_str(), "" | "*");
     if options.file.is_none() && !(flushes && in_anchor) {
-        return run(words, api).map(Output::Text);
+        return run(words, api);
     }
     if matches!(options.anchor.as_str(), "" | "*") {
         return Err("pfctl: the main rules come with a bundle; see fuguctl push. With -a an anchor can be edited".into());
@@ -156,7 +164,7 @@ pub(crate) fn command(words: &[String], api: &mut dyn Api) -> Result<Output, Str
         return Ok(Output::Text(anchors::edit(&options.anchor, "", api)));
     }
     match options.file.as_deref() {
-        None => run(words, api).map(Output::Text),
+        None => run(words, api),
         Some("-") => Ok(Output::Ask(Next {
             text: "Rules, and a line with a dot to end them.\n".into(),
             dialog: Some(Dialog::Anchor {
@@ -171,31 +179,43 @@ pub(crate) fn command(words: &[String], api: &mut dyn Api) -> Result<Output, Str
 }
 
 /// Runs `pfctl WORDS`.
-pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<String, String> {
+pub(crate) fn run(words: &[String], api: &mut dyn Api) -> Result<Output, String> {
     let options = parse(words)?;
     if options.table.is_some() || options.table_command.is_some() {
-        return tables::command(&options, api);
+        return tables::command(&options, api).map(Output::Text);
     }
     if !options.words.is_empty() {
         return Err(format!("pfctl: '{}' is no option", options.words[0]));
     }
+    let wanted = [
+        !options.kills.is_empty(),
+        !options.source_kills.is_empty(),
+        options.flush.is_some(),
+        !options.shows.is_empty(),
+    ];
+    if wanted.iter().filter(|w| **w).count() > 1 {
+        return Err("pfctl: only one of -k, -K, -F and -s at a time; nothing was done".into());
+    }
+    let how = pfchange::How {
+        on: options.interface.as_deref(),
+        json: options.json,
+    };
     if !options.kills.is_empty() {
-        return pfchange::kill(&options.kills, api);
+        return pfchange::kill(&options.kills, how, api);
     }
     if !options.source_kills.is_empty() {
-        return pfchange::kill_sources(&options.source_kills, api);
+        let killed = pfchange::kill_sources(&options.source_kills, options.json, api);
+        return killed.map(Output::Text);
     }
     if let Some(word) = &options.flush {
-        return pfchange::flush(word, options.interface.as_deref(), api);
+        return pfchange::flush(word, how, api);
     }
     if options.shows.is_empty() {
         return Err("pfctl: nothing to do; -s shows things, such as -sr, -ss, -si".into());
     }
-    Ok(options
-        .shows
-        .iter()
-        .map(|what| show(*what, &options, api))
-        .collect())
+    let shown = options.shows.iter();
+    let shown = shown.map(|what| show(*what, &options, api)).collect();
+    Ok(Output::Text(shown))
 }
 
 /// Letters that take a word after them.
@@ -354,6 +374,7 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
         }
         Show::Limiters if options.json => json::text(&api.limiters()),
         Show::Limiters => api.limiters().iter().map(limiter).collect(),
+        Show::Kills => killing::list(api, options.json),
         Show::Nothing => String::new(),
     }
 }

@@ -11,7 +11,10 @@ fn pfctl(line: &str) -> Result<String, String> {
 }
 
 fn pfctl_on(api: &mut Fake, line: &str) -> Result<String, String> {
-    run(&crate::words::split(line), api)
+    match run(&crate::words::split(line), api)? {
+        Output::Text(text) => Ok(text),
+        _ => Err("no text".into()),
+    }
 }
 
 fn check(line: &str, expected: &str) {

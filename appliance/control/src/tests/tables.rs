@@ -190,12 +190,31 @@ fn states_are_killed_on_every_worker_and_counted() {
         });
         b.workers.lock().unwrap()[worker].states = states.collect();
     }
-    assert_eq!(b.control.kill_states(&Killing::Id(3)), Ok(2));
-    assert_eq!(b.control.kill_states(&Killing::All), Ok(8));
-    assert_eq!(b.control.kill_states(&Killing::Label("none".into())), Ok(0));
-    for wrong in [Killing::Interface("em9".into()), Killing::Key("x".into())] {
-        assert!(b.control.kill_states(&wrong).is_err());
+    for (which, what, killed) in [
+        (Killing::Id(3), "-k id -k 0000000000000003", 2),
+        (Killing::All, "-F states", 8),
+        (Killing::All, "-F states", 0),
+    ] {
+        let view = b.control.kill_states(&which, None).unwrap();
+        assert_eq!(
+            (view.what.as_str(), view.killed, view.done),
+            (what, killed, true)
+        );
     }
+    assert_eq!(b.control.kills().len(), 3);
+    for (which, on, word) in [
+        (Killing::All, Some("em9"), "'em9'"),
+        (Killing::Key("x".into()), None, "'x'"),
+        (
+            Killing::Label("none".into()),
+            None,
+            "no rule has the label 'none'",
+        ),
+    ] {
+        let wrong = b.control.kill_states(&which, on).unwrap_err().to_string();
+        assert!(wrong.contains(word), "{wrong}");
+    }
+    assert_eq!(b.control.kills().len(), 3, "nothing was begun");
 }
 
 fn limit(b: &mut Rig, name: &str) -> u64 {

@@ -31,7 +31,7 @@ fn killed(rig: &mut Rig) -> (usize, Vec<u64>) {
         assert!(before - after <= SHARE, "{before} to {after} in one turn");
         before = after;
         told.extend(rig.reports().into_iter().filter_map(|report| match report {
-            Report::Killed(n) => Some(n),
+            Report::Killed(report) => (report.left == 0).then_some(report.killed),
             _ => None,
         }));
     }
