@@ -1,5 +1,5 @@
 //! Samples for `/metrics` beyond those that follow from what the API shows anyway: what each worker's books say, and
-//! the control core itself.
+//! the control core itself. What is called `_total` counts, everything else is a gauge.
 
 use net::failover::State;
 use sync::Counter;
@@ -12,7 +12,7 @@ use crate::control::Control;
 type Book = (&'static str, &'static str, fn(&Counters) -> &Counter);
 
 /// In every turn: received + generated + from_host + handed_in = the sum of the others, waiting included.
-const BOOKS: [Book; 12] = [
+const BOOKS: [Book; 14] = [
     (
         "fugu_worker_received_packets_total",
         "Frames taken from the cards.",
@@ -69,122 +69,102 @@ const BOOKS: [Book; 12] = [
         "Turns that found work.",
         |c| &c.busy_turns,
     ),
+    (
+        "fugu_worker_waiting_packets",
+        "Packets waiting for a neighbor.",
+        |c| &c.waiting,
+    ),
+    ("fugu_worker_states", "States in a worker's table.", |c| {
+        &c.states
+    }),
+];
+
+/// A metric with one value: its name, explanation, where it is.
+type Single = (&'static str, &'static str, fn(&Control) -> u64);
+
+const SINGLES: [Single; 8] = [
+    (
+        "fugu_pflog_records_total",
+        "Packets logged by rules, once for each rule.",
+        |control| control.fleet.sum(|c| &c.logged),
+    ),
+    (
+        "fugu_pflog_lost_total",
+        "Log records lost because they came faster than they were taken.",
+        |control| control.fleet.sum(|c| &c.log_lost),
+    ),
+    (
+        "fugu_pf_flushes_lost_total",
+        "Flushes of overloads that came faster than states are killed; the source's next connection asks again.",
+        |control| control.fleet.sum(|c| &c.kills_lost),
+    ),
+    (
+        "fugu_pf_table_uncounted_total",
+        "Packets that counted on a table with counters, but not on their address, for want of room.",
+        |control| {
+            let workers = control.fleet.workers().iter();
+            let missed = workers.map(|w| w.counters.filter.tables.prefixes.missed());
+            missed.sum()
+        },
+    ),
+    (
+        "fugu_pf_anchors_edited",
+        "Anchors whose rules were edited at run time.",
+        |control| control.anchors.len() as u64,
+    ),
+    (
+        "fugu_uploads_accepted_total",
+        "Bundles that were accepted.",
+        |control| control.uploads_accepted,
+    ),
+    (
+        "fugu_address_conflicts_total",
+        "Addresses of ours that another station was heard to use.",
+        |control| control.learning.conflicts,
+    ),
+    (
+        "fugu_config_unburied",
+        "Earlier configurations that a worker still holds.",
+        |control| control.fleet.unburied() as u64,
+    ),
 ];
 
 /// All of them.
 pub(crate) fn samples(control: &Control) -> Vec<Sample> {
+    let mut out = of_workers(control);
+    out.extend(of_filter(control));
+    out.extend(of_laggs(control));
+    out.extend(SINGLES.map(|(name, help, of)| sample(name, help, Vec::new(), of(control))));
+    out
+}
+
+fn of_workers(control: &Control) -> Vec<Sample> {
     let mut out = Vec::new();
     for (n, worker) in control.fleet.workers().iter().enumerate() {
-        let labels = || vec![("worker", n.to_string())];
         for (name, help, of) in BOOKS {
-            out.push(sample(
-                name,
-                "counter",
-                help,
-                labels(),
-                of(&worker.counters).get(),
-            ));
+            let labels = vec![("worker", n.to_string())];
+            out.push(sample(name, help, labels, of(&worker.counters).get()));
         }
-        let waiting = worker.counters.waiting.get();
-        let help = "Packets waiting for a neighbor.";
-        out.push(sample(
-            "fugu_worker_waiting_packets",
-            "gauge",
-            help,
-            labels(),
-            waiting,
-        ));
-        let help = "States in a worker's table.";
-        out.push(sample(
-            "fugu_worker_states",
-            "gauge",
-            help,
-            labels(),
-            worker.counters.states.get(),
-        ));
     }
+    out
+}
+
+/// What was dropped, and what rules could not do.
+fn of_filter(control: &Control) -> Vec<Sample> {
+    let mut out = Vec::new();
     for (reason, counted) in filter::Reason::ALL.iter().enumerate() {
         let value = control.fleet.sum(|c| &c.filter.reasons[reason]);
         let labels = vec![("reason", counted.name().to_string())];
         let help = "Packets dropped, by reason.";
-        out.push(sample(
-            "fugu_pf_drops_total",
-            "counter",
-            help,
-            labels,
-            value,
-        ));
+        out.push(sample("fugu_pf_drops_total", help, labels, value));
     }
-    out.extend(of_laggs(control));
-    let logged = control.fleet.sum(|c| &c.logged);
-    let help = "Packets logged by rules, once for each rule.";
-    out.push(sample(
-        "fugu_pflog_records_total",
-        "counter",
-        help,
-        Vec::new(),
-        logged,
-    ));
-    let lost = control.fleet.sum(|c| &c.log_lost);
-    let help = "Log records lost because they came faster than they were taken.";
-    out.push(sample(
-        "fugu_pflog_lost_total",
-        "counter",
-        help,
-        Vec::new(),
-        lost,
-    ));
-    let help = "Flushes of overloads that came faster than states are killed; the source's next connection asks again.";
-    let value = control.fleet.sum(|c| &c.kills_lost);
-    let name = "fugu_pf_flushes_lost_total";
-    out.push(sample(name, "counter", help, Vec::new(), value));
     for (kind, reason) in filter::LostEdit::NAMES.iter().enumerate() {
         let value = control.fleet.sum(|c| &c.filter.lost_edits[kind]);
         let labels = vec![("reason", (*reason).to_string())];
         let help = "Addresses that rules could not put into a table.";
         let name = "fugu_pf_table_insertions_lost_total";
-        out.push(sample(name, "counter", help, labels, value));
+        out.push(sample(name, help, labels, value));
     }
-    let workers = control.fleet.workers().iter();
-    let missed = workers.map(|w| w.counters.filter.tables.prefixes.missed());
-    let help = "Packets that counted on a table with counters, but not on their address, for want of room.";
-    out.push(sample(
-        "fugu_pf_table_uncounted_total",
-        "counter",
-        help,
-        Vec::new(),
-        missed.sum(),
-    ));
-    let help = "Anchors whose rules were edited at run time.";
-    let edited = control.anchors.len() as u64;
-    out.push(sample(
-        "fugu_pf_anchors_edited",
-        "gauge",
-        help,
-        Vec::new(),
-        edited,
-    ));
-    out.push(sample(
-        "fugu_uploads_accepted_total",
-        "counter",
-        "Bundles that were accepted.",
-        Vec::new(),
-        control.uploads_accepted,
-    ));
-    out.push(sample(
-        "fugu_address_conflicts_total",
-        "counter",
-        "Addresses of ours that another station was heard to use.",
-        Vec::new(),
-        control.learning.conflicts,
-    ));
-    out.push(sample(
-        "fugu_config_unburied",
-        "gauge",
-        "Earlier configurations that a worker still holds.",
-        Vec::new(),
-        control.fleet.unburied() as u64,
-    ));
     out
 }
 
@@ -198,26 +178,27 @@ fn of_laggs(control: &Control) -> Vec<Sample> {
             let labels = vec![lagg(), ("port", name)];
             let help = "1 if the port of a lagg can be used.";
             let ready = u64::from(state == State::Up);
-            let name = "fugu_lagg_port_ready";
-            out.push(sample(name, "gauge", help, labels.clone(), ready));
+            out.push(sample("fugu_lagg_port_ready", help, labels.clone(), ready));
             let help = "1 if frames leave by the port of a lagg.";
-            let name = "fugu_lagg_port_sends";
-            out.push(sample(name, "gauge", help, labels, sends.into()));
+            out.push(sample("fugu_lagg_port_sends", help, labels, sends.into()));
         }
         let help = "How often frames began to leave by another port.";
         let name = "fugu_lagg_switches_total";
-        out.push(sample(name, "counter", help, vec![lagg()], run.switches));
+        out.push(sample(name, help, vec![lagg()], run.switches));
     }
     out
 }
 
 fn sample(
     name: &'static str,
-    kind: &'static str,
     help: &'static str,
     labels: Vec<(&'static str, String)>,
     value: u64,
 ) -> Sample {
+    let kind = match name.ends_with("_total") {
+        true => "counter",
+        false => "gauge",
+    };
     Sample {
         name,
         kind,
