@@ -288,9 +288,22 @@ fn same_consequences(a: &Rule, b: &Rule) -> bool {
 /// The rule without everything that a packet is compared with.
 fn consequences(rule: &Rule) -> Rule {
     let mut rule = canonical(rule);
+    blank_questions(&mut rule);
+    rule.received_on = None;
+    rule.prio = None;
+    rule.fragment = false;
+    if matches!(rule.kind, RuleKind::Filter(ActionKind::Match)) {
+        // Means nothing for a rule that passes and blocks nothing.
+        rule.reply = Reply::Drop;
+    }
+    rule
+}
+
+/// Blanks what a rule asks of a packet's way, ends, headers and socket, and its tag. What else it asks, comparisons see
+/// differently.
+pub(crate) fn blank_questions(rule: &mut Rule) {
     rule.direction = None;
     rule.on = None;
-    rule.received_on = None;
     rule.af = None;
     rule.proto = None;
     rule.src = End::default();
@@ -301,14 +314,7 @@ fn consequences(rule: &Rule) -> Rule {
     rule.flags = None;
     rule.icmp = None;
     rule.tos = None;
-    rule.prio = None;
-    rule.fragment = false;
     rule.tagged = None;
-    if matches!(rule.kind, RuleKind::Filter(ActionKind::Match)) {
-        // Means nothing for a rule that passes and blocks nothing.
-        rule.reply = Reply::Drop;
-    }
-    rule
 }
 
 /// The rule without its place in the text, and with the addresses of its pools instead of the made-up names of their tables.

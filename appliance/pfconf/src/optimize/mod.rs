@@ -13,7 +13,8 @@ mod covered;
 mod order;
 mod tables;
 
-use crate::policy::{Addr, End, IfItemKind, Reply, Rule, RuleKind, Table};
+use crate::policy::{Addr, IfItemKind, Reply, Rule, RuleKind, Table};
+use crate::relate;
 use crate::source::Span;
 
 /// What a comparison of two rules leaves out. Each level leaves out what the one before does, and more.
@@ -123,20 +124,8 @@ fn comparable(rule: &Rule, ignore: Ignore) -> Rule {
 }
 
 fn blank_criteria(rule: &mut Rule) {
-    rule.af = None;
-    rule.on = None;
-    rule.tagged = None;
-    rule.os = None;
+    relate::blank_questions(rule);
     rule.state.timeouts = Default::default();
-    rule.user = None;
-    rule.group = None;
-    rule.direction = None;
-    rule.proto = None;
-    rule.icmp = None;
-    rule.flags = None;
-    rule.tos = None;
-    rule.src = End::default();
-    rule.dst = End::default();
     if let Reply::Icmp { .. } = rule.reply {
         let none = (0, 0);
         rule.reply = Reply::Icmp { v4: none, v6: none };
