@@ -119,18 +119,10 @@ fn stopped_by(
 
 #[cfg(test)]
 mod tests {
+    use ruleset::EveryRoute;
+
     use super::*;
     use crate::{EnvAddress, EnvInterface, Environment, NoFiles, Options, compile};
-
-    struct AllRoutes;
-    impl Routes for AllRoutes {
-        fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
-            true
-        }
-        fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
-            true
-        }
-    }
 
     #[test]
     fn somebody_gets_in_or_the_rule_is_named() {
@@ -163,7 +155,7 @@ mod tests {
         ] {
             let compiled = compile("t", text.as_bytes(), &NoFiles, &env, &Options::default());
             let door = Door { kifs, kif, addr };
-            let found = knock(&compiled.ruleset.unwrap(), [door], 80, &AllRoutes);
+            let found = knock(&compiled.ruleset.unwrap(), [door], 80, &EveryRoute);
             let want = want.map(|nr| LockedOut {
                 rule: Some(RuleNr(nr)),
             });
@@ -171,7 +163,7 @@ mod tests {
         }
         let ruleset = Ruleset::default();
         assert_eq!(
-            knock(&ruleset, [], 80, &AllRoutes),
+            knock(&ruleset, [], 80, &EveryRoute),
             Err(LockedOut { rule: None })
         );
     }

@@ -6,11 +6,11 @@
 //! identification costs.
 
 use ruleset::linear::matches;
-use ruleset::{ActionFlags, Actions, Af, Rule, Ruleset, ScrubRule};
+use ruleset::{ActionFlags, Actions, Af, EveryRoute, Rule, Ruleset, ScrubRule};
 
 use crate::Passage;
 use crate::describe::{Kind, PacketDesc};
-use crate::test_rule::{EveryRoute, facts};
+use crate::test_rule::facts;
 
 /// Priority of packets that nobody has given one, 0 to 7.
 pub const PRIORITY_DEFAULT: u8 = 3;

@@ -546,19 +546,7 @@ fn flags(rule: &Rule, actions: &Actions) -> StateFlags {
         | bit(actions.table().is_some(), StateFlags::RTABLE)
 }
 
-/// For rules that ask neither for routes nor for sockets, and for tests: every address has a route, none is ours.
-pub struct EveryRoute;
-
-impl Routes for EveryRoute {
-    fn has_route(&self, _: u8, _: ruleset::Af, _: u128) -> bool {
-        true
-    }
-    fn reverse_path_ok(&self, _: u8, _: ruleset::Af, _: u128) -> bool {
-        true
-    }
-}
-
-/// True if the ruleset asks for routes or sockets anywhere; otherwise [`EveryRoute`] will do.
+/// True if the ruleset asks for routes or sockets anywhere; otherwise [`ruleset::EveryRoute`] will do.
 pub fn needs_routes(rules: &[Rule]) -> bool {
     let asks = |addr: AddrSpec| {
         matches!(

@@ -44,7 +44,7 @@ pub use limiter::{
     StateLimiter,
 };
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
-pub use linear::{MATCH_RULES_MAX, MatchedRules, Routes, RuleMatch, evaluate};
+pub use linear::{EveryRoute, MATCH_RULES_MAX, MatchedRules, Routes, RuleMatch, evaluate};
 pub use net::{KifId, KifSet};
 pub use os::{Fingerprints, OsMatch};
 pub use owner::{IdRange, Owner};

@@ -66,6 +66,20 @@ pub trait Routes {
     }
 }
 
+/// For rules that ask neither for routes nor for sockets, and where there is no box to ask: every address has a route, none
+/// is ours.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct EveryRoute;
+
+impl Routes for EveryRoute {
+    fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
+        true
+    }
+    fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
+        true
+    }
+}
+
 /// Walks the whole ruleset for a packet that no rule changes. `evaluated` hears where every rule counts that was looked
 /// at, for the evaluation counters.
 pub fn evaluate(
@@ -275,16 +289,6 @@ mod tests {
     use crate::table::{Table, TableEntry};
     use net::{KifId, KifSet};
 
-    struct AllRoutes;
-    impl Routes for AllRoutes {
-        fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
-            true
-        }
-        fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
-            true
-        }
-    }
-
     fn packet() -> Facts {
         let mut on = KifSet::EMPTY;
         on.insert(KifId(1));
@@ -310,7 +314,7 @@ mod tests {
             )],
             ..Ruleset::default()
         };
-        evaluate(&ruleset, facts, &AllRoutes, |_| {})
+        evaluate(&ruleset, facts, &EveryRoute, |_| {})
             .rule
             .map(|nr| nr.0)
     }
@@ -488,7 +492,7 @@ mod tests {
             ..Ruleset::default()
         };
         let mut evaluations = 0;
-        let m = evaluate(&ruleset, &packet(), &AllRoutes, |_| evaluations += 1);
+        let m = evaluate(&ruleset, &packet(), &EveryRoute, |_| evaluations += 1);
         assert_eq!(m.rule, Some(RuleNr(2)));
         assert_eq!(m.matched.as_slice(), [RuleNr(1)]);
         assert_eq!(m.tag, TagId(7));

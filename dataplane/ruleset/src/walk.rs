@@ -369,18 +369,8 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::facts::Af;
+    use crate::linear::EveryRoute;
     use crate::rule::BlockReply;
-
-    struct NoRoutes;
-    impl Routes for NoRoutes {
-        fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
-            false
-        }
-        fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
-            false
-        }
-    }
 
     fn facts(proto: u8) -> Facts {
         Facts {
@@ -399,7 +389,7 @@ mod tests {
         };
         let mut walk = Walk::new(&ruleset);
         let mut seen = Vec::new();
-        while let Some((nr, _)) = walk.next(&facts(6), &NoRoutes, |_| {}) {
+        while let Some((nr, _)) = walk.next(&facts(6), &EveryRoute, |_| {}) {
             seen.push(nr.0);
         }
         seen

@@ -3,10 +3,10 @@
 //! answer.
 
 use filter::Reason;
-use filter::test_rule::{EveryRoute, facts};
+use filter::test_rule::facts;
 use net::InterfaceId;
 use nic::{Nic, PacketBuf};
-use ruleset::{Action, Af, Direction, TagId, ether};
+use ruleset::{Action, Af, Direction, EveryRoute, TagId, ether};
 use wire::ether::EtherType;
 
 use crate::receive::{L2, interface_of};

@@ -3,12 +3,12 @@
 
 use filter::notes::{Step, note_state_test};
 use filter::scrub::scrub;
-use filter::test_rule::{EveryRoute, RuleTest, test_rule};
+use filter::test_rule::{RuleTest, test_rule};
 use filter::test_state::{About, StateTest, test_icmp_error, test_state};
 use filter::{Core, Kind, PacketDesc, Passage, Reason, Response, syncookies};
 use net::{Interface, InterfaceId};
 use nic::{Nic, PacketBuf};
-use ruleset::{Actions, Af, Direction, KifId, KifSet, Routes, SynCookies, TagId};
+use ruleset::{Actions, Af, Direction, EveryRoute, KifId, KifSet, Routes, SynCookies, TagId};
 use state::{State, StateFlags, StateIdx, Vacancy};
 
 use crate::batch::{Item, Origin};

@@ -6,21 +6,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use ruleset::linear::matches;
 use ruleset::{
-    AddrSpec, Af, Endpoint, Facts, Index, IndexedInterface, KifId, KifSet, PortOp, Routes, Rule,
+    AddrSpec, Endpoint, EveryRoute, Facts, Index, IndexedInterface, KifId, KifSet, PortOp, Rule,
     Ruleset, Walk,
 };
-
-/// Rules that ask for routes are not among them.
-struct NoRoutes;
-
-impl Routes for NoRoutes {
-    fn has_route(&self, _: u8, _: Af, _: u128) -> bool {
-        true
-    }
-    fn reverse_path_ok(&self, _: u8, _: Af, _: u128) -> bool {
-        true
-    }
-}
 
 /// A design.
 pub(crate) trait Design {
@@ -53,7 +41,7 @@ impl Design for Linear {
 
 fn last(mut walk: Walk<'_>, facts: &Facts) -> Option<u32> {
     let mut found = None;
-    while let Some((nr, _)) = walk.next(facts, &NoRoutes, |_| {}) {
+    while let Some((nr, _)) = walk.next(facts, &EveryRoute, |_| {}) {
         found = Some(nr.0);
     }
     found
@@ -328,7 +316,7 @@ impl Design for TupleSpace {
                     break;
                 }
                 let rule = &self.ruleset.rules[*nr as usize];
-                if matches(&self.ruleset, rule, facts, &NoRoutes) {
+                if matches(&self.ruleset, rule, facts, &EveryRoute) {
                     best = Some(*nr);
                     break;
                 }
