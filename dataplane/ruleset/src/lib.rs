@@ -13,6 +13,7 @@ pub mod actions;
 pub mod early;
 pub mod ether;
 pub mod facts;
+pub mod foresee;
 pub mod gate;
 pub mod index;
 pub mod limiter;
@@ -37,6 +38,7 @@ pub use actions::{ActionFlags, Actions};
 pub use early::{Early, is_quiet_match};
 pub use ether::EtherRule;
 pub use facts::{Af, Direction, Facts, Fragment};
+pub use foresee::{LargeTable, Sought};
 pub use gate::{GATES_MAX, Gate, Gates};
 pub use index::{INDEX_MIN_RULES, Index, IndexedInterface};
 pub use limiter::{
@@ -115,18 +117,6 @@ pub struct Ruleset {
     pub ether: Vec<EtherRule>,
 }
 
-/// A table that a burst had better be looked up in together, before rules are asked packet by packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LargeTable {
-    /// Which.
-    pub table: TableId,
-    /// The address that is looked up is the destination, not the source.
-    pub of_dst: bool,
-}
-
-/// Most of them that are looked after: each costs every new connection something.
-const LARGE_TABLES_MAX: usize = 4;
-
 /// A `scrub` rule of the old dialect.
 #[derive(Clone, Debug)]
 pub struct ScrubRule {
@@ -146,7 +136,7 @@ impl Ruleset {
     /// Finds out what can be known of the rules beforehand, and builds the index for these interfaces, if there are enough
     /// rules to be worth it. Slots have been given by now.
     pub fn build_index(&mut self, interfaces: &[IndexedInterface]) {
-        self.large = self.large_tables();
+        self.large = foresee::large_tables(self);
         self.logs = self.rules.iter().any(|r| !r.actions.log.is_empty());
         self.plain = self.rules.iter().map(Rule::is_plain).collect();
         self.early = Early::of(self);
@@ -177,25 +167,6 @@ impl Ruleset {
             rest.matches(nr, self, facts, routes)
         })?;
         Some(nr.and_then(|nr| self.rules.get(nr as usize)))
-    }
-
-    fn large_tables(&self) -> Vec<LargeTable> {
-        let mut large: Vec<LargeTable> = Vec::new();
-        let inward = |rule: &&Rule| rule.direction != Some(Direction::Out);
-        for rule in self.rules.iter().filter(inward) {
-            for (of_dst, end) in [(false, &rule.src), (true, &rule.dst)] {
-                if let AddrSpec::Table(table) = end.addr
-                    && self.table(table).is_some_and(Table::is_large)
-                    && large.len() < LARGE_TABLES_MAX
-                {
-                    let one = LargeTable { table, of_dst };
-                    if !large.contains(&one) {
-                        large.push(one);
-                    }
-                }
-            }
-        }
-        large
     }
 
     /// There is room for no more states than this: `set limit states` may ask for more, or for no limit at all.

@@ -99,7 +99,7 @@ struct Contents {
 const NEGATED: u32 = 1 << 31;
 
 /// Contents from so many elements on are not expected to be in the cache.
-const LARGE: usize = 1 << 14;
+pub(crate) const LARGE: usize = 1 << 14;
 
 /// A named set of prefixes. Cheap to clone.
 #[derive(Clone, Debug)]

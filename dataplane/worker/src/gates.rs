@@ -37,7 +37,7 @@ pub(crate) struct AtGates {
 
 /// The places in a set, ascending.
 #[inline]
-pub(crate) fn places(mut set: Places) -> impl Iterator<Item = usize> {
+pub(crate) fn places(mut set: Places) -> impl Iterator<Item = usize> + Clone {
     core::iter::from_fn(move || {
         let place = (set != 0).then(|| set.trailing_zeros() as usize);
         set &= set.wrapping_sub(1);

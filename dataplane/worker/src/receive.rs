@@ -6,7 +6,7 @@ use net::bridge::Place;
 use net::link::{TAG_LEN, TAGS_MAX, priority_code};
 use net::{InterfaceId, InterfaceTable, Tpid};
 use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
-use ruleset::{Af, Direction};
+use ruleset::{Af, Direction, Sought};
 use wire::ether::EtherType;
 
 use crate::batch::{Hop, Item, NO_PORT, Origin};
@@ -395,25 +395,16 @@ impl<N: Nic> Worker<N> {
     /// Fourth loop, for packets that the rules will be asked about: what their look-ups in large tables will read.
     fn foresee(&self) {
         let ruleset = &self.config.ruleset;
-        for large in &ruleset.large {
-            let Some(table) = ruleset.table(large.table) else {
-                continue;
-            };
-            let mut v4: heapless::Vec<u32, BURST_MAX> = heapless::Vec::new();
-            let mut v6: heapless::Vec<u128, BURST_MAX> = heapless::Vec::new();
-            let items = self.batch.items.iter();
-            for item in items.filter(|i| needs_state_in(i) && i.state.is_none()) {
-                let pd = &item.pd;
-                let addr = if large.of_dst { pd.dst } else { pd.src };
-                // A burst has no more.
-                let _fits = match pd.af {
-                    Af::Inet => v4.push(addr as u32).is_ok(),
-                    Af::Inet6 => v6.push(addr).is_ok(),
-                };
+        let items = self.batch.items.iter();
+        let asked = items.filter(|i| needs_state_in(i) && i.state.is_none());
+        ruleset.foresee(asked, |item, of_dst| {
+            let pd = &item.pd;
+            let addr = if of_dst { pd.dst } else { pd.src };
+            match pd.af {
+                Af::Inet => Sought::Inet(addr as u32),
+                Af::Inet6 => Sought::Inet6(addr),
             }
-            table.warm4(&v4);
-            table.warm6(&v6);
-        }
+        });
     }
 
     /// A fresh buffer with room for an Ethernet header in front, or none and a counted drop: the packet that was to be

@@ -13,7 +13,7 @@ use filter::{PacketDesc, Reason, owner};
 use net::InterfaceId;
 use net::link::TAG_LEN;
 use nic::{BURST_MAX, Nic, PacketBuf};
-use ruleset::{Af, Direction, Facts, SynCookies};
+use ruleset::{Af, Direction, Facts, Sought, SynCookies};
 use state::Ends;
 use wire::ether::HEADER_LEN as ETHERNET;
 use wire::{tcp, udp};
@@ -199,24 +199,17 @@ impl<N: Nic> Worker<N> {
 
     /// Third step, of those that pass the gates: what look-ups in large tables will read.
     fn foresee_tables(&self, asked: Places) {
-        let ruleset = &self.config.ruleset;
-        for large in ruleset.large.iter().take_while(|_| asked != 0) {
-            let Some(table) = ruleset.table(large.table) else {
-                continue;
-            };
-            let mut v4: heapless::Vec<u32, BURST_MAX> = heapless::Vec::new();
-            let mut v6: heapless::Vec<u128, BURST_MAX> = heapless::Vec::new();
-            for place in places(asked) {
-                let ends = &self.express.seen[place].ends;
-                // A burst has no more.
-                let _fits = match ends.af() {
-                    Af::Inet => v4.push(ends.inet_addr(large.of_dst)).is_ok(),
-                    Af::Inet6 => v6.push(ends.both()[usize::from(large.of_dst)].0).is_ok(),
-                };
-            }
-            table.warm4(&v4);
-            table.warm6(&v6);
+        if asked == 0 {
+            return;
         }
+        let ruleset = &self.config.ruleset;
+        ruleset.foresee(places(asked), |place, of_dst| {
+            let ends = &self.express.seen[place].ends;
+            match ends.af() {
+                Af::Inet => Sought::Inet(ends.inet_addr(of_dst)),
+                Af::Inet6 => Sought::Inet6(ends.both()[usize::from(of_dst)].0),
+            }
+        });
     }
 
     /// Last step: the rules, in the order in which packets came.
