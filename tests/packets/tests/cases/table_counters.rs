@@ -190,6 +190,38 @@ fn packets_of_an_address_that_has_left_the_table_count_apart() {
     });
 }
 
+/// A table without `counters` is not asked again for each packet (pf.conf(5), XPass of tables): what its rule let pass
+/// stays Pass when the address has left it.
+#[test]
+fn a_table_without_counters_does_not_notice_that_an_address_has_left() {
+    let policy =
+        "table <t> { 192.0.2.2 }\nblock\npass in on sim0 from <t>\npass out on sim1 no state";
+    everywhere(policy, &Topology::usual(), |rig| {
+        let packet = udp(&at(A, 5), &at(B, 6));
+        let pass = |rig: &mut Rig| {
+            rig.send("sim0", &packet);
+            rig.expect("sim1", &packet.hop());
+        };
+        pass(rig);
+        rig.edit_table("t", "192.0.2.2/32", false);
+        pass(rig);
+        let bytes = 2 * packet.len();
+        assert_eq!(
+            rig.table_counted("t"),
+            format!("no 0 yes 1 in.pass 2:{bytes}")
+        );
+        assert_eq!(rig.prefix_counted("t", "192.0.2.2/32"), "none");
+        // Whoever comes now is asked about, and blocked.
+        rig.send("sim0", &udp(&at(A, 7), &at(B, 6)));
+        rig.expect_nothing_more();
+        assert_eq!(
+            rig.table_counted("t"),
+            format!("no 1 yes 1 in.pass 2:{bytes}")
+        );
+        rig.mark();
+    });
+}
+
 /// freebsd: table precreate
 #[test]
 fn a_table_made_without_counters_counts_once_it_is_loaded_with_them() {
