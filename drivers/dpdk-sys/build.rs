@@ -61,6 +61,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_log_set_global_level",
     "rte_pktmbuf_pool_create",
     "rte_mempool_(avail_count|in_use_count)",
+    "rte_ring_create",
+    "rte_eth_from_rings",
     "rte_eth_find_next",
     "rte_eth_dev_(info_get|get_name_by_port|configure|start|stop|socket_id|adjust_nb_rx_tx_desc)",
     "rte_eth_dev_(get_mtu|set_mtu|set_link_up|set_link_down|mac_addr_add|mac_addr_remove|default_mac_addr_set)",
@@ -81,6 +83,7 @@ const VARIABLES: &[&str] = &[
     "RTE_ETH_NAME_MAX_LEN",
     "RTE_ETH_XSTATS_NAME_SIZE",
     "RTE_LOG_.*",
+    "RING_F_(SP_ENQ|SC_DEQ|EXACT_SZ)",
     "FUGU_.*",
 ];
 
@@ -124,7 +127,7 @@ fn generate_bindings(library: &pkg_config::Library) {
         // Wire headers are packed and aligned at once, which Rust cannot say. Nobody reads them here.
         .opaque_type("rte_.*_hdr|rte_arp_.*|rte_ether_.*")
         // Reached through pointers only.
-        .opaque_type("rte_mempool|rte_device|rte_eth_fp_ops|rte_eth_dev_.*_callback.*");
+        .opaque_type("rte_mempool|rte_ring|rte_device|rte_eth_fp_ops|rte_eth_dev_.*_callback.*");
     for name in FUNCTIONS {
         builder = builder.allowlist_function(name);
     }

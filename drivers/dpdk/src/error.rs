@@ -44,6 +44,13 @@ pub enum Error {
         /// Why it failed; `ENOMEM` means too few huge pages.
         errno: Errno,
     },
+    /// A port over rings could not be made.
+    Cable {
+        /// Name of the ring or the port.
+        name: String,
+        /// Why it failed; `EEXIST` means that the name is taken.
+        errno: Errno,
+    },
     /// A thread could not be registered or pinned.
     Thread {
         /// What was attempted.
@@ -94,6 +101,7 @@ impl fmt::Display for Error {
             ),
             Error::Port { port, what, errno } => write!(f, "port {}: {what}: {errno}", port.0),
             Error::Pool { name, errno } => write!(f, "buffer pool {name}: {errno}"),
+            Error::Cable { name, errno } => write!(f, "cable {name}: {errno}"),
             Error::Thread { what, errno } => write!(f, "{what}: {errno}"),
         }
     }

@@ -1,8 +1,8 @@
 //! Safe wrapper over DPDK that implements the `nic` traits.
 //!
 //! Owns every `unsafe` call into DPDK: start of the environment layer ([`Eal`]), buffer pools ([`Pool`]),
-//! packet buffers ([`Mbuf`]), ports and their queues ([`port`]), registration of threads ([`lcore`]). Knows
-//! nothing of packet formats, rules or interface names. Read first: DPDK's programmer's guide, chapters
+//! packet buffers ([`Mbuf`]), ports and their queues ([`port`]), ports over rings ([`cable`]),
+//! registration of threads ([`lcore`]). Knows nothing of packet formats, rules or interface names. Read first: DPDK's programmer's guide, chapters
 //! "Environment Abstraction Layer", "Mempool", "Mbuf" and "Poll Mode Driver".
 //!
 //! # Why this is sound
@@ -15,6 +15,7 @@
 //!   poll the same queue. A port is stopped only when its last queue is gone.
 //! - Control calls on a port (which DPDK does not serialize) go through a lock of that port.
 
+pub mod cable;
 pub mod eal;
 mod error;
 pub mod lcore;

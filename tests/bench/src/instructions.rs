@@ -20,6 +20,10 @@ const LINES: f64 = 0.1;
 /// Below this share of the record, the record is to be lowered.
 const LOWER: f64 = 0.97;
 
+/// Flows of a scenario when instructions are counted: what is counted does not depend on them, but to make a million
+/// takes minutes where every instruction is simulated.
+pub(crate) const FLOWS_COUNTED: usize = 1000;
+
 /// What callgrind has counted, per packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {

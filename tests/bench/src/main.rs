@@ -18,92 +18,48 @@
 
 mod allocations;
 mod calibrate;
+mod device;
 mod frame;
 mod handover;
 mod instructions;
 mod latency;
 mod lines;
+mod options;
 mod outside;
 mod policy;
 mod report;
 mod rig;
+mod row;
 mod scenario;
 mod spread;
 mod threads;
 mod turns;
 mod world;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use instructions::FLOWS_COUNTED;
+use options::{Options, options};
 use policy::Purpose;
-use report::{Machine, Report, Row};
-use rig::{FRAMES, FRAMES_COUNTED};
-use scenario::{Sample, Scenario};
-use spread::Spread;
+use report::Report;
+use row::{Machine, Measure, Row, count};
+use scenario::find;
+use simnic::replay::Replay;
 
 const USAGE: &str = "usage: bench [--quick] [--runs N] [--states N] [--json FILE] [--only WORD] [--no-instructions]
+       bench --ring [--quick] [--runs N] [--json FILE] [--only WORD] [--no-instructions]
        bench --testpmd FUGU [--quick] [--json FILE]
        bench --instructions [--only WORD] | --markdown FILE.json | --budget FILE [--write] | --count NAME|FLOWS|RULES | --shared-lines";
-/// Flows of a scenario when instructions are counted: what is counted does not depend on them, but to make a million
-/// takes minutes where every instruction is simulated.
-const FLOWS_COUNTED: usize = 1000;
-
-struct Options {
-    quick: bool,
-    instructions: bool,
-    json: Option<String>,
-    only: Option<String>,
-    runs: Option<usize>,
-    /// States that expire.
-    states: Option<usize>,
-}
-
-impl Options {
-    fn wants(&self, what: &str) -> bool {
-        self.only
-            .as_ref()
-            .is_none_or(|word| what.contains(word.as_str()))
-    }
-
-    fn runs(&self) -> usize {
-        let runs = self.runs.unwrap_or(if self.quick { 3 } else { 5 });
-        runs.max(1)
-    }
-}
-
-fn options(args: &[String]) -> Result<Options, String> {
-    let mut options = Options {
-        quick: false,
-        instructions: true,
-        json: None,
-        only: None,
-        runs: None,
-        states: None,
-    };
-    let number = |arg: Option<String>| arg.and_then(|n| n.parse().ok());
-    let mut args = args.iter().cloned();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--quick" => options.quick = true,
-            "--no-instructions" => options.instructions = false,
-            "--json" => options.json = Some(args.next().ok_or("--json needs a file")?),
-            "--only" => options.only = Some(args.next().ok_or("--only needs a word")?),
-            "--runs" => options.runs = Some(number(args.next()).ok_or("--runs needs a number")?),
-            "--states" => {
-                options.states = Some(number(args.next()).ok_or("--states needs a number")?);
-            }
-            other => return Err(format!("unknown argument '{other}'")),
-        }
-    }
-    Ok(options)
-}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match &words[..] {
-        ["--count", name] => count(name).map(|()| true),
-        ["--count", name, flows, rules] => count(&format!("{name}|{flows}|{rules}")).map(|()| true),
+        ["--count", name] => count::<Replay>(name).map(|()| true),
+        ["--count", name, flows, rules] => {
+            count::<Replay>(&format!("{name}|{flows}|{rules}")).map(|()| true)
+        }
         ["--markdown", file] => markdown(file).map(|()| true),
         ["--budget", file] => instructions::budget(file, false, find),
         ["--budget", file, "--write"] => instructions::budget(file, true, find),
@@ -111,6 +67,9 @@ fn main() -> ExitCode {
         ["--traced", case] => lines::traced(case).map(|()| true),
         ["--testpmd", fugu, rest @ ..] => options(&args[args.len() - rest.len()..])
             .and_then(|options| outside_only(fugu, &options))
+            .map(|()| true),
+        ["--ring", ..] => options(&args[1..])
+            .and_then(|options| rings_only(&options))
             .map(|()| true),
         ["--instructions", ..] => options(&args[1..]).map(|o| only_instructions(&o)),
         _ => options(&args)
@@ -125,30 +84,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// The scenario that the budget calls so, with the flows that it asks for.
-fn find(name: &str) -> Option<Scenario> {
-    let mut parts = name.split('|');
-    let (scenario, flows, rules) = (parts.next()?, parts.next()?, parts.next()?);
-    let (flows, rules): (usize, usize) = (flows.parse().ok()?, rules.parse().ok()?);
-    let mut all = scenario::all(true).into_iter();
-    let mut found = all.find(|s| s.name == scenario && s.policy.rules == rules)?;
-    found.flows = flows;
-    // A large table takes minutes to be compiled where every instruction is simulated.
-    found.policy.entries = found.policy.entries.min(100_000);
-    Some(found)
-}
-
-/// One slab of one scenario. Prints how many packets went through it.
-fn count(name: &str) -> Result<(), String> {
-    let scenario = find(name).ok_or_else(|| {
-        let all = scenario::all(true);
-        let names: Vec<String> = all.iter().map(|s| instructions::name(s, s.flows)).collect();
-        format!("no scenario '{name}'; there are:\n{}", names.join("\n"))
-    })?;
-    println!("packets {}", scenario.prepare(FRAMES_COUNTED).count());
-    Ok(())
 }
 
 fn markdown(file: &str) -> Result<(), String> {
@@ -215,6 +150,13 @@ fn run(options: &Options) -> Result<(), String> {
         report.latency = latency::rows(runs);
     }
     report.print_rest();
+    if options.only.as_ref().is_none_or(|word| word == "ring") {
+        match rings(options, None) {
+            Ok(rows) => report.rings = rows,
+            // It needs DPDK, which the rest does not.
+            Err(error) => eprintln!("bench: nothing over rings: {error}"),
+        }
+    }
     if options.wants("compile") && !(options.quick && options.only.is_none()) {
         report.compile = compile(runs)?;
     }
@@ -233,6 +175,16 @@ fn outside_only(fugu: &str, options: &Options) -> Result<(), String> {
     write(options, &report)
 }
 
+/// Ports of DPDK over rings, alone.
+fn rings_only(options: &Options) -> Result<(), String> {
+    let report = Report {
+        machine: Machine::here(),
+        rings: rings(options, options.only.as_deref())?,
+        ..Report::default()
+    };
+    write(options, &report)
+}
+
 fn write(options: &Options, report: &Report) -> Result<(), String> {
     let Some(file) = &options.json else {
         return Ok(());
@@ -242,80 +194,58 @@ fn write(options: &Options, report: &Report) -> Result<(), String> {
 }
 
 fn packets(options: &Options, report: &mut Report) {
-    let mut counted: Vec<(String, Option<instructions::Counted>)> = Vec::new();
-    report::print_head();
-    let mut fast = 0.0f64;
+    let tsc_ghz = report.machine.tsc_ghz;
+    let mut measure = Measure::new(options.runs(), options.instructions, tsc_ghz);
+    row::print_head();
     for scenario in scenario::all(options.quick) {
-        if !options.wants(scenario.name) {
-            continue;
+        if options.wants(scenario.name) {
+            let row = measure.row::<Replay>(&scenario);
+            row.print();
+            report.packets.push(row);
         }
-        let mut prepared = scenario.prepare(FRAMES);
-        prepared.sample();
-        let samples: Vec<Sample> = (0..options.runs()).map(|_| prepared.sample()).collect();
-        drop(prepared);
-        fast = samples.iter().map(|s| s.core_ghz).fold(fast, f64::max);
-        let flows = scenario.flows.min(FLOWS_COUNTED);
-        let name = instructions::name(&scenario, flows);
-        let known = counted.iter().find(|c| c.0 == name).map(|c| c.1);
-        let counts = known.unwrap_or_else(|| {
-            let now = options
-                .instructions
-                .then(|| instructions::count(&scenario, flows));
-            let now = now.and_then(Result::ok);
-            counted.push((name, now));
-            now
-        });
-        let row = row(&scenario, &samples, report.machine.tsc_ghz, fast, counts);
-        row.print();
-        report.packets.push(row);
     }
-    report.machine.fast_ghz = fast;
+    report.machine.fast_ghz = measure.fast_ghz;
 }
 
-fn row(
-    scenario: &Scenario,
-    samples: &[Sample],
-    tsc_ghz: f64,
-    fast_ghz: f64,
-    counted: Option<instructions::Counted>,
-) -> Row {
-    let column = |f: &dyn Fn(&Sample) -> f64| Spread::of(samples.iter().map(f));
-    let packets: u64 = samples.iter().map(|s| s.packets).sum();
-    let allocations: u64 = samples.iter().map(|s| s.allocations).sum();
-    Row {
-        scenario: scenario.name.into(),
-        flows: scenario.flows,
-        rules: scenario.policy.rules,
-        entries: scenario.policy.entries,
-        bytes: scenario.bytes(),
-        runs: samples.len(),
-        packets_per_run: samples.first().map_or(0, |s| s.packets),
-        ns: column(&|s| s.ns_per_packet),
-        cycles: column(&|s| s.ns_per_packet * tsc_ghz),
-        cycles_fast: column(&|s| s.ns_per_packet * tsc_ghz * s.core_ghz / fast_ghz),
-        core_ghz: column(&|s| s.core_ghz),
-        to_macswap: column(&|s| s.ns_per_packet / s.device_ns),
-        instructions: counted.map(|c| c.instructions),
-        lines: counted.map(|c| c.lines),
-        allocations: allocations as f64 / packets as f64,
-    }
-}
-
-/// What compiling costs, by the other program of this crate, which prints its own table.
+/// What compiling costs, by another program of this crate, which prints its own table.
 fn compile(runs: usize) -> Result<serde_json::Value, String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let program = program.with_file_name("bench-compile");
-    let file = std::env::temp_dir().join(format!("bench-compile.{}", std::process::id()));
-    let status = Command::new(&program)
-        .arg(runs.to_string())
-        .arg(&file)
-        .status()
-        .map_err(|e| format!("{}: {e}", program.display()))?;
+    told_by("bench-compile", |command, file| {
+        command.arg(runs.to_string()).arg(file);
+    })
+}
+
+/// Packets between ports of DPDK over rings, by a program that needs DPDK to be built, which prints its own table.
+fn rings(options: &Options, only: Option<&str>) -> Result<Vec<Row>, String> {
+    told_by("bench-ring", |command, file| {
+        command.args(["--runs", &options.runs().to_string()]);
+        for (wanted, flag) in [
+            (options.quick, "--quick"),
+            (!options.instructions, "--no-instructions"),
+        ] {
+            command.args(wanted.then_some(flag));
+        }
+        command.args(only.map(|word| ["--only", word]).into_iter().flatten());
+        command.arg("--json").arg(file);
+    })
+}
+
+/// Runs a program that lies beside this one and reads the JSON that it writes into the file it is given.
+fn told_by<T: serde::de::DeserializeOwned>(
+    program: &str,
+    arguments: impl FnOnce(&mut Command, &Path),
+) -> Result<T, String> {
+    let ours = std::env::current_exe().map_err(|e| e.to_string())?;
+    let path = ours.with_file_name(program);
+    let file = std::env::temp_dir().join(format!("{program}.{}", std::process::id()));
+    let mut command = Command::new(&path);
+    arguments(&mut command, &file);
+    let status = command.status();
+    let status = status.map_err(|e| format!("{}: {e}", path.display()))?;
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     // It was ours; nobody misses it.
     std::fs::remove_file(&file).ok();
     if !status.success() {
-        return Err("bench-compile failed".into());
+        return Err(format!("{program} failed"));
     }
     serde_json::from_str(&text).map_err(|e| e.to_string())
 }

@@ -1,13 +1,13 @@
-//! Workers on the replay device, all on this thread, with everything around them.
+//! Workers on a device, all on this thread, with everything around them.
 
 use std::sync::Arc;
 
 use filter::Shared;
-use nic::{PacketBuf, RxQueue, TxQueue};
-use simnic::replay::{Loaded, Replay, ReplayNic};
+use simnic::replay::{Loaded, Replay};
 use simnic::toeplitz;
-use worker::{Config, ControlEnds, Ends, Worker, WorkerPort, WorkerSetup};
+use worker::{Config, ControlEnds, Ends, Worker, WorkerSetup};
 
+use crate::device::{BufOf, Device, PORTS, lane};
 use crate::frame::{Link, Packet};
 use crate::policy::Policy;
 use crate::world::World;
@@ -17,13 +17,8 @@ use crate::world::World;
 pub(crate) const FRAMES: usize = 65_536;
 /// The same where instructions are counted and caches do not matter.
 pub(crate) const FRAMES_COUNTED: usize = 4096;
-/// Most workers.
-pub(crate) const WORKERS_MAX: usize = 4;
-const PORTS: usize = 2;
 /// Rounds of turns after which workers that still find work are in a loop.
 const ROUNDS_MAX: usize = 1_000_000;
-
-type Buf = <ReplayNic as nic::Nic>::Buf;
 
 /// What a rig is made from.
 #[derive(Clone, Copy, Debug)]
@@ -36,41 +31,36 @@ pub(crate) struct Plan {
     pub(crate) rss: bool,
 }
 
-/// Workers with everything around them.
-pub(crate) struct Rig {
+/// Workers with everything around them, on the replay device.
+pub(crate) type Rig = RigOn<Replay>;
+
+/// The same on any device.
+pub(crate) struct RigOn<D: Device> {
     pub(crate) plan: Plan,
-    pub(crate) workers: Vec<Worker<ReplayNic>>,
-    pub(crate) device: Replay,
-    pub(crate) control: Vec<ControlEnds<Buf>>,
+    pub(crate) workers: Vec<Worker<D::Nic>>,
+    pub(crate) device: D,
+    pub(crate) control: Vec<ControlEnds<BufOf<D>>>,
     pub(crate) now_ms: u64,
     shared: Arc<Shared>,
     /// As the control core does: workers never hold the last reference.
     published: Vec<Arc<Config>>,
 }
 
-/// Number of a receive queue among those of the device.
-pub(crate) fn lane(port: usize, worker: usize) -> usize {
-    port * WORKERS_MAX + worker
-}
-
 /// Worker `id`, which receives from queue `queue` of each port.
-pub(crate) fn worker_of(
+pub(crate) fn worker_of<D: Device>(
     plan: &Plan,
     id: u16,
-    ends: Ends<Buf>,
+    ends: Ends<BufOf<D>>,
     shared: &Arc<Shared>,
-    device: &Replay,
+    device: &mut D,
     queue: usize,
-) -> Worker<ReplayNic> {
-    let port = |port| WorkerPort {
-        rx: Some(device.queues(lane(port, queue)).0),
-        tx: Some(device.queues(port).1),
-    };
+) -> Worker<D::Nic> {
+    let ports = (0..PORTS).map(|port| device.worker_port(port, queue));
     Worker::new(WorkerSetup {
         id,
         workers: plan.workers as u16,
         ends,
-        ports: (0..PORTS).map(port).collect(),
+        ports: ports.collect(),
         pool: device.pool(),
         states_capacity: plan.states,
         shared: shared.clone(),
@@ -81,27 +71,6 @@ pub(crate) fn worker_of(
         express: std::env::var_os("FUGU_NO_EXPRESS").is_none(),
         now_ms: 1000,
     })
-}
-
-/// The device alone, as testpmd's `macswap` uses one: every frame of the first worker's queues is received, its station
-/// addresses are exchanged, and it is sent.
-pub(crate) fn reflect(device: &Replay) {
-    for port in 0..PORTS {
-        let (mut rx, mut tx) = (device.queues(lane(port, 0)).0, device.queues(1).1);
-        let mut burst = nic::Burst::new();
-        while rx.receive(&mut burst) > 0 {
-            for buf in &burst {
-                buf.prefetch();
-            }
-            for buf in &mut burst {
-                if let Some(macs) = buf.bytes_mut().first_chunk_mut::<12>() {
-                    let (dst, src) = macs.split_at_mut(6);
-                    dst.swap_with_slice(src);
-                }
-            }
-            while tx.transmit(&mut burst) > 0 {}
-        }
-    }
 }
 
 /// A generation of the configuration.
@@ -126,7 +95,7 @@ pub(crate) fn introductions(world: World) -> impl Iterator<Item = (usize, Vec<u8
 }
 
 /// Loads one frame that the first worker's queue of a port receives.
-pub(crate) fn load_frame(device: &mut Replay, port: usize, frame: &[u8]) {
+pub(crate) fn load_frame(device: &mut impl Device, port: usize, frame: &[u8]) {
     device.load(lane(port, 0), 1, |_, room| {
         room[..frame.len()].copy_from_slice(frame);
         Loaded {
@@ -144,21 +113,17 @@ pub(crate) fn queue_of(packet: &Packet, link: &Link, queues: usize) -> u16 {
     filter::owner::core_of(hash, queues as u16)
 }
 
-impl Rig {
+impl<D: Device> RigOn<D> {
     /// A rig whose neighbors are known already, on a slab of so many frames.
     pub(crate) fn new(plan: Plan, frames: usize) -> Self {
         let slots = plan.policy.rules + 2;
-        let (ends, control) = worker::connect::<ReplayNic>(plan.workers, slots);
+        let (ends, control) = worker::connect::<D::Nic>(plan.workers, slots);
         let shared = Shared::new(slots, plan.states * plan.workers, plan.workers, 1);
         let shared = Arc::new(shared);
-        // A thread has one device; a second rig on it goes on with the frames of the first.
-        let mut device = Replay::new(0, &[], 1);
-        if device.home() < frames {
-            device = Replay::new(frames - device.home(), &[0; 64], 1);
-        }
-        let make = |(id, ends)| worker_of(&plan, id, ends, &shared, &device, usize::from(id));
+        let mut device = D::with_frames(frames);
+        let make = |(id, ends)| worker_of(&plan, id, ends, &shared, &mut device, usize::from(id));
         let workers = (0..).zip(ends).map(make).collect();
-        let mut rig = Rig {
+        let mut rig = RigOn {
             plan,
             workers,
             device,
@@ -196,7 +161,7 @@ impl Rig {
         self.settle();
     }
 
-    /// Frames loaded and not received.
+    /// Frames loaded and not received, of a device that knows.
     pub(crate) fn pending(&self) -> usize {
         let lanes = (0..PORTS).flat_map(|p| (0..self.workers.len()).map(move |w| lane(p, w)));
         lanes.map(|lane| self.device.pending(lane)).sum()
@@ -234,7 +199,7 @@ impl Rig {
 
     /// The device alone, with station addresses exchanged.
     pub(crate) fn reflect(&mut self) {
-        reflect(&self.device);
+        self.device.reflect();
     }
 
     /// Turns without work, a thousand in each millisecond.
@@ -245,14 +210,28 @@ impl Rig {
         }
     }
 
-    /// Lets only so many more frames arrive at the first worker's queue of a port.
-    pub(crate) fn let_arrive(&mut self, port: usize, frames: usize) {
-        self.device.let_arrive(lane(port, 0), frames);
-    }
-
     /// Loads up to `count` packets that come in from a side; says how many.
     pub(crate) fn load(
         &mut self,
+        side: usize,
+        count: usize,
+        packet: impl FnMut(usize) -> Packet,
+    ) -> usize {
+        self.load_ports(0, side, count, packet)
+    }
+
+    /// Loads up to `count` packets for [`Rig::reflect`]; says how many.
+    pub(crate) fn load_mirror(
+        &mut self,
+        count: usize,
+        packet: impl FnMut(usize) -> Packet,
+    ) -> usize {
+        self.load_ports(D::MIRROR, 0, count, packet)
+    }
+
+    fn load_ports(
+        &mut self,
+        queue: usize,
         side: usize,
         count: usize,
         mut packet: impl FnMut(usize) -> Packet,
@@ -264,7 +243,7 @@ impl Rig {
             // What was loaded so far.
             let before = loaded;
             loaded += match self.workers.len() {
-                1 => self.load_queue(lane(port, 0), side, each, |n| packet(before + n)),
+                1 => self.load_queue(lane(port, queue), side, each, |n| packet(before + n)),
                 _ => self.load_spread(port, side, each, |n| packet(before + n)),
             };
         }
@@ -317,5 +296,12 @@ impl Rig {
     /// A counter, summed over all workers.
     pub(crate) fn count(&self, counter: impl Fn(&worker::Counters) -> u64) -> u64 {
         self.control.iter().map(|c| counter(&c.counters)).sum()
+    }
+}
+
+impl Rig {
+    /// Lets only so many more frames arrive at the first worker's queue of a port.
+    pub(crate) fn let_arrive(&mut self, port: usize, frames: usize) {
+        self.device.let_arrive(lane(port, 0), frames);
     }
 }

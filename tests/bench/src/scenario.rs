@@ -1,12 +1,14 @@
 //! What is measured: the list of scenarios, and one of them made ready and run.
 
+use simnic::replay::Replay;
 use simnic::rng::Rng;
 
 use crate::allocations;
 use crate::calibrate::{core_ghz, thread_ns};
+use crate::device::Device;
 use crate::frame::{ACK, Packet, SYN, Segment};
 use crate::policy::{Policy, Purpose, SERVICES_END, table_entry};
-use crate::rig::{Plan, Rig};
+use crate::rig::{Plan, RigOn};
 use crate::world::World;
 
 /// Initial sequence numbers of both ends in every connection.
@@ -59,10 +61,13 @@ pub(crate) struct Sample {
     pub(crate) allocations: u64,
 }
 
-/// A scenario ready to be measured.
-pub(crate) struct Prepared {
+/// A scenario ready to be measured, on the replay device.
+pub(crate) type Prepared = PreparedOn<Replay>;
+
+/// The same on any device.
+pub(crate) struct PreparedOn<D: Device> {
     scenario: Scenario,
-    pub(crate) rig: Rig,
+    pub(crate) rig: RigOn<D>,
     frames: usize,
     rng: Rng,
     /// First flow number that was never used.
@@ -163,6 +168,19 @@ pub(crate) fn all(quick: bool) -> Vec<Scenario> {
     list
 }
 
+/// The scenario that the budget calls so, with the flows that it asks for.
+pub(crate) fn find(name: &str) -> Option<Scenario> {
+    let mut parts = name.split('|');
+    let (scenario, flows, rules) = (parts.next()?, parts.next()?, parts.next()?);
+    let (flows, rules): (usize, usize) = (flows.parse().ok()?, rules.parse().ok()?);
+    let mut all = all(true).into_iter();
+    let mut found = all.find(|s| s.name == scenario && s.policy.rules == rules)?;
+    found.flows = flows;
+    // A large table takes minutes to be compiled where every instruction is simulated.
+    found.policy.entries = found.policy.entries.min(100_000);
+    Some(found)
+}
+
 /// Ends of flow `n`: a client of 10.2/15 and on, a server outside, ports mixed.
 pub(crate) fn packet(v6: bool, n: u32, tcp: Option<Segment>) -> Packet {
     let mix = n.wrapping_mul(2_654_435_761);
@@ -227,9 +245,14 @@ impl Scenario {
 
     /// Makes the rig, on a slab of so many frames, and all states.
     pub(crate) fn prepare(self, frames: usize) -> Prepared {
-        let mut prepared = Prepared {
+        self.prepare_on(frames)
+    }
+
+    /// The same on any device.
+    pub(crate) fn prepare_on<D: Device>(self, frames: usize) -> PreparedOn<D> {
+        let mut prepared = PreparedOn {
             scenario: self,
-            rig: Rig::new(self.plan(frames), frames),
+            rig: RigOn::new(self.plan(frames), frames),
             frames,
             rng: Rng::new(42),
             fresh: 0,
@@ -256,7 +279,7 @@ impl Scenario {
 
 /// What a counter of instructions looks at: the worker's turns and the device, not the generator.
 #[inline(never)]
-fn counted(rig: &mut Rig, load: Load, frames: usize) {
+fn counted<D: Device>(rig: &mut RigOn<D>, load: Load, frames: usize) {
     match load {
         Load::DeviceOnly => rig.reflect(),
         Load::Empty => rig.idle(frames),
@@ -266,14 +289,14 @@ fn counted(rig: &mut Rig, load: Load, frames: usize) {
 }
 
 /// Lets the states of UDP flows expire, and no others of theirs.
-fn expire(rig: &mut Rig) {
+fn expire<D: Device>(rig: &mut RigOn<D>) {
     rig.now_ms += 61_000;
     while rig.states() > 0 {
         rig.turn();
     }
 }
 
-impl Prepared {
+impl<D: Device> PreparedOn<D> {
     fn each_flow(&mut self, side: usize, make: impl Fn(u32) -> Packet) {
         let flows = self.scenario.flows;
         let mut next = 0;
@@ -319,7 +342,7 @@ impl Prepared {
         for _ in 0..SLABS {
             device_packets += self
                 .rig
-                .load(0, self.frames, |n| packet(false, n as u32, None));
+                .load_mirror(self.frames, |n| packet(false, n as u32, None));
             let started = thread_ns();
             self.rig.reflect();
             device_ns += thread_ns() - started;
@@ -369,7 +392,7 @@ impl Prepared {
         let mut segment = |segment| packet(v6, rng.below(flows) as u32, segment);
         match scenario.load {
             Load::Empty | Load::Expiry => frames,
-            Load::DeviceOnly => self.rig.load(0, frames, |n| packet(v6, n as u32, None)),
+            Load::DeviceOnly => self.rig.load_mirror(frames, |n| packet(v6, n as u32, None)),
             Load::Udp => self.rig.load(0, frames, |_| segment(None)),
             Load::Tcp => self.rig.load(0, frames, |_| segment(Some(GOES_ON))),
             Load::TcpBothWays => {
@@ -442,7 +465,7 @@ fn unwanted(scenario: &Scenario, rng: &mut Rng) -> Packet {
 }
 
 /// What servers answer to clients whose sources were translated: the states of the outer interface know.
-pub(crate) fn translated_answers(rig: &Rig, tcp: Option<Segment>) -> Vec<Packet> {
+pub(crate) fn translated_answers<D: Device>(rig: &RigOn<D>, tcp: Option<Segment>) -> Vec<Packet> {
     let states = rig.workers.iter().flat_map(|w| w.states().iter_from(0));
     let outer = states.filter(|(_, st)| st.direction == ruleset::Direction::Out);
     // For packets that leave, end 0 is where they go.

@@ -13,11 +13,10 @@ use simnic::replay::{Loaded, Replay, ReplayNic};
 use worker::{Counters, Ends, Worker};
 
 use crate::calibrate::{core_ghz, thread_ns};
+use crate::device::{Device, lane};
 use crate::frame::Packet;
 use crate::policy::{Policy, Purpose};
-use crate::rig::{
-    FRAMES, Plan, config, introductions, lane, load_frame, queue_of, reflect, worker_of,
-};
+use crate::rig::{FRAMES, Plan, config, introductions, load_frame, queue_of, worker_of};
 use crate::scenario::packet;
 use crate::spread::Spread;
 use crate::world::World;
@@ -131,9 +130,9 @@ pub(crate) struct Core {
 
 impl Core {
     fn new(plan: &Plan, id: u16, ends: Ends<Buf>, shared: &Arc<Shared>, size: Size) -> Self {
-        let device = Replay::new(size.frames, &[0; 64], u64::from(id) + 1);
+        let mut device = Replay::new(size.frames, &[0; 64], u64::from(id) + 1);
         let counters = ends.counters.clone();
-        let worker = worker_of(plan, id, ends, shared, &device, 0);
+        let worker = worker_of(plan, id, ends, shared, &mut device, 0);
         let link = plan.world.link(0);
         let is_ours = |packet: &Packet| queue_of(packet, &link, plan.workers) == id;
         let packets = (0..).map(|n| packet(false, n, None));
@@ -220,7 +219,7 @@ impl Core {
 
     fn go(&mut self, what: usize) {
         match what {
-            0 => reflect(&self.device),
+            0 => self.device.reflect(),
             _ => self.drain(),
         }
     }
