@@ -2,44 +2,49 @@
 //!
 //! A change goes: prove (who?) → open → check (everything) → store (durable) → publish (cannot fail). Whatever fails
 //! before the last step leaves the running configuration and the stored one as they were.
+//!
+//! Bundles that somebody brings are in `upload`, what is published in `publish`, settings that are kept in `stored`.
+
+mod publish;
+mod stored;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bundle::replay::{self, Admission};
-use bundle::signature::{self, SignatureError, Verified};
-use bundle::{Bundle, Date};
+use bundle::signature;
 use filter::{LostEdit, Shared};
 use nic::LinkState;
 use pfconf::Bounds;
-use pfconf::diag::Diagnostic;
 use ruleset::{RuleSlot, Ruleset};
 use sync::OverlayEntry;
 
 use crate::anchors::Texts;
-use crate::api::{Applied, Pinger, Proof, Refused};
-use crate::builtin;
+use crate::api::Pinger;
 use crate::carriers::Carriers;
 use crate::changes::Demotions;
 use crate::domains::Domains;
 use crate::fleet::{Fleet, WorkerLink};
 use crate::lagg::Laggs;
-use crate::layout::lay_out;
 use crate::learning::{Learned, Learning, Wants};
 use crate::log_ring::LogRing;
 use crate::machine::{Clock, PortFacts, Ports};
 use crate::numbers::{Kifs, TableSlots, Tags};
 use crate::pflog::PfLog;
 use crate::policy::RuleText;
-use crate::settings::{self, Management, Settings};
+use crate::settings::{Management, Settings};
 use crate::slots::RuleSlots;
 use crate::store::Store;
 use crate::tables::Accounts;
-use crate::token::{Memo, TokenHash, hex};
+use crate::token::Memo;
 use crate::trace::Trace;
-use crate::transaction::{Candidate, Context, check};
 use crate::trees::Trees;
+
+use self::stored::load_settings;
+use self::upload::open;
+
+pub(crate) use self::upload::digest_text;
 
 /// What the control core is made from.
 pub struct Setup {
@@ -443,460 +448,13 @@ impl Control {
     }
 }
 
-/// Changes.
-impl Control {
-    pub(crate) fn check(
-        &self,
-        files: &BTreeMap<String, Vec<u8>>,
-        anchors: &Texts,
-        check_lockout: bool,
-    ) -> Result<Candidate, Vec<Diagnostic>> {
-        let cx = Context {
-            anchors,
-            changes: &self.changes,
-            ports: &self.facts,
-            kifs: &self.kifs,
-            tags: &self.tags,
-            table_slots: &self.table_slots,
-            shared: &self.shared,
-            slots: &self.slots,
-            fleet: &self.fleet,
-            states_capacity: self.states_capacity,
-            settings: self.effective(),
-            api_port: self.default_api_port,
-            generation: self.generation() + 1,
-            random_key: self.random_key,
-            bounds: self.compile_bounds,
-            learned: &self.learned,
-            check_lockout,
-        };
-        check(files, &cx)
-    }
-
-    /// Cannot fail.
-    pub(crate) fn publish(&mut self, candidate: Candidate) {
-        let fleet = &self.fleet;
-        let generation = candidate.config.generation;
-        self.slots.commit(
-            &candidate.plan,
-            &candidate.rule_timeouts,
-            generation,
-            |slot| fleet.totals(slot),
-        );
-        self.kifs = candidate.kifs;
-        self.tags = candidate.tags;
-        self.table_slots = candidate.table_slots;
-        for (port, mtu) in candidate.mtus {
-            let known = self
-                .facts
-                .get_mut(usize::from(port))
-                .filter(|f| f.mtu != mtu);
-            let Some(facts) = known else { continue };
-            match self.ports.set_mtu(port, mtu) {
-                Ok(()) => facts.mtu = mtu,
-                // The policy holds all the same; packets that the card does not take are counted.
-                Err(error) => log::warn!("{}: mtu {mtu}: {error}", facts.name),
-            }
-        }
-        self.account_for_tables(&candidate.config.ruleset);
-        (self.wants, self.nameservers) = (candidate.wants, candidate.nameservers);
-        let at = self.moment();
-        let interfaces = &candidate.config.interfaces;
-        self.learning.follow(interfaces, &self.wants, at);
-        let listening = self.learning.listening(interfaces, &self.wants);
-        let config = listening_for(&candidate.config, listening);
-        let now_ms = self.clock.now_ms();
-        self.trees
-            .follow(&candidate.trees, interfaces, &self.links, now_ms);
-        self.follow_laggs(&config.interfaces);
-        let config = self.with_carriers(config);
-        self.fleet.publish(config);
-        self.shown = Shown {
-            rules: candidate.rules,
-            numbers: candidate.numbers,
-            slots: candidate.plan.slots,
-            hostname: candidate.hostname,
-            api_port: candidate.api_port,
-            idle: candidate.idle,
-            loginterface: candidate.loginterface,
-            debug: candidate.debug,
-        };
-    }
-
-    /// Publishes the running files with what was learned since. Rules with addresses in parentheses follow; if they
-    /// cannot be compiled with what is left of the addresses, those in force stay, as on OpenBSD, and only interfaces
-    /// and routes change.
-    pub(crate) fn publish_learned(&mut self) {
-        if self.names_addresses() {
-            self.fold_tables();
-            match self.check_running(&self.anchors) {
-                Ok(candidate) => return self.publish(candidate),
-                Err(diagnostics) => diagnostics.iter().for_each(|d| log::warn!("{d}")),
-            }
-        }
-        let files = self.running_files();
-        let (conf, _said_before) = netconf::parse_changed(&files, &self.changes);
-        let mut kifs = self.kifs.clone();
-        let mut diagnostics = Vec::new();
-        let layout = lay_out(
-            &conf,
-            &self.facts,
-            &self.learned,
-            &mut kifs,
-            &mut self.tags.clone(),
-            &mut diagnostics,
-        );
-        diagnostics.iter().for_each(|d| log::warn!("{d}"));
-        let Some(layout) = layout else { return };
-        self.kifs = kifs;
-        let at = self.moment();
-        self.learning.follow(&layout.interfaces, &layout.wants, at);
-        let listening = self.learning.listening(&layout.interfaces, &layout.wants);
-        let interfaces = layout.interfaces.listening_for(listening);
-        let now_ms = self.clock.now_ms();
-        self.trees
-            .follow(&layout.trees, &interfaces, &self.links, now_ms);
-        let generation = self.generation() + 1;
-        let ruleset = self.ruleset().clone();
-        let config = worker::Config::new(generation, ruleset, interfaces, layout.routes);
-        self.follow_laggs(&config.interfaces);
-        let config = self.with_carriers(Arc::new(config));
-        self.fleet.publish(config);
-    }
-
-    /// Whether a rule says the address of an interface: `(em0)`.
-    fn names_addresses(&self) -> bool {
-        let says = |rule: &RuleText| rule.text.contains('(');
-        self.shown.rules.iter().any(says)
-    }
-
-    /// Publishes what the workers are to listen for; nothing else changes.
-    pub(crate) fn publish_listening(&mut self) {
-        let current = self.fleet.current().clone();
-        let listening = self.learning.listening(&current.interfaces, &self.wants);
-        let config = listening_for(&current, listening);
-        self.fleet.publish(config);
-    }
-
-    /// The files that are in force.
-    pub(crate) fn running_files(&self) -> BTreeMap<String, Vec<u8>> {
-        match &self.running {
-            Some(running) => running.files.clone(),
-            None => builtin::tree(self.effective(), self.default_api_port),
-        }
-    }
-
-    fn publish_builtin(&mut self) {
-        let files = builtin::tree(self.effective(), self.default_api_port);
-        match self.check(&files, &self.anchors, false) {
-            Ok(candidate) => self.publish(candidate),
-            // Its warnings say what it lacks, which is the point of it. Workers then stay on generation 0, which passes nothing at all.
-            Err(diagnostics) => {
-                diagnostics
-                    .iter()
-                    .for_each(|d| log::error!("{}: {d}", builtin::ORIGIN));
-            }
-        }
-    }
-
-    pub(crate) fn apply(&mut self, bytes: &[u8], proof: &Proof) -> Result<Applied, Refused> {
-        let outcome = self.try_apply(bytes, proof);
-        match &outcome {
-            Ok(_) => self.uploads_accepted += 1,
-            Err(_) => self.uploads_refused += 1,
-        }
-        outcome
-    }
-
-    fn try_apply(&mut self, bytes: &[u8], proof: &Proof) -> Result<Applied, Refused> {
-        let max = self.bundle_bytes_max();
-        if bytes.len() > max {
-            let text = format!(
-                "{} bytes, but a bundle may have at most {max} on this box",
-                bytes.len()
-            );
-            return Err(Refused::TooLarge(text));
-        }
-        let verified = self.authenticate(bytes, proof)?;
-        let digest = bundle::digest_of(bytes);
-        let same = self.running.as_ref().is_some_and(|r| r.digest == digest);
-        if same && self.changes.is_empty() {
-            return Ok(self.applied(digest, false, Vec::new()));
-        }
-        if let Some(verified) = verified.as_ref().filter(|_| *proof == Proof::Signature) {
-            self.admit(verified, &digest)?;
-        }
-        let opened = open(bytes, &self.bundle_limits)?;
-        self.fold_tables();
-        // What was typed since goes, but only if the bundle is good.
-        let typed = std::mem::take(&mut self.changes);
-        let checked = self.check_with_anchors(&opened.files);
-        if checked.is_err() {
-            self.changes.clone_from(&typed);
-        }
-        let (candidate, anchors) = checked.map_err(Refused::Invalid)?;
-        if let Err(text) = self.store.store_bundle(bytes) {
-            self.changes = typed;
-            let text = format!("the bundle cannot be stored: {text}");
-            return Err(Refused::Failed(text));
-        }
-        let warnings = candidate.warnings.clone();
-        self.publish(candidate);
-        self.anchors = anchors;
-        let origin = origin(proof, verified.as_ref());
-        // What comes over the network is logged there, with the address it came from.
-        if *proof == Proof::Console {
-            log::info!("generation {}: {}", self.generation(), digest_text(&digest));
-        }
-        self.running = Some(Running {
-            digest,
-            origin,
-            files: opened.files,
-        });
-        self.raise_floor(verified.map(|v| v.date));
-        Ok(self.applied(digest, true, warnings))
-    }
-
-    pub(crate) fn applied(
-        &self,
-        digest: [u8; 32],
-        changed: bool,
-        warnings: Vec<Diagnostic>,
-    ) -> Applied {
-        Applied {
-            generation: self.generation(),
-            digest: digest_text(&digest),
-            changed,
-            warnings,
-        }
-    }
-
-    /// Who sent it? A valid signature is noted even where something else is the proof.
-    fn authenticate(&mut self, bytes: &[u8], proof: &Proof) -> Result<Option<Verified>, Refused> {
-        let verified = signature::verify(bytes, &self.trusted());
-        match proof {
-            Proof::Console => Ok(verified.ok()),
-            Proof::Bearer(token) if self.token_is_valid(token) => Ok(verified.ok()),
-            Proof::Bearer(_) => Err(Refused::Unauthorized("the token is not valid".into())),
-            Proof::Signature => verified.map(Some).map_err(|error| {
-                let text = match error {
-                    SignatureError::Unsigned => "neither a token nor a signature".to_string(),
-                    other => other.to_string(),
-                };
-                Refused::Unauthorized(text)
-            }),
-        }
-    }
-
-    fn admit(&self, verified: &Verified, digest: &[u8; 32]) -> Result<(), Refused> {
-        let running = self.running.as_ref().map(|r| &r.digest);
-        match replay::admit(verified.date, digest, self.stored.floor, running) {
-            Ok(Admission::New | Admission::NoChange) => Ok(()),
-            Err(replay) => Err(Refused::Replayed(replay.to_string())),
-        }
-    }
-
-    fn raise_floor(&mut self, date: Option<Date>) {
-        if date <= self.stored.floor {
-            return;
-        }
-        self.stored.floor = date;
-        self.stored.forgiven = None;
-        // Should this fail, the next start derives the floor from the stored bundle.
-        if let Err(error) = self.keep_settings() {
-            log::warn!("{error}");
-        }
-    }
-
-    pub(crate) fn token_is_valid(&mut self, token: &str) -> bool {
-        let hashes = self.stored.token.iter().chain(&self.given.token);
-        self.memo.matches(token, hashes)
-    }
-
-    pub(crate) fn trusted(&self) -> Vec<signature::PublicKey> {
-        let mut keys = self.stored.keys.clone();
-        keys.extend(
-            self.given
-                .keys
-                .iter()
-                .filter(|k| !self.stored.keys.contains(k))
-                .cloned(),
-        );
-        keys
-    }
-
-    /// Addresses given for this run win over stored ones.
-    pub(crate) fn effective(&self) -> &Settings {
-        if self.given.management.is_empty() {
-            &self.stored
-        } else {
-            &self.given
-        }
-    }
-
-    fn keep_settings(&mut self) -> Result<(), String> {
-        let text = self.stored.to_text();
-        let kept = self.store.store_settings(text.as_bytes());
-        kept.map_err(|error| format!("the settings cannot be stored: {error}"))
-    }
-
-    /// Changes stored settings; if they cannot be kept, nothing has changed.
-    fn change_settings(&mut self, new: Settings) -> Result<(), String> {
-        let old = std::mem::replace(&mut self.stored, new);
-        self.keep_settings().inspect_err(|_| self.stored = old)?;
-        self.memo.forget();
-        Ok(())
-    }
-}
-
-/// Settings.
-impl Control {
-    pub(crate) fn change_management(
-        &mut self,
-        interface: &str,
-        addr: IpAddr,
-        prefix_len: u8,
-        gateway: Option<IpAddr>,
-    ) -> Result<(), String> {
-        if !self.facts.iter().any(|f| f.name == interface) {
-            let names: Vec<&str> = self.facts.iter().map(|f| f.name.as_str()).collect();
-            return Err(format!(
-                "there is no interface '{interface}'; there are: {}",
-                names.join(" ")
-            ));
-        }
-        let bits = if addr.is_ipv4() { 32 } else { 128 };
-        let network = net::IfAddr { addr, prefix_len };
-        if addr.is_unspecified() || addr.is_multicast() || addr.is_loopback() || prefix_len > bits {
-            return Err(format!(
-                "{addr}/{prefix_len} cannot be the address of an interface"
-            ));
-        }
-        if let Some(gateway) = gateway.filter(|g| !network.on_link(*g) || *g == addr) {
-            return Err(format!(
-                "the gateway {gateway} is not a neighbor in {}",
-                network.network()
-            ));
-        }
-        let mut new = self.stored.clone();
-        let interface = interface.to_string();
-        new.set_management(
-            Management {
-                interface,
-                addr,
-                prefix_len,
-            },
-            gateway,
-        );
-        self.change_settings(new)?;
-        if self.running.is_none() {
-            self.publish_builtin();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn change_token(&mut self, token: &str) -> Result<(), String> {
-        let mut new = self.stored.clone();
-        new.token = if token.is_empty() {
-            None
-        } else {
-            let mut salt = [0; 16];
-            self.clock.random(&mut salt);
-            Some(TokenHash::new(token, salt)?)
-        };
-        self.change_settings(new)
-    }
-
-    pub(crate) fn add_key(&mut self, text: &str) -> Result<String, String> {
-        let key = settings::key(text)?;
-        let id = key.id.to_string();
-        let mut new = self.stored.clone();
-        new.trust(key)?;
-        self.change_settings(new)?;
-        Ok(id)
-    }
-
-    pub(crate) fn remove_key(&mut self, id: &str) -> Result<(), String> {
-        let mut new = self.stored.clone();
-        new.keys.retain(|key| key.id.to_string() != id);
-        if new.keys.len() == self.stored.keys.len() {
-            return Err(format!("no stored key has the id {id}"));
-        }
-        self.change_settings(new)
-    }
-
-    /// The date that signed bundles must be later than.
-    pub(crate) fn floor(&self) -> Option<Date> {
-        self.stored.floor
-    }
-
-    /// Forgets it. The running bundle's date does not bring it back at the next start.
-    pub(crate) fn reset_floor(&mut self) -> Result<(), String> {
-        let mut new = self.stored.clone();
-        new.floor = None;
-        new.forgiven = self.running.as_ref().map(|r| r.digest);
-        self.change_settings(new)
-    }
-
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.running.is_none() && self.effective().management.is_empty()
-    }
-}
-
-/// The same configuration, listening for what is said.
-fn listening_for(config: &Arc<worker::Config>, listening: net::Listening) -> Arc<worker::Config> {
-    if *config.interfaces.listening() == listening {
-        return config.clone();
-    }
-    let mut config = (**config).clone();
-    config.interfaces = config.interfaces.listening_for(listening);
-    Arc::new(config)
-}
-
 fn random_key(clock: &dyn Clock) -> [u32; 4] {
     let mut bytes = [0; 16];
     clock.random(&mut bytes);
     [0, 4, 8, 12].map(|n| u32::from_le_bytes([bytes[n], bytes[n + 1], bytes[n + 2], bytes[n + 3]]))
 }
 
-fn load_settings(store: &mut dyn Store) -> Settings {
-    let Some(bytes) = store.load_settings() else {
-        return Settings::default();
-    };
-    let (settings, problems) = Settings::parse(&bytes);
-    problems
-        .iter()
-        .for_each(|p| log::warn!("stored settings: {p}"));
-    settings
-}
-
-fn open(bytes: &[u8], limits: &bundle::Limits) -> Result<Bundle, Refused> {
-    Bundle::open(bytes, limits).map_err(|refused| {
-        if refused.why.code() == "bundle-too-large" {
-            return Refused::TooLarge(refused.to_string());
-        }
-        let file = refused.entry.as_deref().unwrap_or("bundle");
-        Refused::Invalid(vec![Diagnostic::whole_file(
-            refused.why.code(),
-            file,
-            refused.why.to_string(),
-        )])
-    })
-}
-
 /// Files that never were a bundle get a digest of what they would be packed as.
 fn digest_of_files(files: &BTreeMap<String, Vec<u8>>) -> [u8; 32] {
     bundle::digest_of(&bundle::pack(files).unwrap_or_default())
-}
-
-pub(crate) fn digest_text(digest: &[u8; 32]) -> String {
-    format!("sha256:{}", hex(digest))
-}
-
-fn origin(proof: &Proof, verified: Option<&Verified>) -> String {
-    match (proof, verified) {
-        (Proof::Signature, Some(verified)) => format!("signify:{}", verified.key_id),
-        (Proof::Console, _) => "console".into(),
-        _ => "token".into(),
-    }
 }
