@@ -235,7 +235,7 @@ impl<'l> Reading<'l, '_> {
         let ids = self.argument("protected")?;
         let mut domains = 0;
         for part in ids.text.split(',') {
-            match crate::reading::number(part).filter(|n| (1..=DOMAIN_MAX).contains(n)) {
+            match crate::source::number(part).filter(|n| (1..=DOMAIN_MAX).contains(n)) {
                 Some(n) => domains |= 1 << n,
                 None => {
                     let text = format!(
@@ -270,7 +270,7 @@ impl<'l> Reading<'l, '_> {
         let at = self.peek().unwrap_or(self.line.end());
         Some(self.named(word.text).and_then(|named| {
             let value = self.argument(word.text)?;
-            match crate::reading::number(value.text).filter(|n| range.contains(n)) {
+            match crate::source::number(value.text).filter(|n| range.contains(n)) {
                 Some(n) => self.change_member(&named, at, |m| set(m, n)),
                 None => self.not_a_number(value, &range),
             }

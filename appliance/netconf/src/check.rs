@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pfconf::diag::{Diagnostic, Severity};
 
 use crate::prefix::{contains, network};
-use crate::source::Reporter;
+use crate::source::{Reporter, at};
 use crate::{
     InterfaceAddress, InterfaceConfig, KNOWN, KNOWN_ELSEWHERE, NetConfig, Origin, layers, near,
 };
@@ -83,19 +83,6 @@ fn neighbors(config: &NetConfig, reporter: &mut Reporter) {
             let severity = Severity::Warning;
             reporter.push(at(&neighbor.origin, severity, "no-such-network", text));
         }
-    }
-}
-
-pub(crate) fn at(
-    origin: &Origin,
-    severity: Severity,
-    code: &'static str,
-    text: String,
-) -> Diagnostic {
-    Diagnostic {
-        severity,
-        line: origin.line,
-        ..Diagnostic::whole_file(code, &origin.file, text)
     }
 }
 
@@ -192,7 +179,7 @@ fn reachable(config: &NetConfig, addr: IpAddr, origin: &Origin, reporter: &mut R
             format!("the gateway {addr} is this machine itself"),
             "own-gateway",
         )
-    } else if asks_for_addresses(config) {
+    } else if config.asks_for_addresses() {
         // It may be in a network that the box will be told of.
         return;
     } else if !all.any(|a| a.is_on_link(addr)) {
@@ -204,14 +191,6 @@ fn reachable(config: &NetConfig, addr: IpAddr, origin: &Origin, reporter: &mut R
         return;
     };
     reporter.push(at(origin, Severity::Warning, code, text));
-}
-
-/// Whether some interface gets addresses from elsewhere.
-pub(crate) fn asks_for_addresses(config: &NetConfig) -> bool {
-    config
-        .interfaces
-        .iter()
-        .any(|i| i.dhcp || i.slaac.is_some())
 }
 
 /// A router says something of a link once, and has an address there.

@@ -181,19 +181,5 @@ fn number(
         line.error(reporter, *extra, "extra-word", text);
         return None;
     }
-    let word = values.first()?;
-    let plain = word.text.bytes().all(|b| b.is_ascii_digit());
-    let value = word
-        .text
-        .parse()
-        .ok()
-        .filter(|n| plain && (low..=high).contains(n));
-    if value.is_none() {
-        let text = format!(
-            "'{}' is not a number from {low} to {high}",
-            printable(word.text)
-        );
-        line.error(reporter, *word, "bad-number", text);
-    }
-    value
+    line.number_of(*values.first()?, low..=high, reporter)
 }

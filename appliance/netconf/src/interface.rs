@@ -196,7 +196,7 @@ pub(crate) fn read(
         let file = &other.origin.file;
         let text = format!("{} is configured in {file} already", interface.name);
         let (origin, error) = (&interface.origin, Severity::Error);
-        reporter.push(crate::check::at(origin, error, "configured-twice", text));
+        reporter.push(crate::source::at(origin, error, "configured-twice", text));
     }
     config.interfaces.push(interface);
 }
@@ -416,7 +416,7 @@ impl<'l> Reading<'l, '_> {
 
     fn mtu(&mut self) -> Option<()> {
         let word = self.argument("mtu")?;
-        match crate::reading::number(word.text) {
+        match crate::source::number(word.text) {
             Some(mtu) if MTU.contains(&mtu) => self.interface.mtu = Some(mtu as u16),
             _ => {
                 let text = format!(

@@ -7,7 +7,7 @@ use pfconf::diag::Severity;
 
 use crate::feature::Feature;
 use crate::source::{Line, Reporter, Word, printable};
-use crate::{InterfaceConfig, Kind, Lagg, Origin, Probe, check, names_of, near, reading};
+use crate::{InterfaceConfig, Kind, Lagg, Origin, Probe, names_of, near, source};
 
 const WORDS: [&str; 5] = ["probe", "failback", "hold-time", "min-links", "receive"];
 
@@ -55,7 +55,7 @@ impl LaggLine {
 
     fn say(&self, text: String, reporter: &mut Reporter) {
         let code = "unknown-interface";
-        reporter.push(check::at(&self.origin, Severity::Error, code, text));
+        reporter.push(source::at(&self.origin, Severity::Error, code, text));
     }
 }
 
@@ -114,7 +114,8 @@ fn setting<'l>(
         }
         "hold-time" => duration(line, words.next(), &HOLD, reporter).map(Setting::Hold),
         "min-links" => {
-            let found = number(line, words.next(), 1..=32, reporter);
+            let word = words.next().unwrap_or(line.end());
+            let found = line.number_of(word, 1..=32, reporter);
             found.map(|n| Setting::MinLinks(n as u16))
         }
         _ => {
@@ -147,7 +148,10 @@ fn probe<'l>(
     while let Some(word) = words.next() {
         match word.text {
             "interval" => probe.interval_ms = duration(line, words.next(), &INTERVAL, reporter)?,
-            "misses" => probe.misses = number(line, words.next(), 1..=100, reporter)? as u8,
+            "misses" => {
+                let word = words.next().unwrap_or(line.end());
+                probe.misses = line.number_of(word, 1..=100, reporter)? as u8;
+            }
             _ => {
                 let text = format!("unknown word '{}'", printable(word.text));
                 line.error(reporter, word, "unknown-word", text).hint =
@@ -189,8 +193,8 @@ fn duration(
 ) -> Option<u32> {
     let word = word.unwrap_or(line.end());
     let ms = match word.text.strip_suffix("ms") {
-        Some(ms) => reading::number(ms),
-        None => reading::number(word.text.strip_suffix('s').unwrap_or(word.text))
+        Some(ms) => source::number(ms),
+        None => source::number(word.text.strip_suffix('s').unwrap_or(word.text))
             .and_then(|seconds| seconds.checked_mul(1000)),
     };
     let ms = ms.filter(|ms| range.contains(ms));
@@ -204,23 +208,4 @@ fn duration(
         line.error(reporter, word, "bad-time", text).hint = Some("500ms or 2s".into());
     }
     ms
-}
-
-fn number(
-    line: &Line<'_>,
-    word: Option<Word<'_>>,
-    range: std::ops::RangeInclusive<u32>,
-    reporter: &mut Reporter,
-) -> Option<u32> {
-    let word = word.unwrap_or(line.end());
-    let found = reading::number(word.text).filter(|n| range.contains(n));
-    if found.is_none() {
-        let (low, high) = (range.start(), range.end());
-        let text = format!(
-            "'{}' is not a number from {low} to {high}",
-            printable(word.text)
-        );
-        line.error(reporter, word, "bad-number", text);
-    }
-    found
 }

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use pfconf::diag::{Diagnostic, Severity};
 
-use crate::check::{asks_for_addresses, at};
 use crate::feature::Feature;
-use crate::source::Reporter;
+use crate::source::{Reporter, at};
 use crate::{
     InterfaceConfig, Kind, LaggProtocol, Named, NetConfig, Origin, TPID_SVLAN, Vlan, names_of,
 };
@@ -350,7 +349,7 @@ fn same_tunnel(config: &NetConfig, reporter: &mut Reporter) {
             reporter.push(error(&tunnel.origin, "duplicate-tunnel", text));
         }
         let mut all = config.interfaces.iter().flat_map(|i| &i.addresses);
-        let asks = asks_for_addresses(config);
+        let asks = config.asks_for_addresses();
         if !asks && !all.any(|a| a.addr == tunnel.src) && !reporter.has_errors() {
             let text = format!("{} is no address of this machine", tunnel.src);
             reporter.push(at(&tunnel.origin, Severity::Warning, "odd-tunnel", text));

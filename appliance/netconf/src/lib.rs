@@ -352,6 +352,12 @@ const CLONED: [&str; 12] = [
 ];
 
 impl NetConfig {
+    /// Whether some interface gets addresses from elsewhere.
+    pub(crate) fn asks_for_addresses(&self) -> bool {
+        let mut interfaces = self.interfaces.iter();
+        interfaces.any(|i| i.dhcp || i.slaac.is_some())
+    }
+
     /// The interface of that name.
     pub fn interface(&self, name: &str) -> Option<&InterfaceConfig> {
         self.interfaces.iter().find(|i| i.name == name)

@@ -50,7 +50,7 @@ fn is_tag(text: &str) -> bool {
 }
 
 fn tag(text: &str) -> Option<u16> {
-    let number = crate::reading::number(text)?;
+    let number = crate::source::number(text)?;
     (1..=VID_MAX).contains(&number).then_some(number as u16)
 }
 

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::feature::Feature;
 use crate::source::{Line, Reporter, Source, Word, printable};
-use crate::{AdvertPrefix, Named, RouterAdvert, names_of, near, prefix, reading, small};
+use crate::{AdvertPrefix, Named, RouterAdvert, names_of, near, prefix, small, source};
 
 /// Blocks, and entries of one list.
 const ENTRIES_MAX: usize = 64;
@@ -333,7 +333,7 @@ impl<'a> Rad<'a, '_> {
 
     fn number(&mut self, range: RangeInclusive<u32>) -> Option<u32> {
         let token = self.word()?;
-        let found = reading::number(token.word.text).filter(|n| range.contains(n));
+        let found = source::number(token.word.text).filter(|n| range.contains(n));
         if found.is_none() {
             let (word, low, high) = (printable(token.word.text), range.start(), range.end());
             let text = format!("'{word}' is not a number from {low} to {high}");

@@ -12,7 +12,7 @@ use crate::shell::{self, Variable};
 use crate::source::{Line, Reporter, Source, Word, printable};
 use crate::{
     Gateway, InterfaceConfig, Kind, Named, NetConfig, RC_CONF, RouterAdvert, interface, layered,
-    names_of, near, neighbors, reading, route, small,
+    names_of, near, neighbors, route, small, source,
 };
 
 /// Most addresses of one range, `10.0.0.1-99/24`.
@@ -210,7 +210,7 @@ fn suffix(rest: &str) -> (&str, What) {
         }
     }
     let alias = rest.rsplit_once("_alias");
-    match alias.and_then(|(interface, n)| Some((interface, reading::number(n)?))) {
+    match alias.and_then(|(interface, n)| Some((interface, source::number(n)?))) {
         Some((interface, n)) => (interface.trim_end_matches("_ipv6"), What::Alias(n)),
         None => (rest, What::Main),
     }
@@ -547,8 +547,12 @@ impl<'v> Rc<'v, '_> {
             );
             let severity = Severity::Error;
             let origin = &interface.origin;
-            self.reporter
-                .push(crate::check::at(origin, severity, "configured-twice", text));
+            self.reporter.push(crate::source::at(
+                origin,
+                severity,
+                "configured-twice",
+                text,
+            ));
         }
     }
 }
@@ -608,7 +612,7 @@ fn range(text: &str) -> Option<Vec<String>> {
         Some((first, last)) => (first.parse::<Ipv4Addr>().ok()?, last),
         None => return Some(vec![text.to_string()]),
     };
-    let last = match reading::number(last) {
+    let last = match source::number(last) {
         Some(octet) if octet <= 255 => first.to_bits() & !0xff | octet,
         _ => last.parse::<Ipv4Addr>().ok()?.to_bits(),
     };

@@ -75,7 +75,7 @@ impl<'l> Reading<'l, '_> {
         set: impl FnOnce(&mut InterfaceConfig, u32),
     ) -> Option<()> {
         let word = self.argument(what)?;
-        match number(word.text).filter(|n| range.contains(n)) {
+        match crate::source::number(word.text).filter(|n| range.contains(n)) {
             Some(n) => set(self.interface, n),
             None => self.not_a_number(word, &range),
         }
@@ -141,10 +141,4 @@ impl<'l> Reading<'l, '_> {
             }
         }
     }
-}
-
-/// A number in plain digits.
-pub(crate) fn number(text: &str) -> Option<u32> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| plain)
 }

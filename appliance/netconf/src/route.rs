@@ -6,7 +6,7 @@ use crate::feature::Feature;
 use crate::prefix;
 use crate::reading::DOMAINS;
 use crate::source::{Line, Reporter, Word, printable};
-use crate::{NextHop, PRIORITY_STATIC, StaticRoute, names_of, reading};
+use crate::{NextHop, PRIORITY_STATIC, StaticRoute, names_of};
 
 /// Options of route(8) without a meaning here.
 const IGNORED: [&str; 6] = ["-n", "-q", "-v", "-static", "-cloning", "-nocloning"];
@@ -233,14 +233,14 @@ impl<'a> Wanted<'a> {
                 self.label = Some(printable(value.text));
             }
             "-priority" => {
-                self.priority = Some(number(line, value, PRIORITIES, reporter)? as u8);
+                self.priority = Some(line.number_of(value, PRIORITIES, reporter)? as u8);
             }
             "-mtu" => {
                 line.needs(reporter, word, Feature::RouteMtu);
-                self.mtu = Some(number(line, value, MTUS, reporter)? as u16);
+                self.mtu = Some(line.number_of(value, MTUS, reporter)? as u16);
             }
             _ => {
-                self.table = number(line, value, DOMAINS, reporter)? as u16;
+                self.table = line.number_of(value, DOMAINS, reporter)? as u16;
                 if self.table != 0 {
                     line.needs(reporter, word, Feature::RouteTable);
                 }
@@ -405,24 +405,6 @@ fn takes_argument(option: &str) -> bool {
         "-fib",
     ];
     OPTIONS.contains(&option)
-}
-
-fn number(
-    line: &Line<'_>,
-    word: Word<'_>,
-    range: std::ops::RangeInclusive<u32>,
-    reporter: &mut Reporter,
-) -> Option<u32> {
-    let found = reading::number(word.text).filter(|n| range.contains(n));
-    if found.is_none() {
-        let (low, high) = (range.start(), range.end());
-        let text = format!(
-            "'{}' is not a number from {low} to {high}",
-            printable(word.text)
-        );
-        line.error(reporter, word, "bad-number", text);
-    }
-    found
 }
 
 /// Could be the name of an interface, or the station address of a file bound to one.

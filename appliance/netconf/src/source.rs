@@ -1,5 +1,7 @@
 //! Lines and words of a small file with their places, and the one way to complain about them.
 
+use std::ops::RangeInclusive;
+
 use pfconf::diag::{Diagnostic, Severity};
 
 use crate::Origin;
@@ -13,6 +15,26 @@ const DIAGNOSTICS_LIMIT: usize = 200;
 
 /// Characters of a source line, or of a word, that are shown in a message.
 const SHOWN_LIMIT: usize = 200;
+
+/// A message about where something was configured.
+pub(crate) fn at(
+    origin: &Origin,
+    severity: Severity,
+    code: &'static str,
+    text: String,
+) -> Diagnostic {
+    Diagnostic {
+        severity,
+        line: origin.line,
+        ..Diagnostic::whole_file(code, &origin.file, text)
+    }
+}
+
+/// A number in plain digits.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| plain)
+}
 
 /// Collects messages.
 #[derive(Default)]
@@ -262,6 +284,22 @@ impl<'a> Line<'a> {
             length: 1,
             row: last.map_or(0, |w| w.row),
         }
+    }
+
+    /// The number that a word has to be.
+    pub(crate) fn number_of(
+        &self,
+        word: Word<'_>,
+        range: RangeInclusive<u32>,
+        reporter: &mut Reporter,
+    ) -> Option<u32> {
+        let found = number(word.text).filter(|n| range.contains(n));
+        if found.is_none() {
+            let (word_shown, low, high) = (printable(word.text), range.start(), range.end());
+            let text = format!("'{word_shown}' is not a number from {low} to {high}");
+            self.error(reporter, word, "bad-number", text);
+        }
+        found
     }
 
     /// The whole line as one word.
