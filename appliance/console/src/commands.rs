@@ -11,7 +11,7 @@ use control::api::Api;
 use self::access::{key, management, token};
 use self::show::{show, uptime, version};
 use crate::bridge;
-use crate::dialog::{Action, Dialog, Next, Setup};
+use crate::dialog::{Action, Setup};
 use crate::explain;
 use crate::follow::Follow;
 use crate::json::without_json;
@@ -349,7 +349,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         usage: "reboot",
         summary: "restart the box",
         details: "Asks first.",
-        run: |words, _| no_words("reboot", words).map(|()| confirm(Action::Reboot)),
+        run: |words, _| no_words("reboot", words).map(|()| Output::confirm(Action::Reboot)),
         complete: nothing,
     },
     Command {
@@ -357,7 +357,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         usage: "halt",
         summary: "stop the box",
         details: "Asks first.",
-        run: |words, _| no_words("halt", words).map(|()| confirm(Action::Halt)),
+        run: |words, _| no_words("halt", words).map(|()| Output::confirm(Action::Halt)),
         complete: nothing,
     },
     Command {
@@ -448,13 +448,6 @@ fn no_words(command: &str, words: &[String]) -> Result<(), String> {
         None => Ok(()),
         Some(word) => Err(format!("{command}: '{word}' is too much")),
     }
-}
-
-fn confirm(action: Action) -> Output {
-    Output::Ask(Next {
-        text: String::new(),
-        dialog: Some(Dialog::Confirm(action)),
-    })
 }
 
 fn help(words: &[String], _: &mut dyn Api) -> Result<Output, String> {

@@ -5,9 +5,7 @@
 
 use control::api::{Api, KillView, Killing};
 
-use crate::follow::Follow;
 use crate::json;
-use crate::output::Output;
 
 /// In which words pfctl says how many were killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,19 +53,27 @@ pub(crate) fn begin(
     begun.map_err(|error| format!("pfctl: {error}"))
 }
 
-/// What a kill that was begun leaves to the console, between what else the command says.
-pub(crate) fn output(view: &KillView, words: Words, before: &str, after: &str) -> Output {
+/// How a kill has begun.
+pub(crate) enum Begun {
+    /// It is done, and this is to be said.
+    Done(String),
+    /// It is waited for.
+    Waits(Waiting),
+}
+
+/// What a kill that was begun has to say, between what else the command says.
+pub(crate) fn begun(view: &KillView, words: Words, before: &str, after: &str) -> Begun {
     if view.done {
-        return Output::Text(format!("{before}{}{after}", words.said(view.killed)));
+        return Begun::Done(format!("{before}{}{after}", words.said(view.killed)));
     }
-    Output::Follow(Follow::Kill(Waiting {
+    Begun::Waits(Waiting {
         kill: view.kill,
         words,
         said_s: view.seconds,
         before: before.into(),
         after: after.into(),
         over: false,
-    }))
+    })
 }
 
 impl Waiting {

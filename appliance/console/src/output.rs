@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::dialog::Next;
+use crate::dialog::{Action, Dialog, Next};
 use crate::follow::Follow;
 
 /// What a command leaves to the console.
@@ -22,4 +22,19 @@ pub(crate) enum Output {
     Pager(bool),
     Clear,
     Exit,
+}
+
+impl Output {
+    /// A dialog begins, and nothing is said before.
+    pub(crate) fn question(dialog: Dialog) -> Output {
+        Output::Ask(Next {
+            text: String::new(),
+            dialog: Some(dialog),
+        })
+    }
+
+    /// Something that is done only after a second thought.
+    pub(crate) fn confirm(action: Action) -> Output {
+        Output::question(Dialog::Confirm(action))
+    }
 }

@@ -6,8 +6,9 @@
 use control::api::{Api, Killing, SourceView, TableEdit, TableEdited};
 
 use crate::duration::clock;
+use crate::follow::Follow;
 use crate::json;
-use crate::killing::{self, Words};
+use crate::killing::{self, Begun, Words};
 use crate::output::Output;
 
 /// What `-F` takes, with pfctl's names; unambiguous beginnings are enough, and case tells some apart.
@@ -65,7 +66,7 @@ pub(crate) fn kill(words: &[String], how: How<'_>, api: &mut dyn Api) -> Result<
     let view = killing::begin(&which, how.on, api)?;
     Ok(match how.json {
         true => Output::Text(json::text(&view)),
-        false => killing::output(&view, said, "", ""),
+        false => kill_output(killing::begun(&view, said, "", "")),
     })
 }
 
@@ -117,7 +118,7 @@ pub(crate) fn flush(word: &str, how: How<'_>, api: &mut dyn Api) -> Result<Outpu
             let view = killing::begin(&Killing::All, how.on, api)?;
             Ok(match how.json {
                 true => Output::Text(json::text(&view)),
-                false => killing::output(&view, Words::Cleared, "", ""),
+                false => kill_output(killing::begun(&view, Words::Cleared, "", "")),
             })
         }
         "Sources" => Ok(number("killed", flush_sources(api)?, SOURCES.into())),
@@ -158,12 +159,21 @@ fn flush_all(how: How<'_>, api: &mut dyn Api) -> Result<Output, String> {
     }
     let after = "rules and options stay: they come with a bundle; see fuguctl push\n";
     let after = format!("{SOURCES}{after}");
-    Ok(killing::output(
+    let before = tables_said(tables);
+    Ok(kill_output(killing::begun(
         &view,
         Words::Cleared,
-        &tables_said(tables),
+        &before,
         &after,
-    ))
+    )))
+}
+
+/// What a kill leaves to the console.
+fn kill_output(begun: Begun) -> Output {
+    match begun {
+        Begun::Done(text) => Output::Text(text),
+        Begun::Waits(waiting) => Output::Follow(Follow::Kill(waiting)),
+    }
 }
 
 fn flush_sources(api: &mut dyn Api) -> Result<u64, String> {

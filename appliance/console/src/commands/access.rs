@@ -2,9 +2,8 @@
 
 use control::api::Api;
 
-use super::confirm;
 use crate::address;
-use crate::dialog::{Action, Dialog, Next, Token, trust};
+use crate::dialog::{Action, Dialog, Token, trust};
 use crate::output::Output;
 use crate::words::did_you_mean;
 
@@ -42,14 +41,8 @@ pub(super) fn management(words: &[String], api: &mut dyn Api) -> Result<Output, 
 
 pub(super) fn token(words: &[String], _: &mut dyn Api) -> Result<Output, String> {
     match words {
-        [word] if word == "set" => {
-            let dialog = Some(Dialog::Token(Token::default()));
-            Ok(Output::Ask(Next {
-                text: String::new(),
-                dialog,
-            }))
-        }
-        [word] if word == "clear" => Ok(confirm(Action::ClearToken)),
+        [word] if word == "set" => Ok(Output::question(Dialog::Token(Token::default()))),
+        [word] if word == "clear" => Ok(Output::confirm(Action::ClearToken)),
         [] => Err("token: a word is missing; set or clear".into()),
         // The word may be somebody's secret, so it is not shown again.
         [word, _, ..] if word == "set" => {
@@ -77,13 +70,7 @@ pub(super) fn key(words: &[String], api: &mut dyn Api) -> Result<Output, String>
                 lines
             }))
         }
-        ["add"] => {
-            let dialog = Some(Dialog::Key(Vec::new()));
-            Ok(Output::Ask(Next {
-                text: String::new(),
-                dialog,
-            }))
-        }
+        ["add"] => Ok(Output::question(Dialog::Key(Vec::new()))),
         ["add", text] => Ok(Output::Text(trust(text, api))),
         ["remove", id] => {
             let keys = api.trusted_keys();
@@ -91,13 +78,13 @@ pub(super) fn key(words: &[String], api: &mut dyn Api) -> Result<Output, String>
                 let hint = did_you_mean(id, keys.iter().map(|(k, _)| k.as_str()));
                 return Err(format!("key: remove: '{id}' is not trusted anyway{hint}"));
             }
-            Ok(confirm(Action::RemoveKey(id.to_string())))
+            Ok(Output::confirm(Action::RemoveKey(id.to_string())))
         }
         ["floor"] => Ok(Output::Text(match api.replay_floor() {
             Some(date) => format!("Signed bundles must be later than {date}.\n"),
             None => "No signed bundle was accepted yet; any date will do.\n".into(),
         })),
-        ["floor", "reset"] => Ok(confirm(Action::ResetFloor)),
+        ["floor", "reset"] => Ok(Output::confirm(Action::ResetFloor)),
         ["remove"] => Err("key: remove: the id is missing; key list shows them".into()),
         [] => Err("key: a word is missing; list, add, remove or floor".into()),
         ["list" | "add" | "remove", .., extra] => Err(format!("key: '{extra}' is too much")),
