@@ -8,14 +8,7 @@ use autoconf::{dhcp4, slaac};
 use net::route::PRIORITY_LEARNED;
 use net::{IfAddr, Interface, InterfaceTable, Prefix, StaticRoute, Target};
 
-use super::wants::Wants;
-
-/// From whom.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Teacher {
-    Dhcp,
-    Routers,
-}
+use super::wants::{Teacher, Wants};
 
 /// What one source has said of one interface.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,10 +6,15 @@ use autoconf::router::{Advertisement, Preference, PrefixInfo};
 use net::{Fixed, Interface, InterfaceTable, Published};
 use netconf::{AdvertPrefix, NetConfig, RouterAdvert, StaticNeighbor};
 
-use super::learned::Teacher;
-
 /// Least and largest time between two advertisements, in seconds (rad(8)).
 pub(crate) const INTERVAL_S: (u32, u32) = (200, 600);
+
+/// From whom something is learned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Teacher {
+    Dhcp,
+    Routers,
+}
 
 /// What is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
