@@ -42,8 +42,6 @@ pub const BESIDE_MAX: usize = 2;
 /// States with any of these have packets that ask for more than a flow knows.
 const TOO_MUCH: StateFlags = StateFlags::LOG_ALL
     .union(StateFlags::ON_TABLES)
-    .union(StateFlags::ALIASED_WIRE)
-    .union(StateFlags::ALIASED_STACK)
     .union(StateFlags::ROUTED)
     .union(StateFlags::HOLDS)
     .union(StateFlags::PKT_RATE)

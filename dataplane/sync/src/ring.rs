@@ -121,6 +121,18 @@ impl<T: Send> Consumer<T> {
         Some(value)
     }
 
+    /// What `look` says of the oldest element, which stays; none if there is none.
+    #[inline]
+    pub fn peek<R>(&mut self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        if self.is_empty() {
+            return None;
+        }
+        let slot = &self.shared.slots[self.head & (self.shared.slots.len() - 1)];
+        // SAFETY: the acquired `tail` shows that the producer wrote this slot and is done with it until `head` moves on, which
+        // only we do; the reference ends with `look`.
+        Some(slot.with_mut(|p| look(unsafe { (*p).assume_init_ref() })))
+    }
+
     /// True if there is nothing to take at the moment.
     pub fn is_empty(&mut self) -> bool {
         if self.head == self.tail_seen {
@@ -144,8 +156,10 @@ mod tests {
             }
             assert_eq!(tx.push(99), Err(99));
             for n in 0..4 {
+                assert_eq!(rx.peek(|oldest| *oldest), Some(round * 10 + n));
                 assert_eq!(rx.pop(), Some(round * 10 + n));
             }
+            assert_eq!(rx.peek(|oldest| *oldest), None);
             assert!(rx.is_empty());
             assert_eq!(rx.pop(), None);
         }

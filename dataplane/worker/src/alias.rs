@@ -258,6 +258,16 @@ impl<N: Nic> Worker<N> {
         (!self.states.has_ends(key)).then_some(owner)
     }
 
+    /// Asks the cache for what [`Worker::alias`] reads of a key.
+    pub(crate) fn prefetch_alias(&self, key: &Key) {
+        if self.aliases.is_in_use() {
+            self.aliases.prefetch(name_of(&self.shared.agreement, key));
+        }
+        for key in [*key, key.mirrored()] {
+            self.states.prefetch_bucket(self.states.hash(&key));
+        }
+    }
+
     /// States that are gone: other workers hear of it. What finds no room waits for the next turn.
     pub(crate) fn say_farewells(&mut self) -> bool {
         for _ in 0..FAREWELLS_MAX {

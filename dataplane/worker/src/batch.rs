@@ -56,6 +56,8 @@ pub(crate) struct Item {
     pub(crate) port: u16,
     /// It came in by a member of a bridge, and is not for the box.
     pub(crate) bridged: Option<Bridged>,
+    /// Another worker has handed it over as a card had received it.
+    pub(crate) is_handed: bool,
 }
 
 /// In place of a port's number.
@@ -121,6 +123,7 @@ impl Item {
             watched: 0,
             port: NO_PORT,
             bridged: None,
+            is_handed: false,
         }
     }
 
@@ -154,6 +157,19 @@ pub(crate) struct Batch<B> {
     pub(crate) items: heapless::Vec<Item, BURST_MAX>,
     /// Room for what flows leave of the burst; else empty.
     pub(crate) rest: Burst<B>,
+    /// Of buffers that other workers have handed over, before they become items: what came with each.
+    pub(crate) letters: heapless::Vec<Letter, BURST_MAX>,
+}
+
+/// What is known of a packet that another worker has handed over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Letter {
+    pub(crate) origin: Origin,
+    pub(crate) rtable: u8,
+    pub(crate) tag: TagId,
+    pub(crate) train: Option<Train>,
+    /// It is a frame as a card has received it.
+    pub(crate) is_frame: bool,
 }
 
 impl<B> Batch<B> {
@@ -162,6 +178,7 @@ impl<B> Batch<B> {
             bufs: Burst::new(),
             items: heapless::Vec::new(),
             rest: Burst::new(),
+            letters: heapless::Vec::new(),
         }
     }
 

@@ -24,6 +24,7 @@ use wire::ether::{ADDRESSES_LEN, HEADER_LEN as ETHERNET};
 use crate::batch::{Batch, NO_PORT};
 use crate::counters::Counters;
 use crate::exit::{Exit, Exits};
+use crate::hand_over::{TO_WORKERS, push_frame};
 use crate::lane::{Door, Doors, Lane, Row, Tags, begins_with_tag};
 use crate::sum::Sum;
 use crate::turn::Worker;
@@ -96,7 +97,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// A frame in which no flow can be looked for.
-    const NOTHING: Seen = Seen {
+    pub(crate) const NOTHING: Seen = Seen {
         ends: Ends::NONE,
         hash: 0,
         flow: FlowRef::NONE,
@@ -111,15 +112,24 @@ impl Seen {
 
 impl<N: Nic> Worker<N> {
     /// Serves what flows know of a burst that has come in by a port. The rest stays in the burst.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn express(&mut self, port: usize, now_ms: u64) {
         self.express.lane = self.lane(port).filter(|_| self.express.is_on);
-        let Some(lane) = self.express.lane else {
-            return;
-        };
-        self.look_ahead(&lane);
-        let served = self.serve_burst(&lane, state::table::ticks(now_ms));
-        let blocked = self.turn_away(&lane, served);
+        if let Some(lane) = self.express.lane {
+            self.express_by(&lane, now_ms);
+        }
+    }
+
+    /// The same of one that has come in by a lane.
+    #[inline(never)]
+    pub(crate) fn express_by(&mut self, lane: &Lane, now_ms: u64) {
+        self.look_ahead(lane);
+        if lane.is_handed {
+            self.look_at_frames_alone();
+        }
+        let served = self.serve_burst(lane, state::table::ticks(now_ms));
+        let handed = self.hand_over(lane, served);
+        let blocked = self.turn_away(lane, served + handed);
         self.states.prefetch_states(&self.express.refused);
         // From now on their states have the say.
         while let Some(flow) = self.express.refused.pop() {
@@ -129,7 +139,10 @@ impl<N: Nic> Worker<N> {
             self.counters.served.add(served as u64);
             self.counters.filter.searches.add(served as u64);
         }
-        if served + blocked > 0 {
+        if served + handed + blocked > 0 {
+            if lane.is_handed {
+                self.keep_letters();
+            }
             self.send_served(served, blocked);
         }
     }
@@ -271,12 +284,14 @@ impl<N: Nic> Worker<N> {
         let Batch { bufs, rest, .. } = &mut self.batch;
         let counters = &*self.counters;
         let (mut sent, mut lost) = (0, 0);
-        for (buf, (to, priority)) in bufs.drain(..).zip(self.express.seen.iter().map(of)) {
+        for (buf, seen) in bufs.drain(..).zip(self.express.seen.iter()) {
+            let (to, priority) = of(seen);
             let port = self.ports.get_mut(usize::from(to));
             let Some((tx, queue)) = port.and_then(|p| Some((p.tx.as_mut()?, &mut p.queue))) else {
                 match to {
                     NO_PORT => put_back(rest, buf),
                     BLOCKED => drop(buf),
+                    TO_WORKERS.. => push_frame(counters, &mut self.ends.to_workers, buf, seen),
                     _ => lost += lose_served(counters, buf, Reason::InterfaceDown),
                 }
                 continue;

@@ -27,6 +27,8 @@ pub(crate) struct Lane {
     pub(crate) base: InterfaceId,
     /// It is a lagg, whose frames are counted.
     pub(crate) is_lagg: bool,
+    /// Another worker's card has received the frames, and there they were counted.
+    pub(crate) is_handed: bool,
     /// For frames without tags.
     pub(crate) plain: Door,
     /// As of when what is found out about the bridge behind is true; of no meaning without one.
@@ -36,7 +38,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// Those that count frames which come in by this interface: itself if it is no port, and the lagg that it is on.
     pub(crate) fn links(&self, by: InterfaceId) -> [Option<InterfaceId>; 2] {
-        let is_link = by != self.base;
+        let is_link = by != self.base && !self.is_handed;
         [is_link.then_some(by), self.is_lagg.then_some(self.base)]
     }
 }
@@ -235,8 +237,20 @@ fn behind(config: &Config, base: InterfaceId, tags: u64) -> Door {
 }
 
 impl Door {
+    /// Nothing comes in here.
+    pub(crate) const CLOSED: Door = Door {
+        tags: 0,
+        base: 0,
+        interface: 0,
+        stamp: 0,
+        is_open: false,
+        is_bridged: false,
+        mac: 1,
+        mask: 0,
+    };
+
     /// That of an interface whose frames are for the box.
-    fn of(config: &Config, on: &Interface) -> Door {
+    pub(crate) fn of(config: &Config, on: &Interface) -> Door {
         let [a, b, c, d, e, f] = on.mac.0;
         Door {
             interface: on.id.0,
@@ -280,15 +294,21 @@ impl Door {
 }
 
 impl<N: Nic> Worker<N> {
+    /// Whether packets may take the express at all.
+    #[inline]
+    pub(crate) fn may_express(&self) -> bool {
+        let ruleset = &self.config.ruleset;
+        self.watched.left == 0
+            && self.kill_jobs.is_empty()
+            && ruleset.ether.is_empty()
+            && ruleset.scrub.is_empty()
+    }
+
     /// Whether packets may take the express that come in by a port, and what all of them have in common.
     pub(crate) fn lane(&self, port: usize) -> Option<Lane> {
         let config = &*self.config;
-        let is_open = self.watched.left == 0
-            && self.kill_jobs.is_empty()
-            && config.ruleset.ether.is_empty()
-            && config.ruleset.scrub.is_empty();
         let receiver = config.interfaces.receiver(port as u16);
-        let receiver = receiver.filter(|_| is_open)?;
+        let receiver = receiver.filter(|_| self.may_express())?;
         if let Some((lagg, place)) = receiver.lagg {
             let lagg = config.interfaces.links().lagg(lagg)?;
             if lagg.masks.receive() >> place & 1 == 0 {
@@ -309,6 +329,7 @@ impl<N: Nic> Worker<N> {
         Some(Lane {
             base,
             is_lagg: receiver.lagg.is_some(),
+            is_handed: false,
             plain,
             bridge_asked,
         })

@@ -25,6 +25,7 @@ mod forward;
 mod gates;
 mod generate;
 mod gif;
+mod hand_over;
 mod kills;
 mod lane;
 mod links;

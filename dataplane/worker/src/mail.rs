@@ -84,6 +84,9 @@ pub enum FrameEnd {
 pub enum Handoff<B> {
     /// A packet of a connection that the other one owns, with the tag that rules for frames have given it.
     Packet(Carried<B>, TagId),
+    /// Such a packet as a card has received it on this interface: plain to the end of its headers, and with nothing to be said
+    /// that the frame and the interface do not say.
+    Frame(B, InterfaceId),
     /// A piece of a datagram whose head comes next, behind its other pieces.
     Piece(Piece<B>),
     /// That head, what is known of the datagram, and how many pieces came before it.

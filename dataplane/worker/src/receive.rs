@@ -5,13 +5,13 @@ use filter::{Kind, Reason};
 use net::bridge::Place;
 use net::link::{TAG_LEN, TAGS_MAX, priority_code};
 use net::{InterfaceId, InterfaceTable, Tpid};
-use nic::{BURST_MAX, BufferPool, Checksum, Nic, PacketBuf, RxQueue};
+use nic::{BufferPool, Checksum, Nic, PacketBuf, RxQueue};
 use ruleset::{Af, Direction, Sought};
 use wire::ether::EtherType;
 
 use crate::batch::{Hop, Item, NO_PORT, Origin};
 use crate::bridge::{Heard, type_of};
-use crate::mail::{Handoff, Lane};
+use crate::mail::Lane;
 use crate::turn::Worker;
 use crate::verdict::{Consumer, Verdict};
 
@@ -22,7 +22,7 @@ pub(crate) const DHCP_PORTS: (u16, u16) = (67, 68);
 
 /// Most packets of a card that go the long way together: so many that they wait for memory together, and so few that what
 /// is known of the first is still in the first-level cache when its turn comes.
-const LONG_WAY_MAX: usize = 16;
+pub(crate) const LONG_WAY_MAX: usize = 16;
 
 /// Where the network header of a frame begins, and what it is.
 #[derive(Clone, Copy)]
@@ -44,8 +44,6 @@ pub(crate) enum Source {
     Generated,
     /// The local host.
     Host,
-    /// Other workers.
-    Workers,
     /// Datagrams whose last piece the others before have brought.
     Whole,
     /// What all of these sent through tunnels, or took out of them.
@@ -55,13 +53,12 @@ pub(crate) enum Source {
 impl<N: Nic> Worker<N> {
     /// Fills the batch from one source.
     #[inline(always)]
-    pub(crate) fn receive(&mut self, source: Source, now_ms: u64) -> usize {
+    pub(crate) fn receive(&mut self, source: Source) -> usize {
         debug_assert_eq!(self.batch.len(), 0);
         self.tunnels.begin_burst(0);
         match source {
             Source::Generated => self.receive_generated(),
             Source::Host => self.receive_host(),
-            Source::Workers => self.receive_workers(now_ms),
             Source::Whole => self.receive_whole(),
             Source::Tunnels => self.receive_tunneled(),
         }
@@ -148,38 +145,6 @@ impl<N: Nic> Worker<N> {
             item.egress = egress.map(Hop::Known);
             // There is room: the batch is not full.
             self.batch.push(packet.buf, item).ok();
-        }
-        self.batch.len()
-    }
-
-    fn receive_workers(&mut self, now_ms: u64) -> usize {
-        self.hear_kills();
-        for n in 0..self.ends.from_workers.len() {
-            for _ in 0..BURST_MAX {
-                if self.batch.is_full() {
-                    return self.batch.len();
-                }
-                match self.ends.from_workers[n].pop() {
-                    None => break,
-                    Some(Handoff::Neighbor(update)) => self.hear_of_neighbor(&update, now_ms),
-                    Some(Handoff::Ask(question)) => self.ask_myself(&question),
-                    Some(Handoff::Wanted(question)) => self.tell_if_known(&question),
-                    Some(Handoff::Piece(piece)) => self.hear_piece(n, piece),
-                    Some(Handoff::Train(carried, train, pieces)) => {
-                        self.hear_train(n, carried, train, pieces);
-                    }
-                    Some(Handoff::Station(bridge, station)) => {
-                        self.hear_of_station(bridge, &station);
-                    }
-                    Some(Handoff::Packet(carried, tag)) => {
-                        self.counters.handed_in.add(1);
-                        let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
-                        let mut item = self.item_in(origin, carried.rtable);
-                        item.pd.tag = tag;
-                        self.batch.push(carried.buf, item).ok();
-                    }
-                }
-            }
         }
         self.batch.len()
     }

@@ -13,7 +13,7 @@ use net::icmp_error::ErrorKind;
 use nic::{Nic, PacketBuf};
 use ruleset::Af;
 
-use crate::batch::{Hop, Marks};
+use crate::batch::{Hop, Letter, Marks, Origin};
 use crate::mail::{Carried, Handoff, Lane};
 use crate::neighbors::Parked;
 use crate::reassemble::{Train, set_length};
@@ -332,13 +332,15 @@ impl<N: Nic> Worker<N> {
         let complete = |id| self.fragments.length(id).0 == usize::from(pieces);
         match coming.filter(|id| complete(*id)) {
             Some(id) => {
-                let origin = carried
-                    .received_on
-                    .map_or(crate::batch::Origin::Own, crate::batch::Origin::Wire);
-                let mut item = self.item_in(origin, carried.rtable);
-                item.train = Some(Train { id, ..train });
-                // There is room: the batch is not full.
-                self.batch.push(carried.buf, item).ok();
+                let origin = carried.received_on.map_or(Origin::Own, Origin::Wire);
+                let letter = Letter {
+                    origin,
+                    rtable: carried.rtable,
+                    tag: ruleset::TagId::default(),
+                    train: Some(Train { id, ..train }),
+                    is_frame: false,
+                };
+                self.put_down(carried.buf, letter);
             }
             None => {
                 if let Some(id) = coming {

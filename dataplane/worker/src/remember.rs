@@ -34,7 +34,7 @@ impl<N: Nic> Worker<N> {
         for n in 0..self.batch.len() {
             let item = &self.batch.items[n];
             if let (Some(idx), Some(Hop::Known(egress))) = (item.state, item.egress)
-                && item.port != NO_PORT
+                && (item.port != NO_PORT || item.is_handed)
                 && is_ordinary(item)
             {
                 self.remember_one(n, idx, &egress);
@@ -46,7 +46,10 @@ impl<N: Nic> Worker<N> {
     fn remember_one(&mut self, n: usize, idx: StateIdx, egress: &Egress) -> Option<()> {
         let st = self.states.peek(idx).filter(|st| has_settled_down(st))?;
         let item = &self.batch.items[n];
-        let lane = self.express.lane?;
+        let lane = match item.is_handed {
+            true => self.lane_of_handed(item)?,
+            false => self.express.lane?,
+        };
         let Origin::Wire(on) = item.origin else {
             return None;
         };

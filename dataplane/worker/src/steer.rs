@@ -41,15 +41,20 @@ impl<N: Nic> Worker<N> {
         };
         let (hash, key) = owner_key(self.batch.bufs[n].bytes(), &item.pd, direction);
         let reached = owner::core_of(hash, self.workers);
-        let Some(key) = key else {
-            return reached;
-        };
+        match key {
+            Some(key) => self.owner_of(reached, &key, direction),
+            None => reached,
+        }
+    }
+
+    /// The same of a packet that has this key; `reached` is whom the hash names.
+    pub(crate) fn owner_of(&self, reached: u16, key: &Key, direction: Direction) -> u16 {
         if reached == self.id {
-            return self.alias(&key).unwrap_or(reached);
+            return self.alias(key).unwrap_or(reached);
         }
         // What the box says about a packet is said where that packet was.
         let may_be_here = self.strangers > 0 || direction == Direction::Out;
-        if may_be_here && self.states.has_ends(&key) {
+        if may_be_here && self.states.has_ends(key) {
             return self.id;
         }
         reached

@@ -295,7 +295,7 @@ impl<N: Nic> Worker<N> {
         }
         work |= self.take_in(Source::Generated, now_ms);
         work |= self.take_in(Source::Host, now_ms);
-        work |= self.take_in(Source::Workers, now_ms);
+        work |= self.take_handed(now_ms);
         work |= self.take_in(Source::Whole, now_ms);
         for _ in 0..TUNNEL_ROUNDS {
             if !self.take_in(Source::Tunnels, now_ms) {
@@ -331,7 +331,7 @@ impl<N: Nic> Worker<N> {
     /// A burst from elsewhere than a card. True if there was any.
     #[inline(always)]
     fn take_in(&mut self, source: Source, now_ms: u64) -> bool {
-        let any = self.receive(source, now_ms) != 0;
+        let any = self.receive(source) != 0;
         if any {
             self.go_the_long_way(false, now_ms);
         }
@@ -352,7 +352,7 @@ impl<N: Nic> Worker<N> {
 
     /// The long way, which is the meaning, of the packets in the batch.
     #[inline(never)]
-    fn go_the_long_way(&mut self, from_card: bool, now_ms: u64) {
+    pub(crate) fn go_the_long_way(&mut self, from_card: bool, now_ms: u64) {
         self.describe(from_card, now_ms);
         if self.watched.left > 0 {
             self.watch(now_ms);

@@ -73,7 +73,7 @@ impl Patience {
 
 /// Ends of packets of this burst that go the long way: a state with these ends may be there before a later one is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
+pub(crate) struct Before {
     set: [u64; 4],
     is_used: bool,
 }
@@ -86,7 +86,7 @@ impl Before {
     }
 
     #[inline]
-    fn may_have(&self, ends: &Ends) -> bool {
+    pub(crate) fn may_have(&self, ends: &Ends) -> bool {
         if !self.is_used {
             return false;
         }
@@ -95,7 +95,7 @@ impl Before {
     }
 
     #[inline]
-    fn add(&mut self, ends: &Ends) {
+    pub(crate) fn add(&mut self, ends: &Ends) {
         let (word, bit) = Before::place(ends);
         self.set[word] |= 1 << bit;
         self.is_used = true;
@@ -325,7 +325,7 @@ fn header_len(seen: &Seen) -> usize {
 /// Whether the transport header of a packet whose IP header is plain is as it should be, as the long way sees it; and what
 /// it carries is not for somebody who listens below the rules.
 #[inline(always)]
-fn is_whole(frame: &[u8], seen: &Seen) -> bool {
+pub(crate) fn is_whole(frame: &[u8], seen: &Seen) -> bool {
     let from = ip_at(seen);
     let Some(l4) = frame.get(from + header_len(seen)..from + usize::from(seen.bytes)) else {
         return false;

@@ -6,7 +6,7 @@ use packets::packet::{Error, error};
 use packets::{Packet, Rig, Spread, Topology, echo, tcp, udp};
 use simnic::rng::Rng;
 
-use crate::{INET, INET6, at};
+use crate::{A, B, INET, INET6, at};
 
 #[test]
 fn packets_of_one_connection_meet_on_one_worker() {
@@ -30,6 +30,35 @@ fn packets_of_one_connection_meet_on_one_worker() {
         } else {
             assert!(handed > 50, "{handed} handed over: {spread:?}");
         }
+    }
+}
+
+#[test]
+fn flows_serve_established_connections_wherever_their_packets_arrive() {
+    let policy = "match in on sim1 to 198.51.100.9 rdr-to 192.0.2.2\npass";
+    for spread in Spread::ALL {
+        let mut rig = Rig::with(policy, &Topology::usual(), spread);
+        let before = rig.handed_over();
+        let ports = 1000..1040;
+        let there = |port| udp(&at(B, port), "198.51.100.9:53");
+        let inner = |port| udp(&at(B, port), &at(A, 53));
+        for round in 0..8 {
+            let served = rig.served();
+            for port in ports.clone() {
+                rig.send("sim1", &there(port));
+                rig.expect("sim0", &inner(port).hop());
+                rig.send("sim0", &inner(port).answer());
+                rig.expect("sim1", &there(port).answer().hop());
+            }
+            // Each end must have spoken twice, and one more packet each way wakes the flow.
+            let all = 2 * ports.len() as u64;
+            if round >= 4 {
+                assert_eq!(rig.served() - served, all, "round {round}, {spread:?}");
+            }
+        }
+        let handed = rig.handed_over() - before;
+        let some = spread.workers > 1;
+        assert_eq!(handed > 0, some, "{handed} handed over: {spread:?}");
     }
 }
 
