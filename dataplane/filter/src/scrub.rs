@@ -5,7 +5,7 @@
 //! Read first: pf.conf(5), "scrub", "set tos"; pf_scrub() and pf_normalize_mss() of OpenBSD; RFC 6864 for what a random
 //! identification costs.
 
-use ruleset::linear::matches;
+use ruleset::matches::matches;
 use ruleset::{ActionFlags, Actions, Af, EveryRoute, Rule, Ruleset, ScrubRule};
 
 use crate::Passage;

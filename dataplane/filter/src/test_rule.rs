@@ -1,6 +1,6 @@
 //! A packet without a state: ask the rules, and create a state if the deciding rule says so.
 
-use ruleset::linear::is_own;
+use ruleset::matches::is_own;
 use ruleset::{
     Action, Actions, AddrSpec, BlockReply, Facts, KeepState, Log, Owner, Routes, Rule, RuleMatch,
     RuleNr, RuleSlot, TagId, Timeout, Walk,

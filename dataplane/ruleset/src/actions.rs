@@ -3,7 +3,20 @@
 
 use bitflags::bitflags;
 
-use crate::rule::Log;
+bitflags! {
+    /// `log` and its options.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Log: u8 {
+        /// `log`
+        const ON = 1;
+        /// `log (all)`
+        const ALL = 2;
+        /// `log (matches)`
+        const MATCHES = 4;
+        /// `log (user)`
+        const USER = 8;
+    }
+}
 
 bitflags! {
     /// Actions without a value.

@@ -5,7 +5,7 @@
 
 use crate::Ruleset;
 use crate::facts::Facts;
-use crate::linear::{Routes, l3_matches, on_matches};
+use crate::matches::{Routes, l3_matches, on_matches};
 use crate::rule::{Action, Rule, TagId};
 use crate::walk::ANCHOR_DEPTH_MAX;
 

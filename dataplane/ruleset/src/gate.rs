@@ -319,7 +319,7 @@ mod tests {
             |rule| rule.probability = Some(7),
             |rule| rule.tag = TagId(1),
             |rule| rule.direction = Some(Direction::Out),
-            |rule| rule.actions.log = crate::rule::Log::all(),
+            |rule| rule.actions.log = crate::actions::Log::all(),
         ];
         for change in changes {
             assert_eq!(with(change), 0);

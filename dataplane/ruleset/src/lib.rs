@@ -19,9 +19,11 @@ pub mod index;
 pub mod limiter;
 pub mod limits;
 pub mod linear;
+pub mod matches;
 pub mod os;
 pub mod owner;
 pub mod pool;
+pub mod ports;
 pub mod route;
 pub mod rule;
 pub mod table;
@@ -34,7 +36,7 @@ use alloc::vec::Vec;
 
 use sync::Overlay;
 
-pub use actions::{ActionFlags, Actions};
+pub use actions::{ActionFlags, Actions, Log};
 pub use early::{Early, is_quiet_match};
 pub use ether::EtherRule;
 pub use facts::{Af, Direction, Facts, Fragment};
@@ -46,15 +48,17 @@ pub use limiter::{
     StateLimiter,
 };
 pub use limits::{Limits, SynCookies, Timeout, Timeouts};
-pub use linear::{EveryRoute, MATCH_RULES_MAX, MatchedRules, Routes, RuleMatch, evaluate};
+pub use linear::{MATCH_RULES_MAX, MatchedRules, RuleMatch, evaluate};
+pub use matches::{EveryRoute, Routes};
 pub use net::{KifId, KifSet};
 pub use os::{Fingerprints, OsMatch};
 pub use owner::{IdRange, Owner};
 pub use pool::{Block, Draw, Pool, PoolKind, PortSet};
+pub use ports::{PortOp, PortRange};
 pub use route::{RouteKind, RouteOption};
 pub use rule::{
-    Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Log, PortOp,
-    PortRange, Rule, RuleNr, RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
+    Action, AddrSpec, AnchorId, BlockReply, Endpoint, IcmpMatch, IfMatch, KeepState, Rule, RuleNr,
+    RuleSlot, StateOptions, TagId, TagMatch, TcpFlagsMatch,
 };
 pub use table::{Table, TableEntry, TableFlags, TableId, TableSlot};
 pub use targets::Targets;

@@ -3,7 +3,7 @@
 //!
 //! Read first: pf.conf(5), "user".
 
-use crate::rule::PortOp;
+use crate::ports::PortOp;
 
 /// The number that stands for `unknown`.
 pub const UNKNOWN: u32 = u32::MAX;

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 
-use bitflags::bitflags;
 use net::KifId;
 
 use crate::actions::Actions;
@@ -12,6 +11,7 @@ use crate::limits::Timeout;
 use crate::os::OsMatch;
 use crate::owner::Owner;
 use crate::pool::Pool;
+use crate::ports::PortRange;
 use crate::route::RouteOption;
 use crate::table::TableId;
 
@@ -143,59 +143,6 @@ pub enum AddrSpec {
     Never,
 }
 
-/// Port operator of pf.conf(5).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum PortOp {
-    /// `= a`
-    Eq,
-    /// `!= a`
-    Ne,
-    /// `< a`
-    Lt,
-    /// `<= a`
-    Le,
-    /// `> a`
-    Gt,
-    /// `>= a`
-    Ge,
-    /// `a:b`, both included
-    Range,
-    /// `a >< b`, both excluded
-    Inside,
-    /// `a <> b`, outside, both excluded
-    Outside,
-}
-
-/// Port operator with its values, host order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct PortRange {
-    /// Operator.
-    pub op: PortOp,
-    /// First value.
-    pub a: u16,
-    /// Second value, for operators that have two.
-    pub b: u16,
-}
-
-impl PortRange {
-    /// True if `port` satisfies the operator.
-    #[inline]
-    pub fn matches(self, port: u16) -> bool {
-        let (a, b) = (self.a, self.b);
-        match self.op {
-            PortOp::Eq => port == a,
-            PortOp::Ne => port != a,
-            PortOp::Lt => port < a,
-            PortOp::Le => port <= a,
-            PortOp::Gt => port > a,
-            PortOp::Ge => port >= a,
-            PortOp::Range => a <= port && port <= b,
-            PortOp::Inside => a < port && port < b,
-            PortOp::Outside => port < a || port > b,
-        }
-    }
-}
-
 /// `from` or `to`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Endpoint {
@@ -237,21 +184,6 @@ pub enum KeepState {
     Modulate,
     /// `synproxy state`
     Synproxy,
-}
-
-bitflags! {
-    /// `log` and its options.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-    pub struct Log: u8 {
-        /// `log`
-        const ON = 1;
-        /// `log (all)`
-        const ALL = 2;
-        /// `log (matches)`
-        const MATCHES = 4;
-        /// `log (user)`
-        const USER = 8;
-    }
 }
 
 /// Options in the parentheses of a state clause.
@@ -419,29 +351,5 @@ impl Rule {
             && self.tag == TagId::default()
             && self.actions.is_empty()
             && self.limits.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn port_operators_treat_their_ends_as_the_manual_says() {
-        let ports = [79u16, 80, 81, 89, 90, 91];
-        for (op, expect) in [
-            (PortOp::Eq, [false, true, false, false, false, false]),
-            (PortOp::Ne, [true, false, true, true, true, true]),
-            (PortOp::Lt, [true, false, false, false, false, false]),
-            (PortOp::Le, [true, true, false, false, false, false]),
-            (PortOp::Gt, [false, false, true, true, true, true]),
-            (PortOp::Ge, [false, true, true, true, true, true]),
-            (PortOp::Range, [false, true, true, true, true, false]),
-            (PortOp::Inside, [false, false, true, true, false, false]),
-            (PortOp::Outside, [true, false, false, false, false, true]),
-        ] {
-            let range = PortRange { op, a: 80, b: 90 };
-            assert_eq!(ports.map(|p| range.matches(p)), expect, "{op:?}");
-        }
     }
 }

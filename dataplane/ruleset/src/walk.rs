@@ -8,10 +8,11 @@
 //! Read first: pf.conf(5), "PACKET FILTERING", "ANCHORS".
 
 use crate::Ruleset;
+use crate::actions::Log;
 use crate::facts::{Af, Facts};
 use crate::index::{Candidates, Index, NO_PARENT};
-use crate::linear::{Routes, matches};
-use crate::rule::{Action, Log, Rule, RuleNr, RuleSlot, TagId};
+use crate::matches::{Routes, matches};
+use crate::rule::{Action, Rule, RuleNr, RuleSlot, TagId};
 
 /// How deep anchors may stand in anchors (OpenBSD: PF_ANCHOR_STACK_MAX).
 pub const ANCHOR_DEPTH_MAX: usize = 64;
@@ -369,7 +370,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::linear::EveryRoute;
+    use crate::matches::EveryRoute;
     use crate::rule::BlockReply;
 
     fn facts(proto: u8) -> Facts {

@@ -21,7 +21,8 @@ use alloc::vec::Vec;
 use net::{KifId, KifSet};
 
 use crate::facts::{Af, Facts, Fragment};
-use crate::rule::{Action, AddrSpec, Endpoint, PortOp, PortRange, Rule};
+use crate::ports::{PortOp, PortRange};
+use crate::rule::{Action, AddrSpec, Endpoint, Rule};
 pub(crate) use candidates::Candidates;
 use candidates::{Field, Fields};
 use places::Places;

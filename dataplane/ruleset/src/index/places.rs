@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 
 use super::rows::BLOCK;
 use super::{Asked, interval};
-use crate::rule::{Action, AddrSpec, Log, Rule, TagId};
+use crate::actions::Log;
+use crate::rule::{Action, AddrSpec, Rule, TagId};
 
 /// Groups: by whether source, destination and destination port are asked for.
 pub(super) const GROUPS_MAX: usize = 8;

@@ -9,7 +9,7 @@ use bitflags::bitflags;
 
 use crate::Ruleset;
 use crate::facts::{Facts, Fragment};
-use crate::linear::{Routes, dst_matches, matches, src_matches};
+use crate::matches::{Routes, dst_matches, matches, src_matches};
 use crate::owner::Owner;
 use crate::rule::{IfMatch, KeepState, Rule, RuleSlot, TcpFlagsMatch};
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use ruleset::linear::matches;
+use ruleset::matches::matches;
 use ruleset::{
     AddrSpec, Endpoint, EveryRoute, Facts, Index, IndexedInterface, KifId, KifSet, PortOp, Rule,
     Ruleset, Walk,
