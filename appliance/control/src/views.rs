@@ -170,7 +170,7 @@ impl StateContext<'_> {
         };
         let (src, dst) = (end(&st.wire, from), end(&st.wire, 1 - from));
         let translated = translated_ends(st, from);
-        let ticks = u64::from(state::table::TICKS_PER_S);
+        let ticks = u64::from(state::ticks::TICKS_PER_S);
         let idle_s = u64::from(self.now.wrapping_sub(st.last_seen)) / ticks;
         let bound = st.flags.contains(StateFlags::IF_BOUND);
         StateView {
@@ -373,7 +373,7 @@ impl Api for Control {
         let cx = StateContext {
             kifs: &self.kifs,
             rules: slots.zip(&self.shown.rules).collect(),
-            now: state::table::ticks(self.clock.now_ms()),
+            now: state::ticks::ticks(self.clock.now_ms()),
         };
         let total = self.shared.states.get();
         let view = |(worker, st): &(u16, State)| {

@@ -120,7 +120,7 @@ fn test_stamps(
         &core.ruleset.timeouts
     };
     let around = Around {
-        now: state::table::ticks(core.now_ms),
+        now: state::ticks::ticks(core.now_ms),
         created: st.created,
         leeway_s: timeouts.get(Timeout::TcpTsDiff),
         established: before

@@ -487,7 +487,7 @@ fn new_state(
 ) -> State {
     let (peer, timeout) = begin(pd);
     let wire = pd.key(passage.direction);
-    let now = state::table::ticks(core.now_ms);
+    let now = state::ticks::ticks(core.now_ms);
     let mut st = State {
         wire,
         stack: wire,

@@ -99,7 +99,7 @@ pub fn test_state(
     rule.traffic[passage.direction.index()].one(bytes);
     let on_tables = st.flags.contains(StateFlags::ON_TABLES);
     if verdict == TcpVerdict::Pass {
-        st.last_seen = state::table::ticks(core.now_ms);
+        st.last_seen = state::ticks::ticks(core.now_ms);
         if st.timeout != timeout {
             change_timeout(core, idx, timeout);
         }

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod bridge;
+pub mod domain;
 pub mod failover;
 pub mod fdb;
 pub mod gif;
@@ -28,10 +29,11 @@ pub mod tables;
 pub mod trie;
 pub mod ttl;
 
+pub use domain::Domain;
 pub use interface::{Destination, IfAddr, Interface, InterfaceError, InterfaceTable, Name};
 pub use kif::{GROUPS_MAX, InterfaceId, KifId, KifSet, NAMES_MAX};
 pub use link::{Gif, Kind, Lagg, LaggProtocol, Links, Tpid, Vlan};
 pub use listen::{Fixed, Listening, Published};
 pub use prefix::Prefix;
 pub use route::{Route, RouteError, RouteKind, RouteTable, StaticRoute, Target};
-pub use tables::{Domain, RTABLE_MAX, RouteTables};
+pub use tables::{RTABLE_MAX, RouteTables};

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::domain::Domain;
 use crate::interface::{Interface, InterfaceId, InterfaceTable, Name};
 pub use crate::prefix::{Prefix, PrefixSyntax};
-use crate::tables::Domain;
 use crate::trie::{Item, Trie};
 
 /// Most routes of a table. A full Internet table has a fifth of a million IPv6 and a million IPv4

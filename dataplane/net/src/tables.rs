@@ -8,33 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::domain::Domain;
 use crate::kif::InterfaceId;
 use crate::route::{Route, RouteTable};
 
 /// Highest number of a table and of a domain (OpenBSD: RT_TABLEID_MAX).
 pub const RTABLE_MAX: u8 = 255;
-
-/// A table and the domain whose interfaces its routes may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Domain {
-    /// The table.
-    pub rtable: u8,
-    /// The domain that it belongs to.
-    pub rdomain: u8,
-}
-
-impl Domain {
-    /// Table 0 of domain 0.
-    pub const MAIN: Domain = Domain {
-        rtable: 0,
-        rdomain: 0,
-    };
-
-    /// Whether it is the table that has the routes of the domain's interfaces.
-    pub fn is_own_table(self) -> bool {
-        self.rtable == self.rdomain
-    }
-}
 
 /// All routing tables of a box.
 #[derive(Debug, Clone)]

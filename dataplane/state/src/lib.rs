@@ -17,6 +17,7 @@ pub mod index;
 pub mod key;
 pub mod record;
 pub mod table;
+pub mod ticks;
 pub mod track;
 pub mod wheel;
 

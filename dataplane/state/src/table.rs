@@ -22,20 +22,12 @@ use crate::flow::{FlowTable, InFlow};
 use crate::index::Index;
 use crate::key::{HashSeed, Key, hash_within};
 use crate::record::{Hold, HoldFlags, Removed, State, StateFlags, StateIdx};
+use crate::ticks::TICKS_PER_S;
 use crate::track::stamps::Stamps;
 use crate::wheel::Wheel;
 
-/// Ticks of `last_seen` per second.
-pub const TICKS_PER_S: u32 = 100;
-
 /// Words of a [`Hold`].
 const HOLD_WORDS: usize = 7;
-
-/// `last_seen` for a time in milliseconds since start.
-#[inline]
-pub fn ticks(now_ms: u64) -> u32 {
-    (now_ms / 10) as u32
-}
 
 /// Why a state was not inserted. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

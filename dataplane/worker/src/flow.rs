@@ -127,7 +127,7 @@ impl<N: Nic> Worker<N> {
         if lane.is_handed {
             self.look_at_frames_alone();
         }
-        let served = self.serve_burst(lane, state::table::ticks(now_ms));
+        let served = self.serve_burst(lane, state::ticks::ticks(now_ms));
         let handed = self.hand_over(lane, served);
         let blocked = self.turn_away(lane, served + handed);
         self.states.prefetch_states(&self.express.refused);

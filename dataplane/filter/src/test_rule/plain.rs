@@ -68,7 +68,7 @@ fn make(
     };
     let (peer, timeout) = begin(pd);
     let life_s = lifetime::general_s(core.ruleset, timeout, core.shared.states.get());
-    let now = state::table::ticks(core.now_ms);
+    let now = state::ticks::ticks(core.now_ms);
     let flags = match rule.state.if_bound {
         true => StateFlags::IF_BOUND,
         false => StateFlags::empty(),

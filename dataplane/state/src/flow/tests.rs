@@ -1,6 +1,7 @@
 use super::*;
 use crate::key::Key;
-use crate::table::{StateTable, ticks};
+use crate::table::StateTable;
+use crate::ticks::ticks;
 use crate::track::{Segment, TcpVerdict};
 
 const SEED: HashSeed = HashSeed(77);

@@ -5,7 +5,8 @@
 
 use crate::flow::InFlow;
 use crate::record::{Removed, State, StateIdx};
-use crate::table::{StateTable, TICKS_PER_S, ticks};
+use crate::table::StateTable;
+use crate::ticks::{TICKS_PER_S, ticks};
 use crate::wheel::NOWHERE;
 
 /// Room in the line, a power of two.

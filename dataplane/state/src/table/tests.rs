@@ -1,4 +1,5 @@
 use super::*;
+use crate::ticks::ticks;
 use ruleset::{Af, Direction, Timeout};
 
 fn key(n: u32) -> Key {

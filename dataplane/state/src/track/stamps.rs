@@ -5,7 +5,7 @@
 
 use bitflags::bitflags;
 
-use crate::table::TICKS_PER_S;
+use crate::ticks::TICKS_PER_S;
 
 /// Fastest clock there is, in ticks of a host per tick of ours: 1 kHz (RFC 7323 5.4), and ten percent too fast.
 const CLOCK_MAX: u32 = 1100 / TICKS_PER_S;
