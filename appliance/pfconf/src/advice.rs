@@ -4,7 +4,8 @@
 
 use ruleset::Limits;
 
-use crate::words::{OPTIONS, nearest};
+use crate::near::nearest;
+use crate::words::OPTIONS;
 
 /// Words that belong into `scrub ( … )`.
 const SCRUB: [&str; 4] = ["max-mss", "min-ttl", "no-df", "random-id"];

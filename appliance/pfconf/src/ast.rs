@@ -3,7 +3,6 @@
 
 use ruleset::{Af, Direction, PortOp};
 
-use crate::policy::Dummynet;
 use crate::source::Span;
 
 /// A piece of text with its place.
@@ -618,4 +617,21 @@ pub(crate) struct Mac {
     pub(crate) bytes: [u8; 6],
     pub(crate) mask: [u8; 6],
     pub(crate) not: bool,
+}
+
+/// FreeBSD's `dnpipe` and `dnqueue`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Dummynet {
+    /// A pipe; otherwise a queue.
+    pub(crate) pipe: bool,
+    /// Number for packets in the direction of the rule.
+    pub(crate) forward: u16,
+    /// Number for their answers; 0 is none.
+    pub(crate) backward: u16,
+}
+
+impl Dummynet {
+    pub(crate) fn word(self) -> &'static str {
+        if self.pipe { "dnpipe" } else { "dnqueue" }
+    }
 }

@@ -27,6 +27,7 @@ mod macros;
 mod md5;
 mod message;
 mod names;
+mod near;
 mod optimize;
 mod osfp;
 mod parse;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::message::Messages;
-use crate::words::nearest;
+use crate::near::nearest;
 
 /// What the names stand for at this point of the file; the last definition above a use counts.
 #[derive(Debug, Default)]

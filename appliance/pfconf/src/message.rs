@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use crate::diag::{Diagnostic, Severity};
+use crate::near::nearest;
 use crate::source::{Sources, Span};
-use crate::words::nearest;
 
 /// Who hears a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,7 +3,7 @@
 
 use ruleset::Af;
 
-use crate::words::nearest;
+use crate::near::nearest;
 
 const ICMP_TYPES: &[(&str, u8)] = &[
     ("echoreq", 8),

@@ -8,8 +8,8 @@ pub(crate) use ruleset::IdRange;
 use ruleset::{Af, Direction, PortRange, Timeout};
 
 use crate::ast::{
-    ActionKind, AnchorKind, IfItem, KeepKind, LimiterUse, LogSpec, Mac, PoolKind, RouteKind,
-    ScrubOpts, TranslationKind,
+    ActionKind, AnchorKind, Dummynet, IfItem, KeepKind, LimiterUse, LogSpec, Mac, PoolKind,
+    RouteKind, ScrubOpts, TranslationKind,
 };
 use crate::source::Span;
 
@@ -140,23 +140,6 @@ pub(crate) enum Divert {
     Socket {
         port: u16,
     },
-}
-
-/// FreeBSD's `dnpipe` and `dnqueue`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Dummynet {
-    /// A pipe; otherwise a queue.
-    pub(crate) pipe: bool,
-    /// Number for packets in the direction of the rule.
-    pub(crate) forward: u16,
-    /// Number for their answers; 0 is none.
-    pub(crate) backward: u16,
-}
-
-impl Dummynet {
-    pub(crate) fn word(self) -> &'static str {
-        if self.pipe { "dnpipe" } else { "dnqueue" }
-    }
 }
 
 /// What an anchor rule calls.

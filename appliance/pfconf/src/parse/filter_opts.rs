@@ -3,9 +3,8 @@
 use ruleset::Af;
 
 use super::{Parsed, Parser};
-use crate::ast::{Divert, FilterOpts, IfItem, IfKind, Num, QueueNames, Text};
+use crate::ast::{Divert, Dummynet, FilterOpts, IfItem, IfKind, Num, QueueNames, Text};
 use crate::lex::Tok;
-use crate::policy::Dummynet;
 use crate::source::Span;
 
 /// Most labels of a rule of FreeBSD.

@@ -31,7 +31,7 @@ use crate::lex::{Lexer, Tok, Token, echo_of_lexical_error};
 use crate::macros::Macros;
 use crate::message::{Audience, Message, Messages};
 use crate::source::{Sources, Span};
-use crate::words::near_keyword;
+use crate::words::RESERVED;
 
 /// Most files that may include each other.
 pub(crate) const INCLUDE_DEPTH_MAX: usize = 16;
@@ -354,4 +354,11 @@ impl<'a> Parser<'a> {
         self.nesting += 1;
         Ok(())
     }
+}
+
+/// A hint that names the nearest reserved word.
+fn near_keyword(word: &str, messages: &Messages) -> Option<String> {
+    messages
+        .near(word, RESERVED.iter().copied())
+        .map(|k| format!("did you mean '{k}'?"))
 }

@@ -103,7 +103,7 @@ impl Parser<'_> {
         // There are no rules for it, so a limit of it limits nothing; FreeBSD's files may have it.
         let known = Limits::NAMES.into_iter().chain(["eth-anchors"]);
         if !known.clone().any(|l| l.eq_ignore_ascii_case(&name.text)) {
-            let near = crate::words::nearest(&name.text, known.clone());
+            let near = crate::near::nearest(&name.text, known.clone());
             let hint = match near {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => format!("known here: {}", known.collect::<Vec<_>>().join(" ")),

@@ -4,7 +4,7 @@ use ruleset::Timeout;
 
 use super::{Parsed, Parser};
 use crate::ast::{Keep, KeepKind, StateOpt, StateOptKind, Text};
-use crate::words::nearest;
+use crate::near::nearest;
 
 /// Most connections in `max-src-conn-rate`: PF counts in thousandths.
 const CONN_RATE_MAX: u32 = u32::MAX / 1000;

@@ -49,7 +49,7 @@ impl Parser<'_> {
         let Some(word) = self.tok.name() else {
             return self.unexpected_word(&words);
         };
-        let near = crate::words::nearest(word, words).map(|w| format!("did you mean '{w}'?"));
+        let near = crate::near::nearest(word, words).map(|w| format!("did you mean '{w}'?"));
         let text = format!("invalid table option '{word}'");
         self.advance();
         self.fail_hint(self.last, "table-option", text, near)
