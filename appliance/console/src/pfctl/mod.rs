@@ -7,7 +7,7 @@ mod info;
 mod states;
 mod tables;
 
-use control::api::{Api, LimiterView, RuleView};
+use control::api::{Api, LimiterView, RuleView, StateView, TableView};
 
 use crate::anchors;
 use crate::dialog::{Dialog, Next};
@@ -296,87 +296,72 @@ fn modifier(word: &str) -> Result<Show, String> {
 }
 
 fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
+    let json = options.json.then(|| show_json(what, options, api));
+    json.flatten()
+        .unwrap_or_else(|| show_text(what, options, api))
+}
+
+/// As JSON; none if there is no JSON of it.
+fn show_json(what: Show, options: &Options, api: &mut dyn Api) -> Option<String> {
+    Some(match what {
+        Show::Rules => json::text(&anchors::chosen(&api.rules(), &options.anchor)),
+        Show::States => json::text(&chosen_states(options, api)),
+        Show::Info => json::text(&api.pf_info()),
+        Show::Tables => json::text(&api.tables()),
+        Show::Timeouts => json::map(&api.timeouts()),
+        Show::Memory => json::map(&api.limits()),
+        Show::Anchors => json::text(&api.anchors()),
+        Show::Sources => json::text(&api.sources()),
+        Show::Limiters => json::text(&api.limiters()),
+        Show::Kills => killing::list(api, true),
+        Show::Labels | Show::Interfaces | Show::All | Show::Nothing => return None,
+    })
+}
+
+fn show_text(what: Show, options: &Options, api: &mut dyn Api) -> String {
     let v = options.verbose;
-    let wanted = |name: &str| options.interface.as_deref().is_none_or(|i| i == name);
     match what {
-        Show::Rules => {
-            let rules = api.rules();
-            if options.json {
-                json::text(&anchors::chosen(&rules, &options.anchor))
-            } else {
-                anchors::rules(&rules, &options.anchor, v)
-            }
-        }
+        Show::Rules => anchors::rules(&api.rules(), &options.anchor, v),
         Show::States => {
-            let mut states = api.states(STATES_MAX);
-            states.retain(|s| wanted(&s.interface));
-            if options.json {
-                json::text(&states)
-            } else {
-                states.iter().map(|s| states::state(s, v)).collect()
-            }
+            let states = chosen_states(options, api);
+            states.iter().map(|s| states::state(s, v)).collect()
         }
-        Show::Info => {
-            let facts = api.pf_info();
-            if options.json {
-                json::text(&facts)
-            } else {
-                info::info(&facts, v)
-            }
-        }
+        Show::Info => info::info(&api.pf_info(), v),
         Show::Tables => {
-            let tables = if options.json {
-                api.tables()
-            } else {
-                api.table_summaries()
-            };
-            if options.json {
-                json::text(&tables)
-            } else {
-                let shown = tables
-                    .iter()
-                    .filter(|t| anchors::has_table(&options.anchor, &t.name));
-                shown.map(|t| tables::summary(t, v)).collect()
-            }
+            let tables = api.table_summaries();
+            let of_anchor = |t: &&TableView| anchors::has_table(&options.anchor, &t.name);
+            let shown = tables.iter().filter(of_anchor);
+            shown.map(|t| tables::summary(t, v)).collect()
         }
-        Show::Timeouts => {
-            let list = api.timeouts();
-            if options.json {
-                json::map(&list)
-            } else {
-                list.iter().map(timeout).collect()
-            }
-        }
-        Show::Memory => {
-            let list = api.limits();
-            if options.json {
-                json::map(&list)
-            } else {
-                list.iter().map(limit).collect()
-            }
-        }
+        Show::Timeouts => api.timeouts().iter().map(timeout).collect(),
+        Show::Memory => api.limits().iter().map(limit).collect(),
         Show::Labels => api.rules().iter().filter_map(label).collect(),
         Show::Interfaces => {
-            let names = api
-                .interfaces()
-                .into_iter()
-                .map(|i| i.name)
-                .filter(|n| wanted(n));
-            names.map(|n| n + "\n").collect()
+            let names = api.interfaces().into_iter().map(|i| i.name);
+            let names = names.filter(|name| is_wanted(options, name));
+            names.map(|name| name + "\n").collect()
         }
-        Show::Anchors if options.json => json::text(&api.anchors()),
         Show::Anchors => anchors::list(&api.anchors(), &options.anchor, v),
         Show::All => all(options, api),
-        Show::Sources if options.json => json::text(&api.sources()),
         Show::Sources => {
             let sources = api.sources();
             sources.iter().map(|s| pfchange::source(s, v)).collect()
         }
-        Show::Limiters if options.json => json::text(&api.limiters()),
         Show::Limiters => api.limiters().iter().map(limiter).collect(),
-        Show::Kills => killing::list(api, options.json),
+        Show::Kills => killing::list(api, false),
         Show::Nothing => String::new(),
     }
+}
+
+/// Whether an interface was asked for: `-i`, or all of them.
+fn is_wanted(options: &Options, name: &str) -> bool {
+    options.interface.as_deref().is_none_or(|i| i == name)
+}
+
+fn chosen_states(options: &Options, api: &mut dyn Api) -> Vec<StateView> {
+    let mut states = api.states(STATES_MAX);
+    states.retain(|s| is_wanted(options, &s.interface));
+    states
 }
 
 fn limiter(l: &LimiterView) -> String {
