@@ -408,7 +408,12 @@ impl Server {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        let host = self.host.counters();
+        let mut samples = self.samples_of_http();
+        samples.extend(self.samples_of_host());
+        samples
+    }
+
+    fn samples_of_http(&self) -> Vec<Sample> {
         let c = &self.counters;
         let mut out = vec![
             counter(
@@ -429,13 +434,26 @@ impl Server {
             counter(
                 "fugu_http_connections_total",
                 "Connections established.",
-                host.accepted,
+                self.host.counters().accepted,
             ),
             gauge(
                 "fugu_http_connections",
                 "Connections open.",
                 self.sessions.iter().flatten().count() as f64,
             ),
+        ];
+        for (code, n) in &c.answers {
+            out.push(
+                counter("fugu_http_answers_total", "Answers by status code.", *n)
+                    .label("code", code.to_string()),
+            );
+        }
+        out
+    }
+
+    fn samples_of_host(&self) -> Vec<Sample> {
+        let host = self.host.counters();
+        let mut out = vec![
             counter(
                 "fugu_local_receive_packets_total",
                 "Packets delivered to the local host.",
@@ -480,12 +498,6 @@ impl Server {
                     n,
                 )
                 .label("reason", reason),
-            );
-        }
-        for (code, n) in &c.answers {
-            out.push(
-                counter("fugu_http_answers_total", "Answers by status code.", *n)
-                    .label("code", code.to_string()),
             );
         }
         out
