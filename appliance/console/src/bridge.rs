@@ -5,9 +5,9 @@
 use control::api::{Api, BridgePortView, BridgeView, InterfaceView, MadeOf, StationView, StpView};
 
 use crate::duration::span;
-use crate::json::{self, without_json};
-use crate::netchange;
+use crate::json::without_json;
 use crate::words::did_you_mean;
+use crate::{listing, netchange};
 
 /// net/if_bridge.h: what the flags of a member are called, by their bits.
 const FLAGS: [(u32, &str); 8] = [
@@ -102,11 +102,9 @@ pub(crate) fn command(
     Some(match what {
         ["addr"] => {
             let mut list = api.stations();
-            list.retain(|s| s.bridge == *name);
-            Ok(match as_json {
-                true => json::text(&list),
-                false => list.iter().map(|s| station(s) + "\n").collect(),
-            })
+            list.entries.retain(|s| s.bridge == *name);
+            let row = |s: &StationView| station(s) + "\n";
+            Ok(listing::text("ifconfig", &list, as_json, row))
         }
         ["flush"] => api.forget_stations(name, None).map(|_| String::new()),
         ["flushall"] => forget(name, None, words, api),
@@ -126,6 +124,7 @@ fn forget(
     let is_it = |s: &StationView| wanted.is_none_or(|addr| addr == netconf::station(&s.lladdr));
     let stations = api.stations();
     let fixed = stations
+        .entries
         .iter()
         .any(|s| s.bridge == bridge && s.fixed && is_it(s));
     let known = api
@@ -152,23 +151,24 @@ pub(crate) fn table(words: &[String], api: &mut dyn Api) -> Result<String, Strin
         }
     }
     let mut list = api.stations();
-    list.retain(|s| only.is_none_or(|name| s.bridge == *name));
+    list.entries
+        .retain(|s| only.is_none_or(|name| s.bridge == *name));
     if as_json {
-        return Ok(json::text(&list));
+        return Ok(listing::text("bridge", &list, true, |_| String::new()));
     }
     let row = |bridge: &str, station: &str, member: &str, age: &str, flags: &str| {
         let line = format!("{bridge:<10} {station:<17} {member:<10} {age:<8} {flags}");
         line.trim_end().to_string() + "\n"
     };
     let head = row("Bridge", "Station", "Member", "Age", "Flags");
-    let rows = list.iter().map(|s| {
+    let rows = list.entries.iter().map(|s| {
         let (age, flags) = match s.fixed {
             true => ("-".to_string(), "STATIC"),
             false => (span(s.age_s.into()), ""),
         };
         row(&s.bridge, &s.lladdr, &s.member, &age, flags)
     });
-    Ok(head + &rows.collect::<String>())
+    Ok(head + &rows.collect::<String>() + &listing::note("bridge", &list))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod json;
 mod keys;
 mod killing;
 mod layers;
+mod listing;
 mod net;
 mod netchange;
 mod output;

@@ -8,6 +8,7 @@ use control::api::{Api, InterfaceView, MadeOf, NeighborView, RouteView, StationV
 
 use crate::duration::span;
 use crate::json::{self, without_json};
+use crate::listing;
 use crate::words::did_you_mean;
 use crate::{bridge, layers, netchange};
 
@@ -39,14 +40,18 @@ pub(crate) fn ifconfig(words: &[String], api: &mut dyn Api) -> Result<String, St
         return Ok(json::text(&interfaces));
     }
     // As on OpenBSD the stations are left out of the list of all.
+    let is_bridge = |i: &InterfaceView| matches!(i.made, MadeOf::Bridge(_));
     let stations = match words[..] {
         [] | ["-a"] => None,
+        _ if !interfaces.iter().any(is_bridge) => None,
         _ => Some(api.stations()),
     };
-    let shown = interfaces.iter();
-    Ok(shown
-        .map(|i| interface(i, &all, stations.as_deref()))
-        .collect())
+    let known = stations.as_ref().map(|listed| listed.entries.as_slice());
+    let shown = interfaces.iter().map(|i| interface(i, &all, known));
+    let note = stations
+        .as_ref()
+        .map(|listed| listing::note("ifconfig", listed));
+    Ok(shown.collect::<String>() + &note.unwrap_or_default())
 }
 
 fn interface(i: &InterfaceView, all: &[InterfaceView], stations: Option<&[StationView]>) -> String {
@@ -439,23 +444,23 @@ pub(crate) fn neighbors(
         [_, extra, ..] => return Err(format!("{command}: '{extra}' is too much")),
     };
     let mut list = api.neighbors();
-    list.retain(|n| n.addr.is_ipv4() == v4 && only.is_none_or(|a| a == n.addr));
-    if let (Some(addr), true) = (only, list.is_empty()) {
-        return Err(format!("{command}: {addr} -- no entry"));
+    list.entries
+        .retain(|n| n.addr.is_ipv4() == v4 && only.is_none_or(|a| a == n.addr));
+    if let (Some(addr), true) = (only, list.entries.is_empty()) {
+        return Err(match list.note() {
+            None => format!("{command}: {addr} -- no entry"),
+            Some(note) => format!("{command}: {addr} -- no entry, but {note}"),
+        });
     }
-    if json {
-        return Ok(json::text(&list));
-    }
-    let header = if v4 {
+    let header = if json {
+        String::new()
+    } else if v4 {
         arp_row("Host", "Ethernet Address", "Netif", "Expire", "Flags")
     } else {
         ndp_header()
     };
-    Ok(header
-        + &list
-            .iter()
-            .map(|n| if v4 { arp(n) } else { ndp(n) })
-            .collect::<String>())
+    let row = |n: &NeighborView| if v4 { arp(n) } else { ndp(n) };
+    Ok(header + &listing::text(command, &list, json, row))
 }
 
 fn arp_row(host: &str, lladdr: &str, netif: &str, expire: &str, flags: &str) -> String {

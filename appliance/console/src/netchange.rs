@@ -105,11 +105,16 @@ pub(crate) fn forget(command: &str, word: &str, api: &mut dyn Api) -> Result<Str
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| format!("{command}: -d: '{word}' is not an address"))?;
     let known = api.neighbors();
-    if known.iter().any(|n| n.addr == addr && n.state == "static") {
+    if known
+        .entries
+        .iter()
+        .any(|n| n.addr == addr && n.state == "static")
+    {
         let said = change(command, &["-d", &addr.to_string()], api)?;
         return Ok(format!("{addr} deleted\n{said}"));
     }
-    match api.forget_neighbor(addr) {
+    let forgotten = api.forget_neighbor(addr);
+    match forgotten.map_err(|text| format!("{command}: {addr} is not deleted: {text}"))? {
         0 => Err(format!("{command}: {addr} -- no entry")),
         _ => Ok(format!("{addr} deleted\n")),
     }

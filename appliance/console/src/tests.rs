@@ -546,6 +546,40 @@ fn ping_is_stopped_by_control_c() {
     );
 }
 
+/// These showed an empty list, or what was there of it, and nothing else.
+#[test]
+fn a_list_that_is_not_whole_says_so_in_its_last_line() {
+    let mut s = Session::new();
+    s.types("pager off\r");
+    s.api.lack = Some("worker 1 does not answer".into());
+    for command in [
+        "pfctl -ss",
+        "pfctl -ss --json",
+        "arp -a",
+        "ndp -a --json",
+        "bridge",
+    ] {
+        let name = command.split(' ').next().unwrap();
+        let said = format!("{name}: the list is not complete: worker 1 does not answer");
+        assert_eq!(s.answer(command).pop(), Some(said), "{command}");
+    }
+    assert_eq!(
+        s.answer("arp 192.0.2.99"),
+        ["arp: 192.0.2.99 -- no entry, but the list is not complete: worker 1 does not answer"]
+    );
+    assert_eq!(
+        s.answer("arp -d 192.0.2.99"),
+        ["arp: 192.0.2.99 is not deleted: worker 1 does not answer"]
+    );
+    s.api.status.workers[0].stalled = true;
+    let status = s.answer("show status");
+    let line = status.iter().find(|l| l.starts_with("worker 0"));
+    assert!(
+        line.is_some_and(|l| l.contains("STANDS STILL")),
+        "{status:?}"
+    );
+}
+
 #[test]
 fn a_kill_is_left_to_itself_with_control_c() {
     let mut s = Session::new();

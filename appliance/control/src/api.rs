@@ -16,6 +16,7 @@ pub use self::network::{
     NeighborView, RouteView, StationView, StpRootView, StpView,
 };
 pub use crate::killing::{KillView, NotKilled};
+pub use crate::listed::Listed;
 pub use crate::pflog::LoggedPacket;
 pub use explain::Explanation;
 
@@ -138,6 +139,8 @@ pub struct WorkerStatus {
     pub busy: f64,
     /// Asleep because nothing arrives.
     pub idle: bool,
+    /// It has not turned for seconds: packets that came to it wait, or are lost.
+    pub stalled: bool,
     /// Generation it has adopted.
     pub generation: u32,
 }
@@ -532,7 +535,7 @@ pub trait Api {
     /// Logged packets from this serial on, as far as they are still kept, and the serial of the next one to come.
     fn pflog(&mut self, since: u64) -> (Vec<LoggedPacket>, u64);
     /// `pfctl -ss`: at most `limit` states. Asks the workers; may take milliseconds.
-    fn states(&mut self, limit: usize) -> Vec<StateView>;
+    fn states(&mut self, limit: usize) -> Listed<StateView>;
     /// `why`: what would happen to a packet, by the code that would do it. Changes nothing.
     fn why(&mut self, question: &Question) -> Result<Explanation, String>;
     /// `trace`: begins to watch live packets. `filter` is as in `explain::filter`; so many packets, so many seconds.
@@ -572,12 +575,12 @@ pub trait Api {
     fn interfaces(&mut self) -> Vec<InterfaceView>;
     /// `route show`.
     fn routes(&mut self) -> Vec<RouteView>;
-    /// `arp -a`, `ndp -a`.
-    fn neighbors(&mut self) -> Vec<NeighborView>;
+    /// `arp -a`, `ndp -a`. Asks the workers.
+    fn neighbors(&mut self) -> Listed<NeighborView>;
     /// `arp -d`, `ndp -d`: has all workers forget a neighbor that was learned; how many entries it had.
-    fn forget_neighbor(&mut self, addr: IpAddr) -> u64;
+    fn forget_neighbor(&mut self, addr: IpAddr) -> Result<u64, String>;
     /// `ifconfig bridge0 addr`: the stations behind all bridges. Asks the workers.
-    fn stations(&mut self) -> Vec<StationView>;
+    fn stations(&mut self) -> Listed<StationView>;
     /// `ifconfig bridge0 flush`, `deladdr`: forgets what was learned of a bridge, or one station. True if it was known.
     fn forget_stations(&mut self, bridge: &str, station: Option<&str>) -> Result<bool, String>;
     /// Everything for `/metrics`.

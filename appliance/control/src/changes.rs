@@ -73,13 +73,17 @@ impl Control {
     }
 
     /// Has all workers forget a neighbor; how many entries it had. An entry of our own address is none.
-    pub(crate) fn forget(&mut self, addr: IpAddr) -> u64 {
-        let known = self.fleet.neighbors(self.clock.as_ref());
-        let entries: Vec<_> = known.iter().filter(|n| n.ip == addr).collect();
-        for entry in &entries {
-            self.fleet.tell_all(&Mail::Forget(entry.interface, addr));
+    pub(crate) fn forget(&mut self, addr: IpAddr) -> Result<u64, String> {
+        let mut known = self.fleet.neighbors(self.clock.as_ref());
+        known.entries.retain(|n| n.ip == addr);
+        if known.entries.is_empty() {
+            // Nobody knows it, if all have said so.
+            return known.all().map(|_| 0);
         }
-        entries.len() as u64
+        for entry in &known.entries {
+            self.fleet.tell_all(&Mail::Forget(entry.interface, addr))?;
+        }
+        Ok(known.entries.len() as u64)
     }
 
     /// Adds to the demotion of a group, or takes from it, and says what it is then.

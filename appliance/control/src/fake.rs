@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::api::{
     AnchorView, Api, Applied, Count, Explanation, InterfaceView, KillView, Killing, LimiterView,
-    LoggedPacket, NeighborView, NotKilled, PfInfo, PingReply, Proof, Question, Refused, RouteView,
-    RuleView, Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
-    TableStats, TableView, WorkerStatus,
+    Listed, LoggedPacket, NeighborView, NotKilled, PfInfo, PingReply, Proof, Question, Refused,
+    RouteView, RuleView, Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit,
+    TableEdited, TableStats, TableView, WorkerStatus,
 };
 
 /// The fake. Begins as a box with two interfaces, two rules and two states.
@@ -29,6 +29,8 @@ pub struct Fake {
     pub logged: Vec<LoggedPacket>,
     /// Packets that a trace will still see.
     pub traces: u32,
+    /// What lists of workers lack.
+    pub lack: Option<String>,
     /// Answer to `states`, before its limit.
     pub states: Vec<StateView>,
     /// Answer to `pf_info`.
@@ -222,6 +224,7 @@ impl Default for Fake {
                     packets: 150,
                     busy: 0.25,
                     idle: false,
+                    stalled: false,
                     generation: 3,
                 }],
                 buffers_total: 8192,
@@ -282,6 +285,7 @@ impl Default for Fake {
                 loginterface: None,
             },
             kills: Vec::new(),
+            lack: None,
             sources: vec![source()],
             limiters: Vec::new(),
             edited: TableEdited::default(),
@@ -401,6 +405,13 @@ impl Default for Fake {
 }
 
 impl Fake {
+    fn listed<T>(&self, entries: Vec<T>) -> Listed<T> {
+        Listed {
+            entries,
+            lack: self.lack.clone(),
+        }
+    }
+
     fn change(&mut self, what: String) -> Result<(), String> {
         match &self.refuse_change {
             Some(text) => Err(text.clone()),
@@ -475,8 +486,8 @@ impl Api for Fake {
             .collect()
     }
 
-    fn states(&mut self, limit: usize) -> Vec<StateView> {
-        self.states.iter().take(limit).cloned().collect()
+    fn states(&mut self, limit: usize) -> Listed<StateView> {
+        self.listed(self.states.iter().take(limit).cloned().collect())
     }
 
     fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused> {
@@ -535,6 +546,7 @@ impl Api for Fake {
             reason: None,
             answer: None,
             out: None,
+            note: None,
         })
     }
 
@@ -622,18 +634,21 @@ impl Api for Fake {
         self.routes.clone()
     }
 
-    fn forget_neighbor(&mut self, addr: IpAddr) -> u64 {
+    fn forget_neighbor(&mut self, addr: IpAddr) -> Result<u64, String> {
+        if let Some(lack) = &self.lack {
+            return Err(lack.clone());
+        }
         let before = self.neighbors.len();
         self.neighbors.retain(|n| n.addr != addr);
-        (before - self.neighbors.len()) as u64
+        Ok((before - self.neighbors.len()) as u64)
     }
 
-    fn neighbors(&mut self) -> Vec<NeighborView> {
-        self.neighbors.clone()
+    fn neighbors(&mut self) -> Listed<NeighborView> {
+        self.listed(self.neighbors.clone())
     }
 
-    fn stations(&mut self) -> Vec<StationView> {
-        self.stations.clone()
+    fn stations(&mut self) -> Listed<StationView> {
+        self.listed(self.stations.clone())
     }
 
     fn forget_stations(&mut self, bridge: &str, station: Option<&str>) -> Result<bool, String> {

@@ -11,11 +11,15 @@ use worker::{Config, Counters, LogRecord, Mail, Report, StepRecord};
 
 use crate::api::{Count, KillView, NotKilled};
 use crate::killing::Kills;
+use crate::listed::{Listed, silence};
 use crate::machine::Clock;
 use crate::slots::Totals;
 
-/// Longest time that a question to the workers may take, in milliseconds: forwarding does not wait, but the console does.
+/// Longest time in which a worker that is awake answers a question, in milliseconds: forwarding does not wait for it, but the
+/// console does.
 pub const ASK_MS_MAX: u64 = 200;
+/// Longest time that a list of states may take, in milliseconds, while workers go on answering.
+pub const LIST_MS_MAX: u64 = 1000;
 /// A worker that has not turned for so many milliseconds stands still. One that sleeps wakes up every second at least.
 pub const STALL_MS: u64 = 3000;
 /// States asked for at once: a quarter of the ring of answers.
@@ -79,6 +83,8 @@ pub struct Fleet {
     kills: Kills,
     /// For each worker, its turns and when they were found to have moved, in milliseconds. None before the first look.
     pulses: Vec<Option<(u64, u64)>>,
+    /// Longest nap of a worker that has nothing to do, in milliseconds: only then does it read its mail.
+    nap_ms: u64,
 }
 
 impl Fleet {
@@ -89,6 +95,7 @@ impl Fleet {
             load_base: vec![(0, 0); workers.len()],
             kills: Kills::new(workers.len()),
             pulses: vec![None; workers.len()],
+            nap_ms: 0,
             workers,
             current: Arc::new(Config::default()),
             retired: Vec::new(),
@@ -218,46 +225,106 @@ impl Fleet {
             .collect()
     }
 
+    /// How long workers may sleep that have nothing to do, in microseconds: so much longer they may take to answer.
+    pub fn allow_naps(&mut self, us: u32) {
+        self.nap_ms = u64::from(us).div_ceil(1000);
+    }
+
+    fn ask_ms(&self) -> u64 {
+        ASK_MS_MAX + self.nap_ms
+    }
+
     /// At most `limit` states, each with its worker, a portion of every worker in turn.
-    pub fn states(&mut self, limit: usize, clock: &dyn Clock) -> Vec<(u16, State)> {
-        let mut found = Vec::new();
-        let deadline = clock.now_ms() + ASK_MS_MAX;
+    pub fn states(&mut self, limit: usize, clock: &dyn Clock) -> Listed<(u16, State)> {
+        let mut found: Vec<(u16, State)> = Vec::new();
+        let over = clock.now_ms() + LIST_MS_MAX;
+        let mut silent = Vec::new();
         let mut next: Vec<Option<u32>> = vec![Some(0); self.workers.len()];
         while found.len() < limit && next.iter().any(Option::is_some) {
-            for (n, next) in next.iter_mut().enumerate() {
-                let Some(from) = *next else { continue };
+            if clock.now_ms() >= over {
+                let lack = format!(
+                    "{} states in {LIST_MS_MAX} ms, and there are more",
+                    found.len()
+                );
+                return self.lacking(found, silent, Some(lack));
+            }
+            for (n, place) in next.iter_mut().enumerate() {
+                let Some(from) = *place else { continue };
                 let room = u32::try_from(limit - found.len()).unwrap_or(PORTION);
                 if room == 0 {
                     break;
                 }
-                let portion = self
-                    .asked(n, deadline, clock)
-                    .states(from, PORTION.min(room));
-                *next = portion.next;
-                found.extend(portion.states.into_iter().map(|st| (n as u16, st)));
+                let count = PORTION.min(room);
+                let mail = Mail::ListStates { from, count };
+                let told = self.tell(n, mail, clock, |report| match report {
+                    Report::State(st) => Some((n as u16, st)),
+                    _ => None,
+                });
+                found.extend(told.entries);
+                *place = told.next;
+                silent.extend(told.is_cut.then_some(n as u16));
             }
         }
-        found
+        self.lacking(found, silent, None)
+    }
+
+    /// A list without what those have to tell who do not answer.
+    fn lacking<T>(&self, entries: Vec<T>, silent: Vec<u16>, late: Option<String>) -> Listed<T> {
+        let silence = silence(&silent);
+        let parts: Vec<String> = silence.into_iter().chain(late).collect();
+        Listed {
+            entries,
+            lack: (!parts.is_empty()).then(|| parts.join("; ")),
+        }
+    }
+
+    /// What every worker tells of something short.
+    fn hear_all<T>(
+        &mut self,
+        mail: Mail,
+        clock: &dyn Clock,
+        take: impl Fn(Report) -> Option<T>,
+    ) -> Listed<T> {
+        let (mut found, mut silent) = (Vec::new(), Vec::new());
+        for n in 0..self.workers.len() {
+            let told = self.tell(n, mail, clock, &take);
+            found.extend(told.entries);
+            silent.extend(told.is_cut.then_some(n as u16));
+        }
+        self.lacking(found, silent, None)
+    }
+
+    /// What one worker tells. Each has the whole time, whoever has not answered before it; who stands still for certain is
+    /// not asked.
+    fn tell<T>(
+        &mut self,
+        n: usize,
+        mail: Mail,
+        clock: &dyn Clock,
+        take: impl Fn(Report) -> Option<T>,
+    ) -> Told<T> {
+        let now_ms = clock.now_ms();
+        if self.stands_still(n, now_ms) {
+            return Told::default();
+        }
+        let deadline = now_ms + self.ask_ms();
+        self.asked(n, deadline, clock).tell(mail, take)
     }
 
     /// What every worker knows of its neighbors.
-    pub fn neighbors(&mut self, clock: &dyn Clock) -> Vec<neighbor::Neighbor> {
-        let deadline = clock.now_ms() + ASK_MS_MAX;
-        let mut found = Vec::new();
-        for n in 0..self.workers.len() {
-            found.extend(self.asked(n, deadline, clock).neighbors());
-        }
-        found
+    pub fn neighbors(&mut self, clock: &dyn Clock) -> Listed<neighbor::Neighbor> {
+        self.hear_all(Mail::ListNeighbors, clock, |report| match report {
+            Report::Neighbor(entry) => Some(entry),
+            _ => None,
+        })
     }
 
     /// Where every worker knows stations behind bridges to be.
-    pub fn stations(&mut self, clock: &dyn Clock) -> Vec<(InterfaceId, Station)> {
-        let deadline = clock.now_ms() + ASK_MS_MAX;
-        let mut found = Vec::new();
-        for n in 0..self.workers.len() {
-            found.extend(self.asked(n, deadline, clock).stations());
-        }
-        found
+    pub fn stations(&mut self, clock: &dyn Clock) -> Listed<(InterfaceId, Station)> {
+        self.hear_all(Mail::ListStations, clock, |report| match report {
+            Report::Station(bridge, station) => Some((bridge, station)),
+            _ => None,
+        })
     }
 
     /// Takes what workers have logged.
@@ -273,11 +340,13 @@ impl Fleet {
         }
     }
 
-    /// Sends every worker a letter that has no answer. Who has too many letters already does not get it.
-    pub fn tell_all(&mut self, mail: &Mail) {
-        for worker in &mut self.workers {
-            // The next one will get there.
-            let _sent = worker.mail.push(*mail);
+    /// Sends every worker a letter that has no answer. Who has too many letters already does not get it, and is told of.
+    pub fn tell_all(&mut self, mail: &Mail) -> Result<(), String> {
+        let sent = self.workers.iter_mut().map(|w| w.mail.push(*mail).is_ok());
+        let unsent = (0..).zip(sent).filter_map(|(n, sent)| (!sent).then_some(n));
+        match silence(&unsent.collect::<Vec<u16>>()) {
+            None => Ok(()),
+            Some(silence) => Err(silence),
         }
     }
 
@@ -347,13 +416,15 @@ impl Fleet {
 
     /// Workers that stand still, by number.
     pub fn stalled(&self, now_ms: u64) -> Vec<u16> {
-        let stands = |(worker, pulse): (&WorkerLink, &Option<(u64, u64)>)| {
-            pulse.is_some_and(|(turns, moved_ms)| {
-                turns == worker.counters.turns.get() && now_ms >= moved_ms + STALL_MS
-            })
-        };
-        let all = self.workers.iter().zip(&self.pulses).map(stands);
-        (0..).zip(all).filter_map(|(n, s)| s.then_some(n)).collect()
+        let all =
+            (0..self.workers.len() as u16).filter(|n| self.stands_still(usize::from(*n), now_ms));
+        all.collect()
+    }
+
+    fn stands_still(&self, n: usize, now_ms: u64) -> bool {
+        self.pulses[n].is_some_and(|(turns, moved_ms)| {
+            turns == self.workers[n].counters.turns.get() && now_ms >= moved_ms + STALL_MS
+        })
     }
 
     fn asked<'a>(&'a mut self, n: usize, deadline: u64, clock: &'a dyn Clock) -> Asked<'a> {
@@ -385,9 +456,23 @@ fn sorted(n: usize, report: Report, kills: &mut Kills, owed: &mut u32) -> Option
 }
 
 /// Answers of one worker to one question.
-struct Portion {
-    states: Vec<State>,
+struct Told<T> {
+    entries: Vec<T>,
+    /// Where to go on, if there is more.
     next: Option<u32>,
+    /// It did not come to the end.
+    is_cut: bool,
+}
+
+impl<T> Default for Told<T> {
+    /// Nothing yet.
+    fn default() -> Self {
+        Told {
+            entries: Vec::new(),
+            next: None,
+            is_cut: true,
+        }
+    }
 }
 
 /// A worker while it is asked.
@@ -426,54 +511,25 @@ impl Asked<'_> {
         }
     }
 
-    fn states(&mut self, from: u32, count: u32) -> Portion {
-        let mut portion = Portion {
-            states: Vec::new(),
-            next: None,
-        };
-        if !self.ask(Mail::ListStates { from, count }) {
-            return portion;
+    /// Puts a question and hears the answer.
+    fn tell<T>(mut self, mail: Mail, take: impl Fn(Report) -> Option<T>) -> Told<T> {
+        let mut told = Told::default();
+        if !self.ask(mail) {
+            return told;
         }
         while let Some(report) = self.hear() {
             match report {
-                Report::State(st) => portion.states.push(st),
                 Report::StatesEnd { next } => {
-                    portion.next = next;
+                    (told.next, told.is_cut) = (next, false);
                     break;
                 }
-                _ => {}
+                Report::NeighborsEnd | Report::StationsEnd => {
+                    told.is_cut = false;
+                    break;
+                }
+                report => told.entries.extend(take(report)),
             }
         }
-        portion
-    }
-
-    fn stations(&mut self) -> Vec<(InterfaceId, Station)> {
-        let mut found = Vec::new();
-        if !self.ask(Mail::ListStations) {
-            return found;
-        }
-        while let Some(report) = self.hear() {
-            match report {
-                Report::Station(bridge, station) => found.push((bridge, station)),
-                Report::StationsEnd => break,
-                _ => {}
-            }
-        }
-        found
-    }
-
-    fn neighbors(&mut self) -> Vec<neighbor::Neighbor> {
-        let mut found = Vec::new();
-        if !self.ask(Mail::ListNeighbors) {
-            return found;
-        }
-        while let Some(report) = self.hear() {
-            match report {
-                Report::Neighbor(entry) => found.push(entry),
-                Report::NeighborsEnd => break,
-                _ => {}
-            }
-        }
-        found
+        told
     }
 }

@@ -24,6 +24,7 @@ mod lagg;
 mod layers;
 mod layout;
 mod learning;
+pub mod listed;
 pub mod log_ring;
 pub mod machine;
 mod metrics;

@@ -140,11 +140,16 @@ pub(crate) fn samples(control: &Control) -> Vec<Sample> {
 
 fn of_workers(control: &Control) -> Vec<Sample> {
     let mut out = Vec::new();
+    let standing = control.fleet.stalled(control.clock.now_ms());
     for (n, worker) in control.fleet.workers().iter().enumerate() {
         for (name, help, of) in BOOKS {
             let labels = vec![("worker", n.to_string())];
             out.push(sample(name, help, labels, of(&worker.counters).get()));
         }
+        let stalled = standing.contains(&(n as u16));
+        let help = "1 if a worker has not turned for seconds.";
+        let labels = vec![("worker", n.to_string())];
+        out.push(sample("fugu_worker_stalled", help, labels, stalled.into()));
     }
     out
 }

@@ -13,6 +13,7 @@ use worker::Mail;
 
 use crate::api::{BridgePortView, BridgeView, StationView, StpRootView, StpView};
 use crate::control::Control;
+use crate::listed::Listed;
 use crate::trees::{Tree, role_word, state_word};
 
 /// Highest protected domain (bridge(4)).
@@ -80,8 +81,12 @@ impl Control {
     }
 
     /// The stations behind all bridges, those that are configured first.
-    pub(crate) fn station_views(&mut self) -> Vec<StationView> {
+    pub(crate) fn station_views(&mut self) -> Listed<StationView> {
         let heard = self.fleet.stations(self.clock.as_ref());
+        heard.with(|heard| self.seen(heard))
+    }
+
+    fn seen(&self, heard: Vec<(InterfaceId, Station)>) -> Vec<StationView> {
         let now_s = u32::try_from(self.clock.now_ms() / 1000).unwrap_or(u32::MAX);
         let mut latest: HashMap<(InterfaceId, ether::Addr), Station> = HashMap::new();
         for (bridge, station) in heard {
@@ -148,16 +153,20 @@ impl Control {
         let id = found.filter(is_bridge).map(|i| i.id);
         let id = id.ok_or_else(|| format!("{bridge} is not a bridge"))?;
         let Some(text) = station else {
-            self.fleet.tell_all(&Mail::FlushStations(id));
+            self.fleet.tell_all(&Mail::FlushStations(id))?;
             return Ok(true);
         };
         let addr = netconf::station(text)
             .map(ether::Addr)
             .ok_or_else(|| format!("'{text}' is not a station address"))?;
-        let known = self.fleet.stations(self.clock.as_ref());
-        let known = known.iter().any(|(b, s)| (*b, s.addr) == (id, addr));
-        self.fleet.tell_all(&Mail::ForgetStation(id, addr));
-        Ok(known)
+        let mut known = self.fleet.stations(self.clock.as_ref());
+        known.entries.retain(|(b, s)| (*b, s.addr) == (id, addr));
+        self.fleet.tell_all(&Mail::ForgetStation(id, addr))?;
+        if known.entries.is_empty() {
+            // Nobody knows it, if all have said so.
+            return known.all().map(|_| false);
+        }
+        Ok(true)
     }
 }
 

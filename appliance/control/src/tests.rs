@@ -31,6 +31,7 @@ mod changes;
 mod kills;
 mod laggs;
 mod learning;
+mod lists;
 mod neighbors;
 mod tables;
 mod trees;
@@ -46,6 +47,8 @@ struct FakeWorker {
     stations: Vec<(InterfaceId, Station)>,
     /// Takes long to kill, and what that has left.
     slow: bool,
+    /// Does nothing.
+    dead: bool,
     unfinished: Vec<(filter::Kill, KillReport)>,
 }
 
@@ -84,6 +87,9 @@ impl FakeWorker {
     }
 
     fn turn(&mut self) {
+        if self.dead {
+            return;
+        }
         self.counters.turns.add(1);
         if !self.slow {
             self.finish();
@@ -279,6 +285,7 @@ impl Rig {
                 states: Vec::new(),
                 stations: Vec::new(),
                 slow: false,
+                dead: false,
                 unfinished: Vec::new(),
             });
         }
@@ -731,10 +738,11 @@ fn states_of_all_workers_are_listed_up_to_the_limit() {
             .collect();
     }
     let all = b.control.states(10_000);
+    let all = all.all().unwrap();
     assert_eq!(all.len(), 1400);
     assert_eq!(all.iter().filter(|s| s.worker == 1).count(), 700);
-    assert_eq!(b.control.states(300).len(), 300);
-    assert_eq!(b.control.neighbors().len(), 0);
+    assert_eq!(b.control.states(300).all().map(|list| list.len()), Ok(300));
+    assert_eq!(b.control.neighbors(), crate::api::Listed::whole(vec![]));
 }
 
 #[test]
@@ -758,7 +766,9 @@ fn a_worker_that_does_not_answer_costs_a_fifth_of_a_second_at_most_and_late_answ
         answers: false,
     };
     let mut fleet = crate::fleet::Fleet::new(vec![link]);
-    assert!(fleet.states(10, &clock).is_empty());
+    let listed = fleet.states(10, &clock);
+    let lack = Some("worker 0 does not answer".to_string());
+    assert!(listed.entries.is_empty() && listed.lack == lack);
     assert_eq!(clock.now_ms.get(), crate::fleet::ASK_MS_MAX);
     // The answer comes late, and after it the one to the next question.
     assert_eq!(std::iter::from_fn(|| mail_rx.pop()).count(), 1);
@@ -772,6 +782,8 @@ fn a_worker_that_does_not_answer_costs_a_fifth_of_a_second_at_most_and_late_answ
     }
     let heard: Vec<u64> = fleet
         .states(10, &clock)
+        .all()
+        .unwrap()
         .iter()
         .map(|(_, st)| st.id)
         .collect();

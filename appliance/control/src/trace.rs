@@ -38,7 +38,11 @@ impl Control {
         };
         self.end_trace();
         self.fleet.drain_steps(|_, _| ());
-        self.fleet.tell_all(&Mail::Watch(watched));
+        let told = self.fleet.tell_all(&Mail::Watch(watched));
+        if let Err(silence) = told {
+            self.fleet.tell_all(&Mail::Watch(Watched::default())).ok();
+            return Err(format!("trace: {silence}: its packets would be missing"));
+        }
         self.trace = Some(Trace {
             until_ms: self.clock.now_ms() + u64::from(seconds.clamp(1, SECONDS_MAX)) * 1000,
             left: count,
@@ -49,7 +53,8 @@ impl Control {
 
     pub(crate) fn end_trace(&mut self) {
         if self.trace.take().is_some() {
-            self.fleet.tell_all(&Mail::Watch(Watched::default()));
+            // Who is not told ends by itself, with its last packet.
+            self.fleet.tell_all(&Mail::Watch(Watched::default())).ok();
         }
     }
 

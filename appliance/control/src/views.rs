@@ -12,9 +12,9 @@ use ruleset::{Af, Direction, RuleSlot, TableEntry, Timeout};
 use state::{Key, State, StateFlags};
 
 use crate::api::{
-    AnchorView, Api, Applied, Count, InterfaceView, KillView, Killing, LimiterView, LoggedPacket,
-    NeighborView, NotKilled, PfInfo, PingReply, Proof, Question, Refused, RouteView, RuleView,
-    Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
+    AnchorView, Api, Applied, Count, InterfaceView, KillView, Killing, LimiterView, Listed,
+    LoggedPacket, NeighborView, NotKilled, PfInfo, PingReply, Proof, Question, Refused, RouteView,
+    RuleView, Sample, SourceView, StateEnd, StateView, StationView, Status, TableEdit, TableEdited,
     TableView, WorkerStatus,
 };
 use crate::control::{Control, Wish, digest_text};
@@ -101,6 +101,33 @@ impl Control {
         found.map(|i| i.name.to_string()).unwrap_or_default()
     }
 
+    /// Neighbors as workers know them, our own, and those that are set.
+    fn neighbor_views(&self, heard: &[net::neighbor::Neighbor]) -> Vec<NeighborView> {
+        // Several workers may know the same neighbor: the one that has an answer counts.
+        let mut found: HashMap<(u16, IpAddr), NeighborView> = HashMap::new();
+        let now_ms = self.clock.now_ms();
+        for entry in heard {
+            let view = neighbor_view(entry, self.interface_name(entry.interface), now_ms);
+            let place = found
+                .entry((entry.interface.0, entry.ip))
+                .or_insert_with(|| view.clone());
+            if place.lladdr.is_none() && view.lladdr.is_some() {
+                *place = view;
+            }
+        }
+        let mut all: Vec<NeighborView> = found.into_values().collect();
+        let interfaces = self
+            .fleet
+            .current()
+            .interfaces
+            .iter()
+            .filter(|i| i.up && !i.is_loopback());
+        all.extend(interfaces.flat_map(own_neighbors));
+        all.extend(self.set_neighbors());
+        all.sort_by(|a, b| (&a.interface, a.addr).cmp(&(&b.interface, b.addr)));
+        all
+    }
+
     /// Neighbors that are set, and those that we answer for.
     fn set_neighbors(&self) -> Vec<NeighborView> {
         let interfaces = &self.fleet.current().interfaces;
@@ -126,6 +153,7 @@ impl Control {
 
     fn worker_statuses(&mut self) -> Vec<WorkerStatus> {
         let load = self.fleet.load();
+        let stalled = self.fleet.stalled(self.clock.now_ms());
         let workers = self.fleet.workers().iter().zip(load).enumerate();
         let status =
             |(n, (worker, busy)): (usize, (&crate::fleet::WorkerLink, f64))| WorkerStatus {
@@ -134,6 +162,7 @@ impl Control {
                 packets: worker.counters.received.get(),
                 busy,
                 idle: worker.counters.idle.get() != 0,
+                stalled: stalled.contains(&(n as u16)),
                 generation: worker.counters.generation.get() as u32,
             };
         workers.map(status).collect()
@@ -366,7 +395,7 @@ impl Api for Control {
         paths.map(view).collect()
     }
 
-    fn states(&mut self, limit: usize) -> Vec<StateView> {
+    fn states(&mut self, limit: usize) -> Listed<StateView> {
         let found = self.fleet.states(limit, self.clock.as_ref());
         let config = self.fleet.current().clone();
         let slots = self.shown.slots.iter().copied();
@@ -381,7 +410,7 @@ impl Api for Control {
             let life = filter::lifetime::lifetime_s(&config.ruleset, st, total, of_rule);
             cx.view(*worker, st, life)
         };
-        found.iter().map(view).collect()
+        found.with(|found| found.iter().map(view).collect())
     }
 
     fn set_anchor(&mut self, path: &str, rules: &[u8], proof: &Proof) -> Result<Applied, Refused> {
@@ -533,38 +562,16 @@ impl Api for Control {
             .collect()
     }
 
-    fn forget_neighbor(&mut self, addr: IpAddr) -> u64 {
+    fn forget_neighbor(&mut self, addr: IpAddr) -> Result<u64, String> {
         self.forget(addr)
     }
 
-    fn neighbors(&mut self) -> Vec<NeighborView> {
+    fn neighbors(&mut self) -> Listed<NeighborView> {
         let heard = self.fleet.neighbors(self.clock.as_ref());
-        // Several workers may know the same neighbor: the one that has an answer counts.
-        let mut found: HashMap<(u16, IpAddr), NeighborView> = HashMap::new();
-        let now_ms = self.clock.now_ms();
-        for entry in &heard {
-            let view = neighbor_view(entry, self.interface_name(entry.interface), now_ms);
-            let place = found
-                .entry((entry.interface.0, entry.ip))
-                .or_insert_with(|| view.clone());
-            if place.lladdr.is_none() && view.lladdr.is_some() {
-                *place = view;
-            }
-        }
-        let mut all: Vec<NeighborView> = found.into_values().collect();
-        let interfaces = self
-            .fleet
-            .current()
-            .interfaces
-            .iter()
-            .filter(|i| i.up && !i.is_loopback());
-        all.extend(interfaces.flat_map(own_neighbors));
-        all.extend(self.set_neighbors());
-        all.sort_by(|a, b| (&a.interface, a.addr).cmp(&(&b.interface, b.addr)));
-        all
+        heard.with(|heard| self.neighbor_views(&heard))
     }
 
-    fn stations(&mut self) -> Vec<StationView> {
+    fn stations(&mut self) -> Listed<StationView> {
         self.station_views()
     }
 

@@ -8,6 +8,7 @@ use state::State;
 
 use crate::api::Question;
 use crate::control::Control;
+use crate::listed::Listed;
 
 /// States looked at for a packet's own: more would take longer than a person waits.
 const STATES_MAX: usize = 100_000;
@@ -16,7 +17,10 @@ const STATES_KEPT: usize = 4_096;
 
 impl Control {
     pub(crate) fn explain(&mut self, question: &Question) -> Result<Explanation, String> {
-        let states = self.states_about(question)?;
+        let Listed {
+            entries: states,
+            lack,
+        } = self.states_about(question)?;
         let now_ms = self.clock.now_ms();
         let rule = |nr| self.rule_name(nr);
         let on = explain::Box {
@@ -26,14 +30,20 @@ impl Control {
             rule: &rule,
             now_ms,
         };
-        match question {
+        let mut told = match question {
             Question::Words(text) => explain::describe(text, &on),
             Question::Frame { interface, frame } => explain::capture(interface, frame, &on),
-        }
+        }?;
+        told.note = lack.map(|lack| {
+            format!(
+                "not all states are known, so this may be a packet of one that is there: {lack}"
+            )
+        });
+        Ok(told)
     }
 
     /// States that have an address of the packet.
-    fn states_about(&mut self, question: &Question) -> Result<Vec<State>, String> {
+    fn states_about(&mut self, question: &Question) -> Result<Listed<State>, String> {
         let addrs: Option<[IpAddr; 2]> = match question {
             Question::Words(text) => {
                 let described = explain::words::parse(text)?;
@@ -47,8 +57,15 @@ impl Control {
             bits.is_none_or(|bits| ends.iter().flatten().any(|addr| bits.contains(addr)))
         };
         let found = self.fleet.states(STATES_MAX, self.clock.as_ref());
-        let found = found.into_iter().map(|(_, st)| st).filter(is_about);
-        Ok(found.take(STATES_KEPT).collect())
+        let (looked, total) = (found.entries.len(), self.shared.states.get());
+        let mut about = found.with(|found| {
+            let found = found.into_iter().map(|(_, st)| st).filter(is_about);
+            found.take(STATES_KEPT).collect()
+        });
+        if looked >= STATES_MAX && total > looked as u64 {
+            about.lack = Some(format!("{looked} of {total} were looked at"));
+        }
+        Ok(about)
     }
 
     /// How people call a rule of the running policy.

@@ -58,6 +58,9 @@ pub struct Explanation {
     pub answer: Option<String>,
     /// Where it leaves: interface.
     pub out: Option<String>,
+    /// What could not be taken into account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 struct Teller<'a> {
@@ -77,6 +80,7 @@ pub fn tell(observed: &Observed, on: &Box<'_>) -> Explanation {
             reason: None,
             answer: None,
             out: None,
+            note: None,
         },
     };
     for record in &observed.steps {
@@ -337,6 +341,9 @@ impl Explanation {
             out += &format!("{indent}{:<8} {}{gap}{origin}\n", line.step, line.text);
         }
         out += &self.sentence();
+        if let Some(note) = &self.note {
+            out += &format!("{note}\n");
+        }
         out
     }
 

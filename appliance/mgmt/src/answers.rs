@@ -1,6 +1,8 @@
 //! What the control core says, as HTTP answers. The JSON is documented in `docs/api.md`; fields are only ever added.
 
-use control::api::{Api, Applied, Killing, LoggedPacket, NotKilled, Question, Refused, TableEdit};
+use control::api::{
+    Api, Applied, Killing, Listed, LoggedPacket, NotKilled, Question, Refused, TableEdit,
+};
 use pfconf::diag::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,8 +26,8 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Rules => as_json(&api.rules()),
         Route::Interfaces => as_json(&api.interfaces()),
         Route::Routes => as_json(&api.routes()),
-        Route::Neighbors => as_json(&api.neighbors()),
-        Route::Stations => as_json(&api.stations()),
+        Route::Neighbors => listed(api.neighbors()),
+        Route::Stations => listed(api.stations()),
         Route::Tables => as_json(&api.tables()),
         Route::Sources => as_json(&api.sources()),
         Route::Limiters => as_json(&api.limiters()),
@@ -33,7 +35,7 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Kills => as_json(&api.kills()),
         Route::Pflog => pflog(query, api),
         Route::States => match states_limit(query) {
-            Ok(limit) => as_json(&api.states(limit)),
+            Ok(limit) => listed(api.states(limit)),
             Err(text) => Response::error(400, &text),
         },
         Route::Health => text(200, "ok\n"),
@@ -42,6 +44,14 @@ pub(crate) fn get(route: Route, query: &str, api: &mut dyn Api) -> Response {
         Route::Metrics | Route::Bundle | Route::Why | Route::Anchor => {
             Response::error(404, "not found")
         }
+    }
+}
+
+/// A list if it is all there is. An array has no place to say what is missing, and a part of it would be believed.
+fn listed<T: Serialize>(listed: Listed<T>) -> Response {
+    match listed.all() {
+        Ok(entries) => as_json(&entries),
+        Err(note) => Response::error(503, &note).with("Retry-After", "2"),
     }
 }
 
@@ -139,6 +149,12 @@ pub(crate) fn metrics(text: String) -> Response {
 /// Ready means: a policy is loaded and packets are forwarded.
 fn ready(api: &mut dyn Api) -> Response {
     let status = api.status();
+    if let Some(worker) = status.workers.iter().find(|w| w.stalled) {
+        return text(
+            503,
+            &format!("not ready: worker {} stands still\n", worker.id),
+        );
+    }
     match (status.forwarding, status.generation) {
         (true, 1..) => text(200, "ready\n"),
         (true, 0) => text(503, "not ready: no policy is loaded\n"),

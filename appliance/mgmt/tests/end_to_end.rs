@@ -602,6 +602,25 @@ fn states_sources_and_tables_are_changed_by_whoever_has_the_token() {
     assert_eq!(lab.api.done.len(), changes);
 }
 
+/// A part of a list would be believed to be all of it.
+#[test]
+fn a_list_that_is_not_whole_is_refused_and_a_box_that_stands_still_is_not_ready() {
+    let mut lab = Lab::new();
+    for path in ["/v1/states", "/v1/neighbors", "/v1/stations"] {
+        lab.api.lack = Some("worker 1 does not answer".into());
+        let c = lab.ask(get(path, "secret"));
+        assert_eq!(c.statuses(), [503], "{path}");
+        assert!(c.text().contains("not complete: worker 1 does not answer"));
+        lab.api.lack = None;
+        assert_eq!(lab.ask(get(path, "secret")).statuses(), [200], "{path}");
+    }
+    assert_eq!(lab.ask(get("/readyz", "")).statuses(), [200]);
+    lab.api.status.workers[0].stalled = true;
+    let c = lab.ask(get("/readyz", ""));
+    assert_eq!(c.statuses(), [503]);
+    assert!(c.text().contains("not ready: worker 0 stands still"));
+}
+
 #[test]
 fn wrong_paths_methods_and_limits_are_named() {
     let mut lab = Lab::new();

@@ -8,14 +8,29 @@ use crate::turn::Worker;
 
 /// Places of the state table, or of that of stations, looked at per turn: each state is four lines, told whole.
 const PLACES_PER_TURN: usize = 128;
+/// Places of the state table looked at for one question: whoever asks hears soon that it is looked at, however few states
+/// a large table has.
+const PLACES_PER_ANSWER: usize = 128 * PLACES_PER_TURN;
 
 /// A question that is being answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Listing {
-    States { next: u32, left: u32 },
-    Neighbors { next: usize },
-    Stations { next: usize },
-    Flush { bridge: InterfaceId, next: usize },
+    /// Until this place, or until so many are told.
+    States {
+        next: u32,
+        left: u32,
+        until: u32,
+    },
+    Neighbors {
+        next: usize,
+    },
+    Stations {
+        next: usize,
+    },
+    Flush {
+        bridge: InterfaceId,
+        next: usize,
+    },
 }
 
 impl<N: Nic> Worker<N> {
@@ -27,6 +42,7 @@ impl<N: Nic> Worker<N> {
                 Mail::ListStates { from, count } => Some(Listing::States {
                     next: from,
                     left: count,
+                    until: (from as usize + PLACES_PER_ANSWER).min(self.states.capacity()) as u32,
                 }),
                 Mail::ListNeighbors => Some(Listing::Neighbors { next: 0 }),
                 Mail::Watch(watched) => {
@@ -53,7 +69,7 @@ impl<N: Nic> Worker<N> {
             return false;
         };
         self.listing = match listing {
-            Listing::States { next, left } => self.list_states(next, left),
+            Listing::States { next, left, until } => self.list_states(next, left, until),
             Listing::Neighbors { next } => self.list_neighbors(next),
             Listing::Stations { next } => self.list_stations(next),
             Listing::Flush { bridge, next } => {
@@ -64,8 +80,8 @@ impl<N: Nic> Worker<N> {
         true
     }
 
-    fn list_states(&mut self, from: u32, mut left: u32) -> Option<Listing> {
-        let end = (from as usize + PLACES_PER_TURN).min(self.states.capacity());
+    fn list_states(&mut self, from: u32, mut left: u32, until: u32) -> Option<Listing> {
+        let end = (from as usize + PLACES_PER_TURN).min(until as usize);
         let mut next = end as u32;
         for (idx, st) in self.states.iter_in(from as usize..end) {
             if left == 0 {
@@ -78,20 +94,25 @@ impl<N: Nic> Worker<N> {
                 .push(Report::State(st.into_owned()))
                 .is_err()
             {
-                return Some(Listing::States { next: idx.0, left });
+                let next = idx.0;
+                return Some(Listing::States { next, left, until });
             }
             left -= 1;
         }
         let at_end = next as usize >= self.states.capacity();
-        if left > 0 && !at_end {
-            return Some(Listing::States { next, left });
+        if left > 0 && next < until {
+            return Some(Listing::States { next, left, until });
         }
         let report = Report::StatesEnd {
             next: (!at_end).then_some(next),
         };
         match self.ends.reports.push(report) {
             Ok(()) => None,
-            Err(_) => Some(Listing::States { next, left: 0 }),
+            Err(_) => Some(Listing::States {
+                next,
+                left: 0,
+                until,
+            }),
         }
     }
 

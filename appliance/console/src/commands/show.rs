@@ -73,7 +73,9 @@ fn status(s: &Status) -> String {
         format!("{} of {} in use", s.buffers_used, s.buffers_total),
     );
     for w in &s.workers {
-        let busy = if w.idle {
+        let busy = if w.stalled {
+            "STANDS STILL".to_string()
+        } else if w.idle {
             "asleep".to_string()
         } else {
             format!("{:.0}% busy", w.busy * 100.0)

@@ -7,7 +7,7 @@ mod info;
 mod states;
 mod tables;
 
-use control::api::{Api, LimiterView, RuleView, StateView, TableView};
+use control::api::{Api, LimiterView, RuleView, TableView};
 
 use crate::anchors;
 use crate::dialog::{Dialog, Next};
@@ -305,7 +305,7 @@ fn show(what: Show, options: &Options, api: &mut dyn Api) -> String {
 fn show_json(what: Show, options: &Options, api: &mut dyn Api) -> Option<String> {
     Some(match what {
         Show::Rules => json::text(&anchors::chosen(&api.rules(), &options.anchor)),
-        Show::States => json::text(&chosen_states(options, api)),
+        Show::States => states::list(options, api),
         Show::Info => json::text(&api.pf_info()),
         Show::Tables => json::text(&api.tables()),
         Show::Timeouts => json::map(&api.timeouts()),
@@ -322,10 +322,7 @@ fn show_text(what: Show, options: &Options, api: &mut dyn Api) -> String {
     let v = options.verbose;
     match what {
         Show::Rules => anchors::rules(&api.rules(), &options.anchor, v),
-        Show::States => {
-            let states = chosen_states(options, api);
-            states.iter().map(|s| states::state(s, v)).collect()
-        }
+        Show::States => states::list(options, api),
         Show::Info => info::info(&api.pf_info(), v),
         Show::Tables => {
             let tables = api.table_summaries();
@@ -356,12 +353,6 @@ fn show_text(what: Show, options: &Options, api: &mut dyn Api) -> String {
 /// Whether an interface was asked for: `-i`, or all of them.
 fn is_wanted(options: &Options, name: &str) -> bool {
     options.interface.as_deref().is_none_or(|i| i == name)
-}
-
-fn chosen_states(options: &Options, api: &mut dyn Api) -> Vec<StateView> {
-    let mut states = api.states(STATES_MAX);
-    states.retain(|s| is_wanted(options, &s.interface));
-    states
 }
 
 fn limiter(l: &LimiterView) -> String {

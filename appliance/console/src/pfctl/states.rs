@@ -2,9 +2,27 @@
 
 use std::net::IpAddr;
 
-use control::api::{StateEnd, StateView};
+use control::api::{Api, StateEnd, StateView};
 
+use super::{Options, STATES_MAX};
 use crate::duration::clock;
+use crate::listing;
+
+/// `-ss`
+pub(super) fn list(options: &Options, api: &mut dyn Api) -> String {
+    let mut listed = api.states(STATES_MAX);
+    if listed.lack.is_none() && listed.entries.len() >= STATES_MAX {
+        let total = api.pf_info().states;
+        let more = total > STATES_MAX as u64;
+        listed.lack = more.then(|| format!("these are {STATES_MAX} of {total} states"));
+    }
+    if let Some(interface) = &options.interface {
+        listed.entries.retain(|s| s.interface == *interface);
+    }
+    listing::text("pfctl", &listed, options.json, |s| {
+        state(s, options.verbose)
+    })
+}
 
 pub(super) fn state(s: &StateView, verbose: u8) -> String {
     let incoming = s.direction == "in";

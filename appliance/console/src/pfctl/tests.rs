@@ -48,6 +48,23 @@ fn rules_at_three_levels() {
 }
 
 #[test]
+fn more_states_than_are_shown_are_told_of() {
+    let mut api = Fake::default();
+    api.states = vec![api.states[0].clone(); STATES_MAX];
+    api.info.states = STATES_MAX as u64;
+    let note = |api: &mut Fake| {
+        let out = pfctl_on(api, "-ss").unwrap();
+        out.lines()
+            .last()
+            .map(|l| l.starts_with("pfctl:").then(|| l.to_string()))
+    };
+    assert_eq!(note(&mut api), Some(None));
+    api.info.states = 1_234_567;
+    let said = "pfctl: the list is not complete: these are 100000 of 1234567 states";
+    assert_eq!(note(&mut api), Some(Some(said.into())));
+}
+
+#[test]
 fn states_at_three_levels() {
     check(
         "-ss",

@@ -90,6 +90,7 @@ impl Control {
             loginterface: candidate.loginterface,
             debug: candidate.debug,
         };
+        self.fleet.allow_naps(self.shown.idle.1.unwrap_or(0));
     }
 
     /// Publishes the running files with what was learned since. Rules with addresses in parentheses follow; if they

@@ -108,7 +108,7 @@ fn stations_are_those_that_are_still_true_the_latest_of_each() {
         workers[1].stations = vec![station(1, em1, 3, 0)];
     }
     // It is second 5.
-    let list = b.control.stations();
+    let list = b.control.stations().all().unwrap();
     let short: Vec<(&str, &str, u32, bool)> = list
         .iter()
         .map(|s| (s.lladdr.as_str(), s.member.as_str(), s.age_s, s.fixed))
@@ -138,12 +138,12 @@ fn stations_are_forgotten_by_all_workers() {
     }
     let learned = |list: Vec<StationView>| list.iter().filter(|s| !s.fixed).count();
     let forget = |b: &mut Rig, what| b.control.forget_stations("bridge0", what);
-    assert_eq!(learned(b.control.stations()), 3);
+    assert_eq!(learned(b.control.stations().all().unwrap()), 3);
     assert_eq!(forget(&mut b, Some("2:0:0:0:0:1")), Ok(true));
-    assert_eq!(learned(b.control.stations()), 2);
+    assert_eq!(learned(b.control.stations().all().unwrap()), 2);
     assert_eq!(forget(&mut b, Some("02:00:00:00:00:01")), Ok(false));
     assert_eq!(forget(&mut b, None), Ok(true));
-    assert_eq!(learned(b.control.stations()), 0);
+    assert_eq!(learned(b.control.stations().all().unwrap()), 0);
     let wrong = b.control.forget_stations("em0", None);
     assert_eq!(wrong, Err("em0 is not a bridge".into()));
     assert_eq!(
@@ -161,5 +161,5 @@ fn a_static_station_is_taken_back_by_a_command() {
             &Proof::Console,
         )
         .unwrap();
-    assert!(b.control.stations().is_empty());
+    assert!(b.control.stations().all().unwrap().is_empty());
 }

@@ -8,10 +8,10 @@ use crate::fleet::{ASK_MS_MAX, Fleet, STALL_MS};
 use crate::killing::{ENDED_MAX, KILLS_MAX};
 
 /// The worker's ends of what matters here.
-struct Hand {
-    mail: Consumer<Mail>,
-    reports: Producer<Report>,
-    counters: Arc<Counters>,
+pub(super) struct Hand {
+    pub(super) mail: Consumer<Mail>,
+    pub(super) reports: Producer<Report>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Hand {
@@ -36,7 +36,7 @@ impl Hand {
     }
 }
 
-fn fleet(workers: u16) -> (Fleet, Vec<Hand>) {
+pub(super) fn fleet(workers: u16) -> (Fleet, Vec<Hand>) {
     let mut hands = Vec::new();
     let link = |cpu| {
         let (mail_tx, mail) = ring(64);
@@ -120,7 +120,7 @@ fn what_is_told_while_something_else_is_asked_is_not_lost() {
         now_ms: Cell::new(0),
         answers: false,
     };
-    assert_eq!(fleet.states(10, &clock).len(), 2);
+    assert_eq!(fleet.states(10, &clock).all().map(|list| list.len()), Ok(2));
     fleet.tend_kills(1);
     assert_eq!(
         told(&fleet.follow_kill(number, 1).unwrap()),
@@ -157,8 +157,10 @@ fn a_full_ring_of_letters_delays_a_kill_and_does_not_lose_it() {
     let (mut fleet, mut hands) = fleet(1);
     let forget = Mail::Forget(InterfaceId(1), "192.0.2.1".parse().unwrap());
     for _ in 0..64 {
-        fleet.tell_all(&forget);
+        assert_eq!(fleet.tell_all(&forget), Ok(()));
     }
+    let silence = Err("worker 0 does not answer".to_string());
+    assert_eq!(fleet.tell_all(&forget), silence);
     let number = begin(&mut fleet, 0).unwrap();
     fleet.tend_kills(1);
     assert_eq!(std::iter::from_fn(|| hands[0].mail.pop()).count(), 64);

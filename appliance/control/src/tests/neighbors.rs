@@ -13,7 +13,7 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 fn set(b: &mut Rig) -> Vec<String> {
-    let all = b.control.neighbors().into_iter();
+    let all = b.control.neighbors().entries.into_iter();
     all.filter(|n| n.state == "static")
         .map(|n| {
             let published = if n.published { " published" } else { "" };

@@ -161,6 +161,16 @@ impl Rig {
         }
     }
 
+    /// The control core asks the first worker.
+    pub fn ask(&mut self, mail: Mail) {
+        assert!(self.control[0].mail.push(mail).is_ok());
+    }
+
+    /// Places that the first worker has for states.
+    pub fn states_capacity(&self) -> usize {
+        self.workers[0].states().capacity()
+    }
+
     /// What workers have reported since the last call.
     pub fn reports(&mut self) -> Vec<Report> {
         let mut reports = Vec::new();

@@ -1,13 +1,15 @@
 //! Kills take their share of each turn, however many there are and however few states a large table has.
 
 use filter::Kill;
-use packets::{Rig, Topology, udp};
-use worker::Report;
+use packets::{Rig, Spread, Topology, udp};
+use worker::{Mail, Report};
 
 use crate::{A, B, at};
 
 /// Most states that kills take out in one turn.
 const SHARE: usize = 32;
+/// Most turns that an answer about states takes.
+const ANSWER: usize = 128;
 
 /// A box with one state of the way in for each source port from 3000 on.
 fn box_with(states: u16) -> Rig {
@@ -66,6 +68,42 @@ fn many_kills_wait_their_turn_and_each_is_told_its_own_number() {
     assert_eq!(told, [0; 4]);
     assert!(together <= alone + 4, "{together} turns and not {alone}");
     rig.counted("r0.gone 170");
+}
+
+/// A question for the only state of a large table was answered after the whole table.
+#[test]
+fn an_answer_ends_after_so_many_places_however_few_states_there_are() {
+    let policy = "pass in on sim0\npass out on sim1 no state";
+    let mut rig = Rig::sized(policy, &Topology::usual(), Spread::ONE, 40_000);
+    rig.send("sim0", &udp(&at(A, 3000), &at(B, 53)));
+    rig.ignore_rest();
+    rig.mark();
+    let (mut from, mut questions, mut told) = (0, 0, 0);
+    loop {
+        questions += 1;
+        rig.ask(Mail::ListStates { from, count: 256 });
+        let mut turns = 0;
+        let next = loop {
+            rig.one_turn(0, 0);
+            turns += 1;
+            let reports = rig.reports();
+            told += reports
+                .iter()
+                .filter(|r| matches!(r, Report::State(_)))
+                .count();
+            match reports.last() {
+                Some(Report::StatesEnd { next }) => break *next,
+                _ => assert!(turns < ANSWER, "no end after {turns} turns"),
+            }
+        };
+        match next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    assert_eq!((told, rig.states().len()), (1, 1));
+    let places = rig.states_capacity();
+    assert_eq!(questions, places.div_ceil(ANSWER * 128), "{places} places");
 }
 
 #[test]
