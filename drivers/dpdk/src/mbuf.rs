@@ -44,9 +44,14 @@ impl Mbuf {
         unsafe { self.0.as_mut() }
     }
 
-    /// True if the packet is spread over several buffers, as some drivers deliver long ones.
-    pub(crate) fn is_chained(&self) -> bool {
-        self.header().nb_segs != 1
+    /// Over how many buffers the packet is spread: some drivers deliver long ones in several.
+    pub(crate) fn segments(&self) -> u16 {
+        self.header().nb_segs
+    }
+
+    /// What the card reports, as DPDK's flags.
+    pub(crate) fn flags(&self) -> u64 {
+        self.header().ol_flags
     }
 
     /// Copies all pieces into the first buffer; false if it is too small.

@@ -58,7 +58,7 @@ impl RxQueue {
     fn unchain(&self, burst: &mut Burst<Mbuf>, first: usize) {
         let mut at = first;
         while let Some(packet) = burst.get_mut(at) {
-            if packet.is_chained() && !packet.make_contiguous() {
+            if packet.segments() != 1 && !packet.make_contiguous() {
                 drop(burst.remove(at));
                 self.oversize.fetch_add(1, Ordering::Relaxed);
             } else {
@@ -97,10 +97,16 @@ impl nic::RxQueue for RxQueue {
         // SAFETY: `count` elements behind the old length were just written, and drivers give never more
         // than asked. Chained ones are dealt with before anybody sees them.
         unsafe { burst.set_len(before + usize::from(count)) };
-        if burst[before..].iter().any(Mbuf::is_chained) {
+        // One look at each, without a branch: next to none is in several pieces (all have one at least), and few drivers
+        // report a hash unasked.
+        let look = |(segments, flags), packet: &Mbuf| {
+            (segments | packet.segments(), flags | packet.flags())
+        };
+        let (segments, flags) = burst[before..].iter().fold((0, 0), look);
+        if segments > 1 {
             self.unchain(burst, before);
         }
-        if !self.symmetric_hash {
+        if flags & dpdk_sys::FUGU_RX_RSS_HASH != 0 && !self.symmetric_hash {
             burst[before..].iter_mut().for_each(Mbuf::clear_hash);
         }
         burst.len() - before
