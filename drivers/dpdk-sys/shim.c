@@ -35,7 +35,15 @@ fugu_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **bufs, unsigned 
 void
 fugu_mbuf_free(struct rte_mbuf *buf)
 {
-	rte_pktmbuf_free(buf);
+	/*
+	 * Where the next piece would be stands on the second line of the description, which nobody has looked at yet. What
+	 * tells that there is none stands on the first; so it does of memory that is not the buffer's own, as some drivers
+	 * attach it, and of who else may hold it.
+	 */
+	if (likely(buf->nb_segs == 1 && RTE_MBUF_DIRECT(buf) && rte_mbuf_refcnt_read(buf) == 1))
+		rte_mbuf_raw_free(buf);
+	else
+		rte_pktmbuf_free(buf);
 }
 
 void
